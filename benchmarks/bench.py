@@ -1,0 +1,120 @@
+"""A lab to measure against, and client processes that measure. Nothing is measured in its own process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from benchmarks.content import HOST
+from benchmarks.meter import Used
+from exremote.lab.client import LabClient
+
+LIMITS: dict[str, object] = {"max_envelope_kb": 500, "protocol_version": "2.3", "fill_answers": True}
+"""Of the host, unless a measurement says otherwise: WinRM 3.0, answers filled."""
+_ROOT = Path(__file__).resolve().parent.parent
+_PATIENCE_S = 900
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One measurement."""
+
+    used: Used
+    came: dict[str, Any]
+    """What was transferred: files, bytes and so on."""
+
+
+class Bench:
+    """One lab, one folder, and one client process after another."""
+
+    def __init__(self, lab: dict[str, Any], folder: Path) -> None:
+        inventory = folder / "inventory.toml"
+        shutil.copy(lab["inventory"], inventory)  # ours, whatever becomes of the system's temporary files
+        self._lab = lab | {"inventory": str(inventory)}
+        self._client = LabClient(lab["control"], lab["token"])
+        self._folder = folder
+        self._numbers = count(1)
+
+    def new_place(self) -> Path:
+        """Return a path where nothing is yet."""
+        return self._folder / f"place{next(self._numbers)}"
+
+    def edit(self, op: str, **args: object) -> None:
+        """Change one thing of the host."""
+        self._client.edit(HOST, op, **args)
+
+    @contextlib.contextmanager
+    def limits(self, **changes: object) -> Iterator[None]:
+        """Have the host behave otherwise for a while."""
+        self._client.set_limits(HOST, **{**LIMITS, **changes})
+        try:
+            yield
+        finally:
+            self._client.set_limits(HOST, **LIMITS)
+
+    def measure(self, task: str, **request: object) -> Measured:
+        """Have a client process do one task. Return what it used. Raise RuntimeError if it failed."""
+        if task == "fetch":
+            folder = self.new_place()
+            folder.mkdir()
+            request["folder"] = str(folder)
+        done = subprocess.run(
+            [sys.executable, "-m", "benchmarks.client"],
+            input=json.dumps({"task": task, "lab": self._lab, **request}),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            cwd=_ROOT,
+            timeout=_PATIENCE_S,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(f"{task}: the client failed:\n{done.stderr[-4000:]}")
+        answer = json.loads(done.stdout)
+        return Measured(Used(**answer["used"]), answer["came"])
+
+    def fastest(self, times: int, task: str, **request: object) -> Measured:
+        """Measure several times, each with a new repository. Return the fastest."""
+        found = []
+        for _ in range(times):
+            place = self.new_place()
+            found.append(self.measure(task, **request, repository=str(place)))
+            shutil.rmtree(place, ignore_errors=True)
+        return min(found, key=lambda one: one.used.seconds)
+
+
+@contextlib.contextmanager
+def running(sizes: Sequence[int]) -> Iterator[Bench]:
+    """Run a lab with random files of these sizes in MiB, and end it. Raise RuntimeError."""
+    command = [sys.executable, "-m", "benchmarks.lab", *map(str, sizes)]
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", cwd=_ROOT
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        line = process.stdout.readline()
+        if not line.startswith("{"):
+            raise RuntimeError(f"the lab did not start: {line.strip() or process.wait()}")
+        with tempfile.TemporaryDirectory(prefix="exremote-bench-") as folder:
+            bench = Bench(json.loads(line), Path(folder))
+            with bench.limits():
+                yield bench
+    finally:
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()

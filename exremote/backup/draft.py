@@ -1,0 +1,69 @@
+"""From what came in to the draft of a snapshot. It writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from exremote import __version__
+from exremote.facts import HostFacts, TreeFact
+from exremote.health import Finding, Verdict
+from exremote.plan import (
+    CopyFiles,
+    CopyTree,
+    Plan,
+)
+from exremote.repository import SnapshotDraft, TreeRecord
+from exremote.runner import Harvest, to_document
+
+
+def draft_of(
+    connector: str,
+    plan: Plan,
+    harvest: Harvest,
+    facts: HostFacts,
+    findings: Sequence[Finding],
+    created: datetime,
+    run: str,
+) -> SnapshotDraft:
+    """Given what came in for a host, return the draft of one connector's snapshot."""
+    mine = [item for item, names in harvest.owners.items() if connector in names]
+    documents = dict(harvest.documents.get(connector, {}))
+    documents["facts.json"] = to_document(facts.to_json())
+    trees: dict[str, TreeRecord] = {}
+    for step in plan:
+        if isinstance(step, CopyTree) and connector in step.connectors:
+            tree = facts.trees[step.item]
+            documents[f"trees/{step.item}.tsv"] = listing_text(tree)
+            trees[step.item] = TreeRecord(step.root, tree.digest, tree.files, tree.bytes)
+        elif isinstance(step, CopyFiles) and connector in step.connectors:
+            trees[step.item] = TreeRecord(step.root, "", len(step.files), 0)
+    missing = tuple(harvest.missing.get(connector, ()))
+    return SnapshotDraft(
+        host=plan.host,
+        connector=connector,
+        created=created,
+        run=run,
+        kind="full",
+        complete=not missing,
+        entries=tuple(e for item in mine for e in harvest.copied[item].entries),
+        omitted=tuple(o for item in mine for o in harvest.copied[item].omitted)
+        + tuple(harvest.noted.get(connector, ())),
+        missing=missing,
+        trees=trees,
+        documents=documents,
+        findings=tuple(
+            f.to_json() for f in findings if f.connector in ("", connector) and f.verdict != Verdict.OK
+        ),
+        software=f"exremote {__version__}",
+    )
+
+
+def listing_text(tree: TreeFact) -> bytes:
+    """Given a tree, return its listing in the form in which the host sent it: the next run reads it again."""
+    marks = {"excluded": "x", "reparse": "r", "directory": "-", "unhashed": "-"}
+    return "".join(
+        f"{e.size}\t{e.modified_ticks}\t{e.attributes}\t"
+        f"{e.sha256 or marks.get(e.state) or '!' + e.error_id}\t{e.path}\n"
+        for e in tree.entries
+    ).encode()

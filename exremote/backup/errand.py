@@ -1,0 +1,329 @@
+"""What a backup does with one host: ask, plan, copy, commit, judge. It never stops a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from exremote import health
+from exremote.backup.draft import draft_of
+from exremote.backup.planning import choose, plan_backup
+from exremote.connector import Connector
+from exremote.credential import Secret as Account
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, IntegrityError
+from exremote.facts import HostFacts
+from exremote.health import Finding, Verdict
+from exremote.inventory import Host
+from exremote.journal import Journal
+from exremote.pack import Listing, parse_listing
+from exremote.plan import (
+    CopyFiles,
+    CopyTree,
+    Plan,
+)
+from exremote.repository import Repository, Snapshot
+from exremote.runner import Harvest, Outcome, State, Workplace, execute
+from exremote.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a backup of one host brought in: the detail of its outcome."""
+
+    snapshots: tuple[tuple[str, str, str], ...] = ()
+    """Connector, snapshot id, and `new`, `unchanged` or `incomplete`."""
+    findings: tuple[Finding, ...] = ()
+    """What health says of the same facts."""
+    missing: tuple[tuple[str, str, str], ...] = ()
+    """Connector, what its snapshot lacks, and why."""
+    warnings: tuple[str, ...] = ()
+    """Sentences that the operator should read, and that change no exit code."""
+    plan: Plan | None = None
+    """What was planned; all there is after a dry run."""
+    sent_files: int = 0
+    """Files that travelled."""
+    sent_bytes: int = 0
+    """Their bytes, before compression."""
+    lacking_files: int = 0
+    """After a dry run: contents of files that the repository has not, and that would be sent."""
+    lacking_bytes: int = 0
+    """Their bytes."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        return {
+            "snapshots": [dict(zip(("connector", "id", "state"), s, strict=True)) for s in self.snapshots],
+            "missing": [dict(zip(("connector", "what", "reason"), m, strict=True)) for m in self.missing],
+            "findings": [f.to_json() for f in self.findings if f.verdict != Verdict.OK],
+            "warnings": list(self.warnings),
+            "plan": self.plan.to_json() if self.plan else None,
+            "sent_files": self.sent_files,
+            "sent_bytes": self.sent_bytes,
+            "lacking_files": self.lacking_files,
+            "lacking_bytes": self.lacking_bytes,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a backup does with one host; everything that all hosts of the run share."""
+
+    repository: Repository
+    """Where everything goes."""
+    journal: Journal
+    """What happened."""
+    connectors: Mapping[str, Connector]
+    """All that the tool knows."""
+    only: tuple[str, ...]
+    """Connectors to save; empty for all."""
+    dry_run: bool
+    """Plan only."""
+    now: Callable[[], datetime]
+    """Our clock."""
+    stage: Callable[[str, str], None]
+    """Told what a host is doing."""
+    moved: Callable[[str, int, int], None]
+    """Told of files and bytes that arrived."""
+    api_account: Callable[[Host], Account | None]
+    """Gives the account for a host's second hop to the GroupWise API directory."""
+
+    def __call__(self, host: Host, session: Session) -> Outcome:
+        """Given a host and an open session, back it up. Return the outcome; raise HostError if it is lost."""
+        started = self.now()
+        previous, warnings = self._previous(host)
+        listings = _listings(previous.values())
+        known = {item: listing.digest for item, listing in listings.items()}
+        self.stage(host.name, "asking")
+        facts = health.collect(
+            session,
+            host,
+            self.connectors,
+            probe=False,
+            now=started,
+            trees="hash",
+            known_digests=known,
+            listings={item: listing.entries for item, listing in listings.items()},
+            api_account=self.api_account(host),
+        )
+        chosen, gaps, unlisted = choose(host, facts, self.connectors, self.only)
+        warnings += unlisted
+        plan = plan_backup(host.name, facts, chosen, known, gaps)
+        findings = health.judge(facts, {c.name: c for c in chosen})
+        self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
+        if self.dry_run or not chosen:
+            return self._no_copy(host, plan, facts, findings, warnings, started)
+        findings += self._judge_tables(host, chosen, previous, facts)
+        self.stage(host.name, "copying")
+        with self.repository.staging(self.journal.run_id, host.name) as staging:
+            place = Workplace(
+                session,
+                self.repository,
+                staging,
+                self.journal,
+                facts,
+                lambda files, size: self.moved(host.name, files, size),
+                _users_of_items(chosen),
+            )
+            harvest = execute(plan, place)
+        self.stage(host.name, "verifying")
+        taken = [
+            self._commit(connector, plan, harvest, facts, findings, previous.get(connector.name), started)
+            for connector in chosen
+        ]
+        missing = tuple((c, o.path, o.reason) for c, lacks in harvest.missing.items() for o in lacks)
+        warnings += [
+            f"{c}: the snapshot has no {o.path}: {o.reason}"
+            for c, notes in harvest.noted.items()
+            for o in notes
+        ]
+        return Outcome(
+            host.name,
+            State.INCOMPLETE if missing else State.DONE,
+            EXIT_INCOMPLETE if missing else EXIT_OK,
+            _lacks(missing),
+            (self.now() - started).total_seconds(),
+            Taken(
+                tuple(taken),
+                findings,
+                missing,
+                tuple(warnings),
+                plan,
+                harvest.sent_files,
+                harvest.sent_bytes,
+            ),
+        )
+
+    def guard(self, host: Host) -> AbstractContextManager[object]:
+        """Given a host, return the lock that its errand is done under, from before the first connection.
+
+        What is unchanged is decided under it, so that two runs do not save the same twice.
+        """
+        if self.dry_run:
+            return nullcontext()
+        return self.repository.lock(
+            f"run {self.journal.run_id}",
+            name=f"host-{host.name}",
+            run=self.journal.run_id,
+            since=self.now(),
+            on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),
+        )
+
+    def _previous(self, host: Host) -> tuple[dict[str, Snapshot], list[str]]:
+        """Given a host, return its newest complete snapshots that are still what they were, and warnings.
+
+        Names and sizes are held against the manifest; a snapshot that fails is no ground to call
+        anything unchanged, so what it held is saved anew.
+        """
+        found: dict[str, Snapshot] = {}
+        warnings: list[str] = []
+        for name in self.connectors:
+            snapshot = self.repository.latest(host.name, name, now=self.now())
+            if snapshot is None:
+                continue
+            problem = next(iter(self.repository.verify(snapshot, quick=True)), None)
+            if problem is None:
+                found[name] = snapshot
+                continue
+            self.journal.event("damaged", host=host.name, snapshot=snapshot.id, place=problem.place)
+            warnings.append(
+                f"the last snapshot {snapshot.id} is damaged ({problem.place}: {problem.message}); "
+                "its connector is saved anew. `exremote verify` names all damage."
+            )
+        return found, warnings
+
+    def _no_copy(
+        self,
+        host: Host,
+        plan: Plan,
+        facts: HostFacts,
+        findings: tuple[Finding, ...],
+        warnings: Sequence[str],
+        started: datetime,
+    ) -> Outcome:
+        """Given a plan that is only shown, or that has nothing to save, return the outcome."""
+        missing = tuple(
+            (c, gap.what, gap.reason) for gap in plan.gaps if gap.essential for c in gap.connectors
+        )
+        lacking = self._lacking(plan, facts)
+        taken = Taken(
+            (),
+            findings,
+            missing,
+            tuple(warnings),
+            plan,
+            lacking_files=len(lacking),
+            lacking_bytes=sum(lacking.values()),
+        )
+        seconds = (self.now() - started).total_seconds()
+        if self.dry_run:
+            return Outcome(host.name, State.DONE, EXIT_OK, "dry run: nothing was copied", seconds, taken)
+        has = sorted(name for name, seen in facts.connectors.items() if seen.state in ("present", "partial"))
+        if self.only and has:
+            message = f"has no connector {' or '.join(self.only)} (it has {', '.join(has)}): nothing to do"
+            return Outcome(host.name, State.SKIPPED, EXIT_OK, message, seconds, taken)
+        message = (
+            "no connector was found on this host, so nothing was saved; `exremote health` says what was seen."
+        )
+        return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, message, seconds, taken)
+
+    def _lacking(self, plan: Plan, facts: HostFacts) -> dict[str, int]:
+        """Given a plan, return digest and size of each content of its files that is not here yet."""
+        changed = [step.item for step in plan.steps if isinstance(step, CopyTree) and not step.unchanged]
+        entries = [e for item in changed if item in facts.trees for e in facts.trees[item].entries]
+        found = {e.sha256: e.size for e in entries if e.state == "file" and e.sha256}
+        named = [step.item for step in plan.steps if isinstance(step, CopyFiles)]
+        files = [f for item in named for f in facts.files.get(item, ()) if f.exists and f.sha256]
+        found |= {f.sha256: f.size for f in files}
+        return {digest: size for digest, size in found.items() if not self.repository.has(digest, size)}
+
+    def _judge_tables(
+        self,
+        host: Host,
+        chosen: Sequence[Connector],
+        previous: Mapping[str, Snapshot],
+        facts: HostFacts,
+    ) -> tuple[Finding, ...]:
+        """Given the tables of the last snapshot and of now, return findings of emptied or halved ones."""
+        findings: dict[str, Finding] = {}
+        for connector in chosen:
+            snapshot = previous.get(connector.name)
+            for item in connector.file_trees:
+                tree = facts.trees.get(item.id)
+                if snapshot is None or tree is None or not item.tables or item.id in findings:
+                    continue
+                before = {e.path: e.size for e in snapshot.manifest.entries if e.item == item.id}
+                after = {e.path: e.size for e in tree.entries if e.state == "file"}
+                for finding in health.judge_tables(host.name, connector.name, item, before, after):
+                    findings.setdefault(f"{item.id} {finding.evidence}", finding)
+        return tuple(findings.values())
+
+    def _commit(
+        self,
+        connector: Connector,
+        plan: Plan,
+        harvest: Harvest,
+        facts: HostFacts,
+        findings: Sequence[Finding],
+        previous: Snapshot | None,
+        created: datetime,
+    ) -> tuple[str, str, str]:
+        """Given what came in, commit a snapshot and read it back, or record that nothing changed."""
+        draft = draft_of(connector.name, plan, harvest, facts, findings, created, self.journal.run_id)
+        if previous is not None and draft.complete and self.repository.same_content(draft, previous):
+            self.repository.record_check(previous, self.journal.run_id, created)
+            self.journal.event("unchanged", host=plan.host, connector=connector.name, snapshot=previous.id)
+            return connector.name, previous.id, "unchanged"
+        snapshot = self.repository.commit(draft)
+        for problem in self.repository.verify(snapshot):
+            aside = self.repository.reject(snapshot)
+            raise IntegrityError(
+                f"the new snapshot is not what its manifest says, and was put aside: {problem.message}",
+                path=aside,
+                entry=problem.place,
+                expected=problem.expected,
+                actual=problem.actual,
+            )
+        self.journal.event(
+            "committed",
+            host=plan.host,
+            connector=connector.name,
+            snapshot=snapshot.id,
+            complete=snapshot.complete,
+        )
+        return connector.name, snapshot.id, "new" if snapshot.complete else "incomplete"
+
+
+def _listings(snapshots: Iterable[Snapshot]) -> dict[str, Listing]:
+    """Given the last snapshots of a host, return the listing of each tree as the newest of them has it."""
+    found: dict[str, Listing] = {}
+    for snapshot in sorted(snapshots, key=lambda s: s.created):
+        for item, tree in snapshot.manifest.trees.items():
+            document = snapshot.path / "trees" / f"{item}.tsv"
+            found.pop(item, None)
+            # A listing that is gone or damaged costs one full listing, no more; `verify` names it.
+            with suppress(OSError, ValueError):
+                listing = parse_listing(document.read_bytes())
+                if listing.digest == tree.digest:
+                    found[item] = listing
+    return found
+
+
+def _users_of_items(connectors: Sequence[Connector]) -> dict[str, str]:
+    """Given connectors, return for each item the services that work on it, in words."""
+    users: dict[str, dict[str, None]] = {}
+    for connector in connectors:
+        for item in connector.items():
+            users.setdefault(item.id, {}).update((service.name, None) for service in connector.services)
+    return {item: ", ".join(names) for item, names in users.items()}
+
+
+def _lacks(missing: Sequence[tuple[str, str, str]]) -> str:
+    """Given what is missing, return the sentence for the host's row."""
+    if not missing:
+        return ""
+    what = list(dict.fromkeys(f"{what}: {reason}" for _, what, reason in missing))
+    more = f" (and {len(what) - 1} more)" if len(what) > 1 else ""
+    return f"incomplete: {what[0]}{more}"

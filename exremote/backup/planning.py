@@ -1,0 +1,185 @@
+"""From facts to a plan: which connectors, which items, what cannot be taken and why. Pure: it asks nobody."""
+
+from __future__ import annotations
+
+import ntpath
+from collections.abc import Mapping, Sequence
+
+from exremote.connector import Connector, DirectoryObject, FileTree, NamedFile, RegistryKey, expand
+from exremote.facts import HostFacts, TreeFact
+from exremote.inventory import Host
+from exremote.plan import (
+    CopyDirectoryObject,
+    CopyFiles,
+    CopyRegistryKey,
+    CopyServiceStates,
+    CopyTree,
+    Gap,
+    Plan,
+    Step,
+)
+
+
+def choose(
+    host: Host, facts: HostFacts, connectors: Mapping[str, Connector], only: Sequence[str]
+) -> tuple[list[Connector], list[Gap], list[str]]:
+    """Given a host's facts, choose the connectors that get a snapshot.
+
+    Return them, a gap for each connector that the inventory lists and the host does not show, or of
+    which nobody can tell whether it is there, and warnings for those that the inventory does not list.
+    """
+    unasked = _unasked(facts)
+    chosen: list[Connector] = []
+    gaps: list[Gap] = []
+    warnings: list[str] = []
+    for name, connector in connectors.items():
+        presence = facts.connectors.get(name)
+        state = presence.state if presence else "unknown"
+        listed = host.connectors is not None and name in host.connectors
+        wanted = not only or name in only
+        if listed and wanted:
+            chosen.append(connector)
+            if state in ("absent", "unknown") and presence is not None:
+                lacking = ", ".join(presence.missing) or "nothing could be asked"
+                gaps.append(
+                    Gap((name,), f"connector {name}", f"listed, but not found on the host: {lacking}")
+                )
+        elif host.connectors is None and wanted and state in ("present", "partial"):
+            chosen.append(connector)
+        elif host.connectors is None and wanted and unasked:
+            gaps.append(Gap((name,), f"connector {name}", f"nobody can tell whether it is there: {unasked}"))
+        elif host.connectors is not None and not listed and state == "present":
+            warnings.append(
+                f"the connector {name} was found and is not in the inventory's list, so it is not saved; "
+                f"`exremote inventory discover {host.name}` prints the entry to paste."
+            )
+    if unasked:
+        # What hangs on these answers would be left out in silence: paths, optional keys, states.
+        gaps += [Gap((c.name,), "what hangs on an unanswered question", unasked) for c in chosen]
+    return chosen, gaps, warnings
+
+
+def _unasked(facts: HostFacts) -> str:
+    """Given facts, return which questions that all else hangs on have no answer, and why; '' if none."""
+    basics = ("host", "registry", "services")
+    return "; ".join(f"{name}: {facts.unavailable[name]}" for name in basics if name in facts.unavailable)
+
+
+def plan_backup(
+    host: str,
+    facts: HostFacts,
+    connectors: Sequence[Connector],
+    known_digests: Mapping[str, str],
+    gaps: Sequence[Gap] = (),
+) -> Plan:
+    """Given facts and the connectors to save, return the plan: each item once, in the one order of kinds."""
+    owners: dict[str, list[str]] = {}
+    items: dict[str, FileTree | NamedFile | RegistryKey | DirectoryObject] = {}
+    for connector in connectors:
+        for item in connector.items():
+            if isinstance(item, FileTree | NamedFile | RegistryKey | DirectoryObject):
+                owners.setdefault(item.id, []).append(connector.name)
+                items[item.id] = item
+    steps: list[Step] = []
+    lacking = list(gaps)
+    for item in sorted(items.values(), key=_order):
+        names = tuple(owners[item.id])
+        taken, not_taken = _steps_of(item, names, facts, known_digests)
+        steps += taken
+        lacking += not_taken
+    steps += [
+        CopyServiceStates((connector.name,), tuple(s.name for s in connector.services))
+        for connector in connectors
+    ]
+    return Plan(host, tuple(c.name for c in connectors), tuple(steps), tuple(lacking))
+
+
+def _order(item: FileTree | NamedFile | RegistryKey | DirectoryObject) -> int:
+    """Given an item, return its place in the one order of kinds."""
+    match item:
+        case FileTree():
+            return 0
+        case NamedFile():
+            return 1
+        case RegistryKey():
+            return 2
+        case DirectoryObject():
+            return 3
+
+
+def _steps_of(
+    item: FileTree | NamedFile | RegistryKey | DirectoryObject,
+    names: tuple[str, ...],
+    facts: HostFacts,
+    known_digests: Mapping[str, str],
+) -> tuple[list[Step], list[Gap]]:
+    """Given one item, return the steps that copy it, and the gaps that say what cannot be copied and why."""
+    match item:
+        case FileTree():
+            tree = facts.trees.get(item.id)
+            if tree is not None and tree.exists:
+                unchanged = bool(tree.digest) and known_digests.get(item.id) == tree.digest
+                copy = CopyTree(
+                    item.id,
+                    names,
+                    tree.path,
+                    item.left_out,
+                    item.secret,
+                    tree.digest,
+                    tree.files,
+                    tree.bytes,
+                    unchanged,
+                )
+                return [copy], []
+            refused = facts.unavailable.get(f"tree {item.id}")
+            reason = refused or _absent(tree, item.path, facts)
+            excused = item.optional and (tree is not None or expand(item.path, facts.roots) is None)
+            return [], [] if excused else [Gap(names, f"folder {item.path}", reason)]
+        case NamedFile():
+            return _files_of(item, names, facts)
+        case RegistryKey():
+            key = expand(item.path, facts.roots)
+            if key is None:
+                return [], [] if item.optional else [
+                    Gap(names, f"registry key {item.path}", "its path is unknown")
+                ]
+            return [CopyRegistryKey(item.id, names, key, item.optional)], []
+        case DirectoryObject():
+            if refused := facts.unavailable.get(f"object {item.class_name}"):
+                # The directory has backups of its own, and is a second hop from a WinRM session.
+                return [], [Gap(names, f"directory object {item.class_name}", refused, essential=False)]
+            return [CopyDirectoryObject(item.id, names, item.class_name)], []
+
+
+def _files_of(item: NamedFile, names: tuple[str, ...], facts: HostFacts) -> tuple[list[Step], list[Gap]]:
+    """Given single files, return the steps that copy them, and a gap for each that is there and closed to us.
+
+    Where the best one is wanted, a better candidate that could not be read is a gap: the next one may
+    be the wrong file.
+    """
+    candidates = facts.files.get(item.id, ())
+    if item.take == "first":
+        best = next((n for n, file in enumerate(candidates) if file.exists), len(candidates))
+        candidates = candidates[: best + 1]
+    gaps = [Gap(names, f"file {f.path}", f.error) for f in candidates if f.error]
+    found = [f.path for f in candidates if f.exists]
+    if not found and not gaps and not item.optional:
+        looked = ", ".join(f.path for f in candidates) or ", ".join(item.paths)
+        gaps = [Gap(names, f"file {looked}", facts.unavailable.get(f"file {item.id}") or "not found")]
+    by_drive: dict[str, list[str]] = {}
+    for path in found:
+        by_drive.setdefault(ntpath.splitdrive(path)[0].lower(), []).append(path)
+    steps: list[Step] = []
+    for number, paths in enumerate(by_drive.values(), start=1):
+        root = ntpath.commonpath([ntpath.dirname(path) for path in paths])
+        relative = tuple(path[len(root) :].lstrip("\\") for path in paths)
+        name = item.id if number == 1 else f"{item.id}-{number}"
+        steps.append(CopyFiles(name, names, root, relative, item.secret))
+    return steps, gaps
+
+
+def _absent(tree: TreeFact | None, template: str, facts: HostFacts) -> str:
+    """Given a tree that is not there, return the reason in words."""
+    if tree is not None:
+        return f"{tree.path} is not on the host"
+    return "its place is unknown" if expand(template, facts.roots) is None else "it was not looked for"

@@ -1,0 +1,1 @@
+"""The judgments: each looks at facts and returns findings. None asks a host, and none has a clock."""

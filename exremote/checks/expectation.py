@@ -1,0 +1,219 @@
+"""Judges the expectations that connector files state as data. It never asks a host, and it has no clock.
+
+The facts and operators are closed lists (`connector.FACTS`, `connector.OPERATORS`); what they cannot say
+is a function in `FUNCTIONS`. What could not be looked at is unknown, never ok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from exremote.checks.finding import API_REMEDY, Finding, Verdict, clock, finding, listed, modified, names, why
+from exremote.connector import Check, FileTree, matches
+from exremote.facts import HostFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a check looked at: a value and the words for it, or why it could not look."""
+
+    value: object = None
+    evidence: str = ""
+    unknown: str = ""
+    remedy: str = ""
+
+
+def expectation(facts: HostFacts, check: Check, connector: str, items: Mapping[str, FileTree]) -> Finding:
+    """Given a check as data, look at its fact and return the finding."""
+    seen = look(facts, check, items)
+    if seen.unknown:
+        return finding(facts, check, Verdict.UNKNOWN, seen.unknown, connector, seen.remedy)
+    verdict = Verdict.OK if holds(check, seen.value, clock(facts)) else Verdict(check.severity)
+    return finding(facts, check, verdict, seen.evidence, connector)
+
+
+def holds(check: Check, value: object, now: datetime) -> bool:
+    """Given what was seen, return whether it is what the check expects."""
+    expect = check.expect
+    assert expect is not None, "validated at load"
+    match expect.operator:
+        case "equals":
+            return str(value).lower() == str(expect.equals).lower()
+        case "one_of":
+            return str(value).lower() in [text.lower() for text in expect.one_of or ()]
+        case "at_most" | "at_least":
+            assert isinstance(value, int), f"{check.id}: {check.fact} is no number"
+            return (expect.at_most is None or value <= expect.at_most) and (
+                expect.at_least is None or value >= expect.at_least
+            )
+        case "newer_than":
+            return value is None or _age(now, value) <= expect.seconds
+        case "older_than":
+            return value is not None and _age(now, value) > expect.seconds
+        case "exists":
+            return bool(value)
+    return not value
+
+
+def _age(now: datetime, value: object) -> float:
+    assert isinstance(value, datetime), "only times have an age"
+    return (now - value).total_seconds()
+
+
+def look(facts: HostFacts, check: Check, items: Mapping[str, FileTree]) -> Seen:
+    """Given a check as data, return what its fact is on this host."""
+    kind, *path = check.fact.split(".")
+    match kind:
+        case "service":
+            return _look_service(facts, path[0], path[1])
+        case "tree":
+            return _look_tree(facts, check, path[0], path[1])
+        case "file":
+            files = facts.files.get(path[0])
+            if files is None:
+                return Seen(unknown=why(facts, f"file {path[0]}"))
+            there = [file.path for file in files if file.exists]
+            return Seen(bool(there), names(there) or "not found")
+        case "table":
+            return _look_tables(facts, check, path[0], items)
+        case "notes_ini":
+            return _look_notes_ini(facts, path[0])
+        case "registry":
+            return _look_registry(facts, check, path[0])
+        case "api":
+            return _look_api(facts, path[0], path[1], path[2])
+    return _look_events(facts, check)
+
+
+def _look_service(facts: HostFacts, name: str, what: str) -> Seen:
+    service = facts.service(name)
+    if service is None:
+        return Seen(unknown=why(facts, "services"))
+    value = {"state": service.state, "start_mode": service.start_mode, "exists": service.exists}[what]
+    return Seen(value, f"{name}: {value or 'not there'}")
+
+
+def _look_tree(facts: HostFacts, check: Check, item: str, what: str) -> Seen:
+    tree = listed(facts, item)
+    if isinstance(tree, str):
+        known = facts.trees.get(item)
+        return Seen(known.exists, known.path) if known and what == "exists" else Seen(unknown=tree)
+    if what == "exists":
+        return Seen(True, tree.path)
+    where = check.where or ("*",)
+    for entry in tree.entries:
+        prefix = f"{entry.path}\\".lower()
+        if entry.size < 0 and entry.error_id and any(p.lower().startswith(prefix) for p in where):
+            return Seen(unknown=f"{tree.path}\\{entry.path} cannot be listed ({entry.error_id})")
+    found = [e for e in tree.entries if e.size >= 0 and any(matches(e.path, pattern) for pattern in where)]
+    size = sum(e.size for e in found)
+    evidence = f"{len(found)} files, {size} bytes in {names(where)}"
+    if found:
+        oldest = min(found, key=lambda e: e.modified_ticks)
+        evidence += (
+            f": {names(e.path for e in found)}; the oldest is of {modified(oldest):%Y-%m-%d %H:%M} UTC"
+        )
+    when = min((modified(e) for e in found), default=None)
+    return Seen({"count": len(found), "bytes": size, "oldest": when}[what], evidence)
+
+
+def _look_tables(facts: HostFacts, check: Check, what: str, items: Mapping[str, FileTree]) -> Seen:
+    read = [t for t in facts.tables if any(matches(t.path, f"*\\{pattern}") for pattern in check.where)]
+    done = {table.path.lower() for table in read}
+    unread = [
+        path
+        for item, tree in facts.trees.items()
+        if item in items
+        for entry in tree.entries
+        if entry.size >= 0 and any(matches(entry.path, pattern) for pattern in check.where)
+        if (path := f"{tree.path}\\{entry.path}").lower() not in done
+    ]
+    if what == "lines":
+        worst = max((t.lines for t in read), default=0)
+        evidence = "; ".join(f"{t.path}: {t.lines} lines" for t in read)
+    else:
+        worst = sum(len(t.tab_lines) for t in read)
+        evidence = "; ".join(
+            f"{t.path}: tabs in line {names(map(str, t.tab_lines))}" for t in read if t.tab_lines
+        )
+        evidence = evidence or f"no tabs in {names(t.path for t in read)}"
+    if (unread or not read) and holds(check, worst, clock(facts)):
+        reasons = [facts.unavailable.get(f"table {path}", f"{path} was not read") for path in unread]
+        nothing = facts.unavailable.get("tables") or f"no table {names(check.where)} was seen"
+        return Seen(unknown=names(reasons) or nothing)
+    return Seen(worst, evidence)
+
+
+def _look_notes_ini(facts: HostFacts, what: str) -> Seen:
+    ini = facts.notes_ini
+    if ini is None:
+        return Seen(unknown=why(facts, "file notes-ini"))
+    if what == "exists":
+        return Seen(ini.exists, ini.path)
+    if not ini.exists:
+        return Seen(unknown="no Notes.ini could be read")
+    value = {"section": ini.has_section, "kittype": ini.has_kittype, "directory": ini.directory}[what]
+    words = {"section": "[Notes]", "kittype": "KitType=1", "directory": f"Directory={ini.directory}"}[what]
+    return Seen(value, f"{ini.path}: {words}" if value else f"{ini.path} lacks the line {words}")
+
+
+def _look_registry(facts: HostFacts, check: Check, what: str) -> Seen:
+    key, _, name = check.where[0].partition("|")
+    for value in facts.registry:
+        if (value.key.lower(), value.name.lower()) == (key.lower(), name.lower()):
+            words = f"{name}={value.text}" if value.exists else f"{key} has no value {name}"
+            return Seen(value.text if what == "text" else value.exists, words)
+    return Seen(unknown=why(facts, "registry"))
+
+
+def _look_api(facts: HostFacts, item: str, queue: str, what: str) -> Seen:
+    directory = facts.api_directories.get(item)
+    if directory is None:
+        return Seen(unknown=why(facts, f"api {item}"))
+    if directory.reason_unknown or not directory.exists:
+        reason = directory.reason_unknown or f"{directory.path} could not be seen"
+        return Seen(unknown=reason, remedy="" if directory.credential_given else API_REMEDY)
+    fact = next((q for q in directory.queues if q.queue.lower() == queue.lower()), None)
+    if fact is None or (not fact.exists and what != "exists"):
+        return Seen(unknown=f"{directory.path}\\{queue} could not be seen")
+    oldest = f", the oldest of {fact.oldest:%Y-%m-%d %H:%M} UTC" if fact.oldest else ""
+    evidence = f"{queue}: {fact.files} files, {fact.bytes} bytes, {fact.zero_byte} empty{oldest}"
+    return Seen(getattr(fact, what), evidence)
+
+
+def _look_events(facts: HostFacts, check: Check) -> Seen:
+    if "events" in facts.unavailable or not facts.event_hours:
+        return Seen(unknown=why(facts, "events"))
+    wanted = set(event_ids(check))
+    found = [e for e in facts.events if (e.source.lower(), e.event_id) in wanted]
+    evidence = "; ".join(
+        f"{e.source} {e.event_id}: {e.count} times, last {e.last:%Y-%m-%d %H:%M} UTC: {e.message}"
+        for e in found
+    )
+    return Seen(sum(e.count for e in found), evidence or f"none in the last {facts.event_hours} hours")
+
+
+def event_ids(check: Check) -> Iterator[tuple[str, int]]:
+    """Given a check of events, return the source (in lower case) and number of each."""
+    for where in check.where:
+        source, _, numbers = where.partition(":")
+        for number in numbers.split(","):
+            yield source.lower(), int(number)
+
+
+def notes_path(facts: HostFacts, check: Check, connector: str) -> Finding:
+    """Given a check, return whether the Notes program folder is on the machine's PATH."""
+    folder = facts.roots.get("notes_program")
+    if facts.host_fact is None or folder is None:
+        reason = why(facts, "host") if folder else "the Notes program folder is not known"
+        return finding(facts, check, Verdict.UNKNOWN, reason, connector)
+    entries = [e.strip().strip('"').rstrip("\\").lower() for e in facts.host_fact.system_path.split(";")]
+    on_path = folder.lower() in entries
+    words = f"{folder} is {'' if on_path else 'not '}on the PATH"
+    return finding(facts, check, Verdict.OK if on_path else Verdict(check.severity), words, connector)
+
+
+FUNCTIONS: Mapping[str, Callable[[HostFacts, Check, str], Finding]] = {"notes_path": notes_path}
+"""What `function` of a check may name."""

@@ -1,0 +1,232 @@
+"""The commands that carry snapshots elsewhere: copy, export. They change nothing where they take from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, now, repository_path, speaking
+from exremote.cli.keep import (
+    ConnectorOption,
+    HostOption,
+    SnapshotsArgument,
+    chosen_snapshots,
+    journaled,
+    taken,
+)
+from exremote.errors import EXIT_OK, IntegrityError, RepositoryError, RepositoryLocked, UsageError
+from exremote.journal import Journal
+from exremote.report import Report, count_text, size_text
+from exremote.repository import Repository, Snapshot, export
+
+
+def copy(
+    to: Annotated[
+        Path, typer.Option("--to", metavar="REPOSITORY", help="The other repository; made with `init`.")
+    ],
+    names: SnapshotsArgument = None,
+    hosts: HostOption = None,
+    connectors: ConnectorOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show what would be copied.")] = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy snapshots to another repository, with their checks; only contents that it lacks are copied.
+
+    Each is read whole and held against its manifest, here before and there after. A damaged one is refused
+    and named, the others go on, and the exit code is 13.
+    """
+    with speaking(as_json) as report:
+        place = Repository.open(repository_path(repository, inventory))
+        other = Repository.open(to)
+        if place.path.resolve() == other.path.resolve():
+            raise UsageError("That is one and the same repository.", "Name another one with --to.")
+        chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
+        with ExitStack() as stack:
+            work = None
+            if not dry_run:
+                command = ["--to", str(other.path), *(f"{s.host}/{s.id}" for s in chosen)]
+                journal = stack.enter_context(journaled(other, "copy", command))
+                run, told = journal.run_id, taken(report, journal)
+                journal.event("copying", source=place.path, source_id=place.id)
+                lock = other.lock("exremote copy", name="copy", run=run, since=now(), on_takeover=told)
+                stack.enter_context(lock)
+                with suppress_read_only():
+                    name = f"copy-{run}"
+                    stack.enter_context(place.lock("exremote copy", name=name, run=run, since=now()))
+                work = Copying(place, other, journal, report)
+            rows = [one_copy(place, other, s) if work is None else work(s) for s in chosen]
+            refused = [r for r in rows if r["state"] == "refused"]
+            if as_json:
+                code = IntegrityError.exit_code if refused else EXIT_OK
+                head = {"repository": place.path, "to": other.path, "dry_run": dry_run}
+                report.json({**head, "snapshots": rows, "exit_code": code})
+            else:
+                columns = ["state", "host", "connector", "id", "sent", "checks", "message"]
+                title = f"Copied to {other.path}" if work else f"To be copied to {other.path}"
+                report.rows(title, columns, rows, style_by="state", nothing="no snapshots")
+            if refused:
+                report.note(f"{len(refused)} of {len(rows)} snapshots were refused; see docs/repository.md.")
+                raise typer.Exit(IntegrityError.exit_code)
+
+
+@contextmanager
+def suppress_read_only() -> Iterator[None]:
+    """Let a lock be taken where one can be: on a volume that is read-only nobody forgets anything either."""
+    try:
+        yield
+    except RepositoryLocked:
+        raise
+    except RepositoryError:
+        return
+
+
+def one_copy(place: Repository, other: Repository, snapshot: Snapshot) -> dict[str, Any]:
+    """Given a snapshot, return the row that says what a copy would do with it, and do nothing."""
+    row: dict[str, Any] = {
+        "host": snapshot.host,
+        "connector": snapshot.connector,
+        "id": snapshot.id,
+        "state": "would be copied",
+        "sent_files": 0,
+        "sent_bytes": 0,
+        "sent": "",
+        "checks": 0,
+        "message": "",
+    }
+    try:
+        if other.has_snapshot(snapshot):
+            return row | {"state": "unchanged"}
+        lacking = other.lacking(snapshot)
+    except RepositoryError as error:
+        return row | refusal(error, snapshot)
+    return row | sent(len(lacking), sum(lacking.values())) | {"checks": len(place.checks(snapshot))}
+
+
+def refusal(error: RepositoryError, snapshot: Snapshot) -> dict[str, Any]:
+    """Given an error, return the columns that say it if it is about that snapshot; else raise it."""
+    if isinstance(error, IntegrityError) or Path(error.path).is_relative_to(snapshot.path):
+        return {"state": "refused", "message": error.text}
+    raise error
+
+
+def sent(files: int, size: int) -> dict[str, Any]:
+    """Given files and bytes, return the columns that say so."""
+    return {
+        "sent_files": files,
+        "sent_bytes": size,
+        "sent": f"{count_text(files, 'file')}, {size_text(size)}",
+    }
+
+
+class Copying:
+    """Copies one snapshot after another; reads what they share once on each side."""
+
+    def __init__(self, place: Repository, other: Repository, journal: Journal, report: Report) -> None:
+        self._place = place
+        self._other = other
+        self._journal = journal
+        self._report = report
+        self._here = place.verifier()
+        self._there = other.verifier()
+
+    def __call__(self, snapshot: Snapshot) -> dict[str, Any]:
+        """Given a snapshot, copy it. Return its row; a damaged one is refused there, and nothing else."""
+        row = one_copy(self._place, self._other, snapshot)
+        if row["state"] == "would be copied":
+            row |= self._copy(snapshot)
+        if row["state"] in ("copied", "unchanged"):
+            row["checks"] = self._other.add_checks(snapshot, self._place.checks(snapshot))
+        fields = {key: row[key] for key in ("host", "connector", "state", "sent_bytes", "message")}
+        self._journal.event("snapshot", snapshot=snapshot.id, **fields)
+        return row
+
+    def _copy(self, snapshot: Snapshot) -> dict[str, Any]:
+        if not self._report.as_json:
+            self._report.note(f"{snapshot.host}/{snapshot.id}")
+        moved = [0, 0]
+
+        def count(files: int, size: int) -> None:
+            moved[0] += files
+            moved[1] += size
+
+        problem = next(self._here.snapshot(snapshot), None)
+        if problem is not None:
+            return {
+                "state": "refused",
+                "message": f"damaged here: {problem.place} {problem.message}",
+                **sent(0, 0),
+            }
+        try:
+            there = self._other.receive(snapshot, self._journal.run_id, count)
+        except RepositoryError as error:
+            return {**refusal(error, snapshot), **sent(*moved)}
+        for problem in self._there.snapshot(there):
+            aside = self._other.reject(there)
+            message = f"not what was copied, and put aside in {aside}: {problem.place} {problem.message}"
+            return {"state": "refused", "message": message, **sent(*moved)}
+        return {"state": "copied", **sent(*moved)}
+
+
+def export_snapshot(
+    snapshot: Annotated[
+        str, typer.Argument(metavar="SNAPSHOT", help="An id or its beginning, or HOST/ and that.")
+    ],
+    into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="A new or empty folder.")],
+    items: Annotated[
+        list[str] | None,
+        typer.Option("--item", metavar="ID", help="Only the files of this item; may be repeated."),
+    ] = None,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write a snapshot as plain files under the host's own names, with times and attributes, all verified.
+
+    A damaged file is left out and named, the others are written, and the exit code is 13. A name that this
+    system does not take lies under `renamed`.
+    """
+    with speaking(as_json) as report:
+        place = Repository.open(repository_path(repository, inventory))
+        found = place.find(snapshot)
+        if into.resolve().is_relative_to(place.path.resolve()):
+            raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
+        done = export(found, into, items or (), lambda files, size: None)
+        manifest = found.manifest
+        code = IntegrityError.exit_code if done.damaged else EXIT_OK
+        roots = {item: tree.root for item, tree in manifest.trees.items() if not items or item in items}
+        if as_json:
+            report.json(
+                {
+                    "snapshot": f"{found.host}/{found.id}",
+                    "into": into,
+                    "complete": found.complete,
+                    "files": done.files,
+                    "bytes": done.bytes,
+                    "roots": roots,
+                    "renamed": [{"path": path, "at": at} for path, at in done.renamed],
+                    "damaged": [{"path": p, "expected": e, "actual": a} for p, e, a in done.damaged],
+                    "exit_code": code,
+                }
+            )
+        else:
+            report.line(
+                f"{count_text(done.files, 'file')}, {size_text(done.bytes)} in {into}; each is what was saved"
+            )
+            for item, root in roots.items():
+                report.line(f"files/{item} belongs in {root}")
+            for path, at in done.renamed:
+                report.line(f"renamed: {path} is {at}")
+            if not found.complete:
+                report.note(
+                    f"note: the snapshot is incomplete; `exremote show {found.id}` says what is missing"
+                )
+        for path, expected, actual in done.damaged:
+            report.note(f"damaged, not written: {path} (expected {expected}, is {actual})")
+        if done.damaged:
+            raise typer.Exit(code)

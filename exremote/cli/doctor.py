@@ -1,0 +1,174 @@
+"""The command `doctor`: hosts one after another, a line for each stage as it ends. It judges nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    ask_password,
+    known_repository,
+    load_inventory,
+    now,
+    runs_folder,
+    speaking,
+)
+from exremote.connector import Connector
+from exremote.credential import Credential, Secret
+from exremote.doctor import STAGES, Stage, Verdict, examine, exit_code
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ConfigError, ExremoteError, UsageError
+from exremote.inventory import Host
+from exremote.journal import Journal, new_run_id
+from exremote.report import Report
+from exremote.repository import hold
+from exremote.runner import run_lock
+
+COLUMNS = ("host", "verdict", "stage", "sentence", "fix")
+
+
+def doctor(
+    hosts: Annotated[list[str], typer.Argument(metavar="HOST", help="Hosts, groups or tag:NAME.")],
+    fail_on: Annotated[
+        Verdict, typer.Option("--fail-on", help="warning: a warning makes the exit code 5, too.")
+    ] = Verdict.FAILED,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Find out, stage by stage, what keeps a host from being backed up; each with a fix. Changes nothing."""
+    with speaking(as_json) as report, ExitStack() as stack:
+        if fail_on not in (Verdict.FAILED, Verdict.WARNING):
+            raise UsageError("--fail-on takes failed or warning.")
+        site = load_inventory(inventory, list(Connector.load_all()))
+        chosen = site.select(hosts)
+        for host in chosen:
+            if host.gateway is not None:
+                raise UsageError(
+                    f"{host.name} is reached via {host.gateway.name}, which this version cannot do.",
+                    "Leave the host out of the command.",
+                )
+        secrets = _secrets(chosen)
+        place = known_repository(repository, inventory)
+        folder = place.runs_folder if place else runs_folder()
+        run_id = new_run_id(now())
+        lock = run_lock(folder, run_id)
+        stack.enter_context(hold(lock, "doctor", run=run_id, since=now(), on_takeover=lambda who: None))
+        journal = Journal.create(folder, run_id, "doctor", ["doctor", *(h.name for h in chosen)], now)
+        ended = "failed"
+        stack.callback(lambda: journal.close(ended))
+        refused: dict[str, str] = {}
+        found: dict[str, list[Stage]] = {}
+        for host in chosen:
+            warnings = tuple(w.partition(": ")[2] for w in site.warnings if w.startswith(f"{host.name}: "))
+            found[host.name] = _look(report, journal, host, secrets, warnings, refused)
+        codes = [exit_code(stages, fail_on) for stages in found.values()]
+        together = EXIT_OK if not any(codes) else EXIT_INCOMPLETE
+        code = codes[0] if len(codes) == 1 else together
+        ended = str(code)
+        if as_json:
+            rows = [
+                {
+                    "host": name,
+                    "exit_code": exit_code(stages, fail_on),
+                    "stages": [s.to_json() for s in stages],
+                }
+                for name, stages in found.items()
+            ]
+            report.json({"hosts": rows, "exit_code": code})
+        raise typer.Exit(code)
+
+
+def _secrets(hosts: Sequence[Host]) -> dict[str, Secret | ExremoteError]:
+    """Given hosts, fetch each credential once. Return it, or why it is not to be had, by identity."""
+    prompt = ask_password if sys.stdin is not None and sys.stdin.isatty() else None
+    found: dict[str, Secret | ExremoteError] = {}
+
+    def fetch(credential: Credential) -> Secret | ExremoteError:
+        try:
+            return credential.resolve(prompt)
+        except (UsageError, ConfigError) as error:
+            return error
+
+    for host in hosts:
+        for credential in (host.credential, host.api_credential):
+            if credential is not None and credential.identity not in found:
+                found[credential.identity] = fetch(credential)
+    return found
+
+
+def _look(
+    report: Report,
+    journal: Journal,
+    host: Host,
+    secrets: Mapping[str, Secret | ExremoteError],
+    warnings: tuple[str, ...],
+    refused: dict[str, str],
+) -> list[Stage]:
+    """Given a host, examine it: a line as each stage ends, or, on a terminal, a display and then a table."""
+    terminal = Console(file=sys.stdout).is_terminal
+    stages: list[Stage] = []
+
+    def tell(kind: str, fields: Mapping[str, object]) -> None:
+        if kind == "shell":
+            journal.shell(str(fields["what"]), host.name, str(fields["shell_id"]))
+        else:
+            journal.event(kind, host=host.name, said=dict(fields))
+
+    examination = examine(
+        host,
+        secrets[host.credential.identity],
+        now=now,
+        warnings=warnings,
+        refused=refused,
+        api_account=secrets[host.api_credential.identity] if host.api_credential else None,
+        on_event=tell,
+    )
+    names = [name for name, _, _ in STAGES]
+    journal.event("host-started", host=host.name)
+    with ExitStack() as stack:
+        live = stack.enter_context(report.progress("doctor", [host.name])) if terminal else None
+        if live is not None:
+            live.stage(host.name, f"looking at {names[0]}")
+        for stage in stack.enter_context(closing(examination)):  # type: ignore[type-var] # a generator
+            stages.append(stage)
+            if live is not None and len(stages) < len(names):
+                live.stage(host.name, f"looking at {names[len(stages)]}")
+            elif not terminal and not report.as_json:
+                report.rows("", COLUMNS, [_row(host, stage)])
+    if terminal and not report.as_json:
+        report.rows(f"Doctor: {host.name}", COLUMNS[1:], [_row(host, s) for s in stages], style_by="verdict")
+    journal.event("host-ended", host=host.name, state=_state(stages), message=_worst(stages))
+    report.line(_summary(host, stages))
+    return stages
+
+
+def _row(host: Host, stage: Stage) -> dict[str, Any]:
+    """Given a stage, return its row; a fix begins with an arrow, so that a line of text has two halves."""
+    return {"host": host.name, **stage.to_json(), "fix": f"-> {stage.fix}" if stage.fix else ""}
+
+
+def _state(stages: Sequence[Stage]) -> str:
+    return "failed" if any(stage.verdict == Verdict.FAILED for stage in stages) else "done"
+
+
+def _worst(stages: Sequence[Stage]) -> str:
+    bad = [stage for stage in stages if stage.verdict == Verdict.FAILED]
+    return f"{bad[0].stage}: {bad[0].sentence}" if bad else ""
+
+
+def _summary(host: Host, stages: Sequence[Stage]) -> str:
+    """Given the stages, return the one sentence at the end."""
+    count = {verdict: sum(stage.verdict == verdict for stage in stages) for verdict in Verdict}
+    parts = [f"{count[verdict]} {verdict}" for verdict in Verdict if count[verdict]]
+    seconds = sum(stage.seconds for stage in stages)
+    first = next((stage.stage for stage in stages if stage.verdict == Verdict.FAILED), "")
+    what = f"begin with {first}" if first else "nothing keeps it from being backed up"
+    return f"{host.name}: {', '.join(parts)} in {seconds:.1f} s; {what}"

@@ -1,0 +1,293 @@
+"""The commands that look into snapshots: show, diff. They change nothing and ask no host."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Annotated, Any
+
+import typer
+
+from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, repository_path, speaking
+from exremote.errors import EXIT_BAD_NEWS, IntegrityError, RepositoryError
+from exremote.regfile import RegFileError, differences, parse
+from exremote.report import Report, count_text, size_text, time_text
+from exremote.repository import VOLATILE, Document, Entry, Repository, Snapshot, own_bytes
+
+LISTED = 20
+"""Lines that a person gets of a long list; JSON has all."""
+
+
+def show(
+    snapshot: Annotated[
+        str, typer.Argument(metavar="SNAPSHOT", help="An id or its beginning, or HOST/ and that.")
+    ],
+    files: Annotated[bool, typer.Option("--files", help="List every file, too.")] = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what one snapshot holds: items, documents, what is missing, what was left out, findings."""
+    with speaking(as_json, looks=True) as report:
+        place = Repository.open(repository_path(repository, inventory))
+        found = place.find(snapshot)
+        answer = described(place, found, files)
+        if as_json:
+            report.json(answer)
+        else:
+            tell(report, answer)
+
+
+def described(place: Repository, snapshot: Snapshot, files: bool) -> dict[str, Any]:
+    """Given a snapshot, return all that `show` says. Raise IntegrityError if its manifest is damaged."""
+    manifest = snapshot.manifest
+    head = manifest.head
+    items: dict[str, dict[str, Any]] = {
+        item: {"item": item, "files": 0, "bytes": 0, "secret": 0, "root": tree.root}
+        for item, tree in manifest.trees.items()
+    }
+    for entry in manifest.entries:
+        row = items.setdefault(
+            entry.item, {"item": entry.item, "files": 0, "bytes": 0, "secret": 0, "root": ""}
+        )
+        row["files"] += 1
+        row["bytes"] += entry.size
+        row["secret"] += entry.secret
+    checks = place.checks(snapshot)
+    answer: dict[str, Any] = {
+        "id": head.id,
+        "host": head.host,
+        "connector": head.connector,
+        "created": head.created,
+        "kind": head.kind,
+        "state": "done" if head.complete else "incomplete",
+        "run": head.run,
+        "made_in": head.repository,
+        "software": head.software,
+        "folder": snapshot.path,
+        "files": head.files,
+        "bytes": head.bytes,
+        "checks": len(checks),
+        "last_seen_unchanged": checks[-1].at if checks else None,
+        "items": list(items.values()),
+        "documents": [{"name": d.stored, "bytes": d.size, "sha256": d.sha256} for d in manifest.documents],
+        "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
+        "omitted": [{"path": o.path, "reason": o.reason} for o in manifest.omitted],
+        "findings": [dict(f) for f in manifest.findings],
+    }
+    if files:
+        answer["entries"] = [
+            {
+                "item": e.item,
+                "path": e.path,
+                "stored": e.stored,
+                "bytes": e.size,
+                "modified": e.modified,
+                "attributes": e.attributes,
+                "sha256": e.sha256,
+                "secret": e.secret,
+            }
+            for e in manifest.entries
+        ]
+    return answer
+
+
+def tell(report: Report, answer: Mapping[str, Any]) -> None:
+    """Given what `show` says, print it for a person."""
+    report.line(f"snapshot    {answer['host']}/{answer['id']}")
+    for key in ("connector", "created", "kind", "state", "run", "software", "folder"):
+        value = time_text(answer[key]) if key == "created" else answer[key]
+        report.line(f"{key:<12}{value}")
+    report.line(f"{'size':<12}{count_text(answer['files'], 'file')}, {size_text(answer['bytes'])}")
+    seen = answer["last_seen_unchanged"]
+    report.line(f"{'unchanged':<12}{answer['checks']} checks, the last {time_text(seen)}")
+    rows = [{**row, "size": size_text(row["bytes"])} for row in answer["items"]]
+    report.rows("Items", ["item", "files", "size", "root"], rows, nothing="no items")
+    rows = [{**row, "size": size_text(row["bytes"])} for row in answer["documents"]]
+    report.rows("Documents", ["name", "size"], rows, nothing="no documents")
+    for title in ("missing", "omitted"):
+        some = answer[title]
+        for row in some if title == "missing" else some[:LISTED]:
+            report.line(f"{title}: {row['path']}: {row['reason']}")
+        if title == "omitted" and len(some) > LISTED:
+            report.line(f"omitted: {len(some) - LISTED} more; --json has them all")
+    for finding in answer["findings"]:
+        words = [finding.get(key) for key in ("verdict", "check", "evidence")]
+        report.line("finding: " + ": ".join(str(word) for word in words if word))
+    rows = [{**row, "size": size_text(row["bytes"])} for row in answer.get("entries", ())]
+    if "entries" in answer:
+        report.rows("Files", ["item", "path", "size", "modified", "sha256"], rows, nothing="no files")
+
+
+def diff(
+    old: Annotated[str, typer.Argument(metavar="A", help="The earlier snapshot.")],
+    new: Annotated[str, typer.Argument(metavar="B", help="The later snapshot.")],
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="End with 5 if they differ; without it the code is 0.")
+    ] = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what differs from A to B: files, registry values, services, other documents, what is missing.
+
+    Times and attributes of files, and records of the asking itself, are not differences.
+    """
+    with speaking(as_json, looks=True) as report:
+        place = Repository.open(repository_path(repository, inventory))
+        first, second = place.find(old), place.find(new)
+        rows = [*files_between(first, second), *documents_between(first, second)]
+        rows += missing_between(first, second)
+        if as_json:
+            name_a, name_b = f"{first.host}/{first.id}", f"{second.host}/{second.id}"
+            report.json({"a": name_a, "b": name_b, "differ": bool(rows), "changes": rows})
+        else:
+            if (first.host, first.connector) != (second.host, second.connector):
+                report.note(
+                    f"note: {first.host} {first.connector} is held against {second.host} {second.connector}"
+                )
+            columns = ["what", "kind", "where", "name", "old", "new"]
+            report.rows(f"{first.id} and {second.id}", columns, rows, nothing="no difference")
+        if rows and exit_code:
+            raise typer.Exit(EXIT_BAD_NEWS)
+
+
+def files_between(old: Snapshot, new: Snapshot) -> Iterator[dict[str, Any]]:
+    """Given two snapshots, return a row for each file that is not the same content in both."""
+    before = {(e.item, e.path): e for e in old.manifest.entries}
+    after = {(e.item, e.path): e for e in new.manifest.entries}
+    for key in sorted(before.keys() | after.keys()):
+        a, b = before.get(key), after.get(key)
+        if a is None or b is None or a.sha256 != b.sha256:
+            what = "added" if a is None else "removed" if b is None else "changed"
+            yield _row(what, "file", key[0], key[1], _size(a), _size(b)) | {
+                "old_bytes": a.size if a else None,
+                "new_bytes": b.size if b else None,
+            }
+
+
+def _size(entry: Entry | None) -> str | None:
+    return None if entry is None else size_text(entry.size)
+
+
+def _row(what: str, kind: str, where: str, name: str, old: str | None, new: str | None) -> dict[str, Any]:
+    return {"what": what, "kind": kind, "where": where, "name": name, "old": old, "new": new}
+
+
+def documents_between(old: Snapshot, new: Snapshot) -> Iterator[dict[str, Any]]:
+    """Given two snapshots, return rows for their documents: by value, by service, or as a whole."""
+    before, after = documents(old), documents(new)
+    for name in sorted(before.keys() | after.keys()):
+        a, b = before.get(name), after.get(name)
+        if a is not None and b is not None and a.sha256 == b.sha256:
+            continue
+        texts = (read(old, a) if a else None, read(new, b) if b else None)
+        try:
+            if name.startswith("registry/"):
+                yield from registry_between(name, *texts)
+                continue
+            if name == "services.json":
+                yield from services_between(*texts)
+                continue
+        except (RegFileError, ValueError, KeyError, TypeError, AttributeError):
+            pass  # not in the form that we know: it differs, and that is all that can be said
+        what = "added" if a is None else "removed" if b is None else "changed"
+        sizes = (size_text(d.size) if d else None for d in (a, b))
+        yield _row(what, "document", name, "", *sizes)
+
+
+def documents(snapshot: Snapshot) -> dict[str, Document]:
+    """Given a snapshot, return its documents by name, without those that differ from run to run anyway."""
+    volatile = tuple(v.removesuffix("*") for v in VOLATILE)
+    return {
+        d.stored: d
+        for d in snapshot.manifest.documents
+        if d.stored != "SHA256SUMS" and not d.stored.startswith(volatile)
+    }
+
+
+def read(snapshot: Snapshot, document: Document) -> bytes:
+    """Given a document of a snapshot, read it. Raise IntegrityError if it is not what the manifest says."""
+    path = snapshot.path / document.stored
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RepositoryError(f"cannot be read: {error.strerror}.", path=path) from error
+    actual = hashlib.sha256(data).hexdigest()
+    if actual != document.sha256:
+        raise IntegrityError(
+            "this document is not what the manifest says.",
+            path=path,
+            entry=document.stored,
+            expected=document.sha256,
+            actual=actual,
+            remedy="`exremote verify` says what of the snapshot is still good.",
+        )
+    return data
+
+
+_NO_KEYS = "Windows Registry Editor Version 5.00\n".encode("utf-16")
+
+
+def registry_between(name: str, old: bytes | None, new: bytes | None) -> list[dict[str, Any]]:
+    """Given the texts of an exported key, return a row for each key and value that differs."""
+    rows = [
+        _row(
+            change.what,
+            "registry key" if change.name is None else "registry value",
+            change.key,
+            "" if change.name is None else change.name or "(default)",
+            change.old.text if change.old else None,
+            change.new.text if change.new else None,
+        )
+        for change in differences(parse(old or _NO_KEYS), parse(new or _NO_KEYS))
+    ]
+    # The same values in another order, or another end of lines: the text differs, the registry does not.
+    return [row | {"document": name} for row in rows]
+
+
+def services_between(old: bytes | None, new: bytes | None) -> list[dict[str, Any]]:
+    """Given the texts of services.json, return a row for each fact about a service that differs."""
+    before, after = ({s["name"]: s for s in json.loads(text or b"[]")} for text in (old, new))
+    rows = []
+    for name in sorted(before.keys() | after.keys()):
+        a, b = before.get(name), after.get(name)
+        if a is None or b is None:
+            states = (s.get("state", "") if s else None for s in (a, b))
+            rows.append(_row("added" if a is None else "removed", "service", name, "", *states))
+            continue
+        for key in sorted(a.keys() | b.keys()):
+            if a.get(key) != b.get(key):
+                values = (_text(s.get(key)) for s in (a, b))
+                rows.append(_row("changed", "service", name, key, *values))
+    return rows
+
+
+def _text(value: object) -> str | None:
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return None if value is None else str(value)
+
+
+def missing_between(old: Snapshot, new: Snapshot) -> list[dict[str, Any]]:
+    """Given two snapshots, return a row for each thing that only one of them lacks."""
+    before = {o.path: o.reason for o in old.manifest.missing}
+    after = {o.path: o.reason for o in new.manifest.missing}
+    return [
+        _row("removed" if path in before else "added", "missing", path, "", before.get(path), after.get(path))
+        for path in sorted(before.keys() ^ after.keys())
+    ]
+
+
+def total_sizes(place: Repository) -> tuple[dict[tuple[str, str], int], int, int]:
+    """Given a repository, return the bytes only one snapshot names, by snapshot, all named, and kept."""
+    manifests = {}
+    for snapshot in place.snapshots():
+        with suppress(RepositoryError):
+            manifests[snapshot.host, snapshot.id] = snapshot.manifest
+    contents = {e.sha256: e.size for m in manifests.values() for e in m.entries}
+    documents = sum(d.size for m in manifests.values() for d in m.documents)
+    named = sum(e.size for m in manifests.values() for e in m.entries) + documents
+    return own_bytes(manifests), named, sum(contents.values()) + documents

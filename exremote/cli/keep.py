@@ -1,0 +1,414 @@
+"""The commands that keep a repository: forget, prune, unlock. They ask no host."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from datetime import timedelta
+from typing import Annotated, Any
+
+import typer
+
+from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, now, repository_path, speaking
+from exremote.errors import (
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    ExremoteError,
+    PlanRefused,
+    RepositoryError,
+    RepositoryLocked,
+    SnapshotNotFound,
+    UsageError,
+)
+from exremote.journal import Journal, new_run_id
+from exremote.report import Report, count_text, size_text
+from exremote.repository import (
+    NEWEST,
+    WHOLE,
+    Fate,
+    KeepPolicy,
+    LockState,
+    Repository,
+    Snapshot,
+    age_text,
+    break_lock,
+    decide,
+    hold,
+)
+from exremote.runner import living_runs, run_lock
+
+HostOption = Annotated[
+    list[str] | None, typer.Option("--host", metavar="HOST", help="Only of this host; may be repeated.")
+]
+ConnectorOption = Annotated[
+    list[str] | None,
+    typer.Option("--connector", metavar="NAME", help="Only of this connector; may be repeated."),
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+SnapshotsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="SNAPSHOT", help="Ids or their beginnings, or HOST/ and that."),
+]
+
+_UNITS = {
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+    "w": timedelta(weeks=1),
+    "y": timedelta(days=365),
+}
+
+
+def duration(text: str) -> timedelta:
+    """Given `14d`, `36h`, `8w`, `1y` or a sum like `1y6w`, return it. Raise UsageError if it is none."""
+    parts = re.findall(r"([0-9]{1,5})([hdwy])", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise UsageError(
+            f"{text!r} is no duration.", "Write 36h, 14d, 8w, 1y, or a sum such as 1y6w (a year is 365 days)."
+        )
+    return sum((int(number) * _UNITS[unit] for number, unit in parts), timedelta())
+
+
+def approve(question: str, yes: bool) -> None:
+    """Given what is about to be done, ask the person. Raise PlanRefused if the answer is not yes."""
+    if yes:
+        return
+    if sys.stdin is None or not sys.stdin.isatty():
+        raise PlanRefused(
+            "Nothing was changed: there is no terminal to ask at.",
+            "Look with --dry-run where there is one, then use --yes.",
+        )
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise PlanRefused("Nothing was changed: the answer was not yes.")
+
+
+@contextmanager
+def journaled(place: Repository, verb: str, command: Sequence[str]) -> Iterator[Journal]:
+    """Given a repository and what is done there, keep a journal of it there for a block; the run is alive."""
+    run = new_run_id(now())
+    ended = "failed"
+    with ExitStack() as stack:
+        lock = run_lock(place.runs_folder, run)
+        stack.enter_context(hold(lock, verb, run=run, since=now(), on_takeover=lambda who: None))
+        journal = Journal.create(place.runs_folder, run, verb, [verb, *command], now)
+        stack.callback(lambda: journal.close(ended))
+        try:
+            yield journal
+            ended = str(EXIT_OK)
+        except ExremoteError as error:
+            ended = str(error.exit_code)
+            raise
+        except KeyboardInterrupt:
+            ended = str(EXIT_INTERRUPTED)
+            raise
+        except typer.Exit as left:
+            ended = str(left.exit_code)
+            raise
+
+
+def taken(report: Report, journal: Journal) -> Callable[[str], None]:
+    """Given a report and a journal, return what tells both whose dead lock was taken over."""
+
+    def tell(who: str) -> None:
+        journal.event("lock-taken-over", was=who)
+        report.note(f"note: took over the lock of {who}: that process is gone")
+
+    return tell
+
+
+def chosen_snapshots(
+    place: Repository, names: Sequence[str], hosts: Sequence[str], connectors: Sequence[str]
+) -> list[Snapshot]:
+    """Given names, or hosts and connectors, or nothing for all, return the snapshots, oldest first.
+
+    Raise UsageError if both are given, SnapshotNotFound if a name, host or connector has none.
+    """
+    if names and (hosts or connectors):
+        raise UsageError(
+            "Name snapshots, or choose them with --host and --connector; not both.",
+            "Leave one of them out.",
+        )
+    if names:
+        found = {s.path: s for s in map(place.find, names)}
+        return sorted(found.values(), key=lambda s: (s.created, s.id))
+    everything = place.snapshots()
+    for word, wanted, known in (
+        ("host", hosts, {s.host.casefold() for s in everything}),
+        ("connector", connectors, {s.connector.casefold() for s in everything}),
+    ):
+        for name in wanted:
+            if name.casefold() not in known:
+                raise SnapshotNotFound(
+                    f"there is no snapshot of the {word} {name}.",
+                    path=place.path,
+                    remedy="exremote snapshots lists them.",
+                )
+    folded_hosts, folded = {h.casefold() for h in hosts}, {c.casefold() for c in connectors}
+    return [
+        s
+        for s in everything
+        if (not hosts or s.host.casefold() in folded_hosts)
+        and (not connectors or s.connector.casefold() in folded)
+    ]
+
+
+def forget(
+    names: SnapshotsArgument = None,
+    last: Annotated[
+        int, typer.Option("--keep-last", min=0, metavar="N", help="Keep the newest N complete ones.")
+    ] = 0,
+    daily: Annotated[
+        int,
+        typer.Option("--keep-daily", min=0, metavar="N", help="Keep the last state of each of N days (UTC)."),
+    ] = 0,
+    weekly: Annotated[int, typer.Option("--keep-weekly", min=0, metavar="N", help="The same for weeks.")] = 0,
+    monthly: Annotated[
+        int, typer.Option("--keep-monthly", min=0, metavar="N", help="The same for months.")
+    ] = 0,
+    within: Annotated[
+        str | None,
+        typer.Option(
+            "--keep-within",
+            metavar="DURATION",
+            help="Keep all that were true so long before the newest: 36h, 14d, 8w, 1y.",
+        ),
+    ] = None,
+    hosts: HostOption = None,
+    connectors: ConnectorOption = None,
+    prune_too: Annotated[
+        bool, typer.Option("--prune", help="Then delete what nothing names any more.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Show what would go, and why the others stay.")
+    ] = False,
+    yes: YesOption = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take snapshots out: by a keep policy, or by name. Never the newest complete one. `prune` frees room.
+
+    The policy holds for each host, connector and kind by itself. It counts complete snapshots only, and days
+    on which a run found nothing changed count for the snapshot that they confirmed. An incomplete snapshot
+    stays while no complete one is newer, a damaged one until it is named.
+    """
+    with speaking(as_json) as report:
+        policy = KeepPolicy(last, daily, weekly, monthly, duration(within) if within is not None else None)
+        if names and not policy.empty:
+            raise UsageError("Name snapshots, or give a keep policy; not both.", "Leave one of them out.")
+        if not names and policy.empty:
+            raise UsageError(
+                "Without a policy nothing is forgotten.",
+                "Give at least one of --keep-last, --keep-daily, --keep-weekly, --keep-monthly, "
+                "--keep-within, or name snapshots.",
+            )
+        place = Repository.open(repository_path(repository, inventory))
+
+        def fates() -> list[Fate]:
+            chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
+            return named_fates(place, chosen) if names else policy_fates(place, chosen, policy)
+
+        planned = fates()
+        going = [f.snapshot for f in planned if not f.kept]
+        if names and len(going) < len(planned):
+            kept = [f"{f.snapshot.host}/{f.snapshot.id}" for f in planned if f.kept]
+            raise PlanRefused(
+                f"Nothing was changed: {', '.join(kept)} is {NEWEST} of its host and connector.",
+                "Back the host up first; then an older one can go.",
+            )
+        if dry_run or not (going or prune_too):
+            show_fates(report, place, planned, dry_run=dry_run, pruned=None)
+            return
+        if not as_json:
+            show_fates(report, place, planned, dry_run=True, pruned=None)
+        if going:
+            approve(f"Forget {len(going)} of {len(planned)} snapshots?", yes)
+        command = [f"{s.host}/{s.id}" for s in going]
+        pruned = None
+        with journaled(place, "forget", command) as journal:
+            told = taken(report, journal)
+            with place.lock("exremote forget", name=WHOLE, run=journal.run_id, since=now(), on_takeover=told):
+                # Looked at again under the lock: what was approved, and still may go.
+                approved = {s.path for s in going}
+                planned = [f for f in fates() if f.snapshot.path in approved or f.kept]
+                for fate in planned:
+                    if not fate.kept:
+                        s = fate.snapshot
+                        # Before the deed, too: killed in between, nobody would know why it is gone.
+                        journal.event("forgetting", host=s.host, connector=s.connector, snapshot=s.id)
+                        place.forget(s, journal.run_id)
+                        journal.event("forgotten", host=s.host, connector=s.connector, snapshot=s.id)
+                if prune_too:
+                    pruned = pruning(place, journal)
+        if as_json:
+            show_fates(report, place, planned, dry_run=False, pruned=pruned)
+        else:
+            gone = sum(not f.kept for f in planned)
+            freed = f"; {count_text(pruned['objects'], 'object')} pruned, {pruned['size']}" if pruned else ""
+            report.line(f"{count_text(gone, 'snapshot')} forgotten{freed}")
+
+
+def policy_fates(place: Repository, chosen: Sequence[Snapshot], policy: KeepPolicy) -> list[Fate]:
+    """Given the chosen snapshots, return what the policy makes of each."""
+    paths = {s.path for s in chosen}
+    return decide((c for c in place.candidates() if c.snapshot.path in paths), policy, now())
+
+
+def named_fates(place: Repository, chosen: Sequence[Snapshot]) -> list[Fate]:
+    """Given snapshots that were named, return what becomes of each: all go but the newest complete ones."""
+    latest = {place.latest(s.host, s.connector, s.kind, now=now()) for s in chosen}
+    paths = {s.path for s in latest if s is not None}
+    return [Fate(s, (NEWEST,) if s.path in paths else ()) for s in chosen]
+
+
+def show_fates(
+    report: Report, place: Repository, fates: Sequence[Fate], *, dry_run: bool, pruned: dict[str, Any] | None
+) -> None:
+    """Given what becomes of snapshots, show those that go and why the others stay."""
+    rows: list[dict[str, Any]] = []
+    for fate in fates:
+        s = fate.snapshot
+        state = "done" if s.complete else "damaged" if s.damage else "incomplete"
+        rows.append(
+            {
+                "fate": "stays" if fate.kept else "goes",
+                "host": s.host,
+                "connector": s.connector,
+                "id": s.id,
+                "created": s.created,
+                "state": state,
+                "why": list(fate.kept),
+            }
+        )
+    if report.as_json:
+        parts = {fate: [r for r in rows if r["fate"] == fate] for fate in ("goes", "stays")}
+        report.json({"repository": place.path, "dry_run": dry_run, **parts, "pruned": pruned})
+        return
+    columns = ["fate", "host", "connector", "id", "created", "state", "why"]
+    report.rows(f"Snapshots in {place.path}", columns, rows, nothing="no snapshots")
+    going = sum(not f.kept for f in fates)
+    would = "would go" if going else "goes: every snapshot has a reason to stay"
+    report.line(f"{going or 'none'} of {len(fates)} {would}")
+
+
+def prune(
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", "-n", help="Count only; what a run is working on counts, too."),
+    ] = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete what no snapshot names: contents, what killed runs left, checks of forgotten snapshots."""
+    with speaking(as_json) as report:
+        place = Repository.open(repository_path(repository, inventory))
+        if dry_run:
+            answer = counted(place, apply=False)
+        else:
+            with journaled(place, "prune", []) as journal:
+                told = taken(report, journal)
+                with place.lock(
+                    "exremote prune", name=WHOLE, run=journal.run_id, since=now(), on_takeover=told
+                ):
+                    answer = pruning(place, journal)
+        if as_json:
+            report.json({"repository": place.path, "dry_run": dry_run, **answer})
+            return
+        verb = "would go" if dry_run else "deleted"
+        report.line(f"{count_text(answer['objects'], 'object')} {verb}, {answer['size']}")
+        if answer["leftovers"]:
+            left = size_text(answer["leftover_bytes"])
+            report.line(f"{answer['leftovers']} leftovers of ended runs {verb}, {left}")
+        report.line(f"{answer['kept_objects']} objects stay, {size_text(answer['kept_bytes'])}")
+
+
+def pruning(place: Repository, journal: Journal) -> dict[str, Any]:
+    """Given a repository whose whole lock is held, delete what nothing names, and note how much it was."""
+    answer = counted(place, apply=True)
+    journal.event("pruned", **answer)
+    return answer
+
+
+def counted(place: Repository, *, apply: bool) -> dict[str, Any]:
+    """Given a repository, return how much nothing names; with `apply` it is deleted."""
+    alive = living_runs(place.runs_folder)
+    unused = place.prune(alive) if apply else place.unused(alive)
+    return {
+        "objects": len(unused.objects),
+        "bytes": unused.object_bytes,
+        "size": size_text(unused.object_bytes),
+        "leftovers": len(unused.leftovers),
+        "leftover_bytes": unused.leftover_bytes,
+        "checks": len(unused.checks),
+        "kept_objects": unused.kept,
+        "kept_bytes": unused.kept_bytes,
+    }
+
+
+def unlock(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="LOCK", help="Locks such as host-EXCH01; none means all.")
+    ] = None,
+    yes: YesOption = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the repository's locks and remove those that nobody holds. It asks about other machines' locks.
+
+    A lock of a process that is gone on this machine is removed; one of a living process here never is
+    (exit code 11). Of another machine nobody can know: its last sign of life is shown.
+    """
+    with speaking(as_json) as report:
+        place = Repository.open(repository_path(repository, inventory))
+        there = {lock.name: lock for lock in place.locks()}
+        unknown = [name for name in names or () if name not in there]
+        if unknown:
+            raise UsageError(
+                f"There is no lock {unknown[0]}.", "`exremote unlock` shows those that there are."
+            )
+        chosen = [there[name] for name in names or sorted(there)]
+        rows = [lock_row(lock) for lock in chosen]
+        doubtful = [lock for lock in chosen if not lock.ours]
+        alive = [lock for lock in chosen if lock.ours and not lock.dead]
+        columns = ["lock", "holder", "last_sign_of_life", "age", "state"]
+        if not as_json:
+            report.rows(f"Locks of {place.path}", columns, rows, nothing="no locks")
+        removed = [lock.name for lock in chosen if lock.dead and break_lock(lock)]
+        try:
+            if doubtful:
+                approve(f"Remove {len(doubtful)} locks whose holder nobody here can see?", yes)
+                removed += [lock.name for lock in doubtful if break_lock(lock)]
+        finally:
+            if removed:
+                with suppress(RepositoryError), journaled(place, "unlock", removed):
+                    pass
+            if as_json:
+                report.json({"repository": place.path, "locks": rows, "removed": removed})
+            elif removed:
+                report.line(f"removed: {', '.join(removed)}")
+        if alive:
+            who = "; ".join(str(lock_row(lock)["holder"]) for lock in alive)
+            raise RepositoryLocked(
+                f"held by {who}: that process is alive.",
+                path=alive[0].path,
+                owner=who,
+                remedy="Wait for it, or end that process.",
+            )
+
+
+def lock_row(lock: LockState) -> dict[str, Any]:
+    """Given a lock, return its row."""
+    state = "its process is gone" if lock.dead else "alive" if lock.ours else "of another machine"
+    age = (now() - lock.touched).total_seconds()
+    return {
+        "lock": lock.name,
+        "holder": lock.owner.describe() if lock.owner else "a process that left no readable name",
+        "last_sign_of_life": lock.touched,
+        "age": f"{age_text(age)} ago",
+        "state": state if lock.owner else "nobody can tell",
+    }

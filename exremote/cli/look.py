@@ -1,0 +1,312 @@
+"""The commands that look at what the tool knows and holds. They change nothing and ask no host."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from exremote import health
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    known_connector,
+    now,
+    repository_path,
+    site_if_any,
+    speaking,
+)
+from exremote.cli.inside import total_sizes
+from exremote.connector import Connector
+from exremote.errors import IntegrityError, UsageError
+from exremote.inventory import find_name, near
+from exremote.journal import journals, list_runs, unaccounted
+from exremote.report import count_text, size_text
+from exremote.repository import Repository, Snapshot
+from exremote.script import ScriptLibrary
+
+DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S"]
+"""How a moment is written on the command line."""
+
+
+class SnapshotState(StrEnum):
+    """What `snapshots` says of one."""
+
+    DONE = "done"
+    INCOMPLETE = "incomplete"
+    DAMAGED = "damaged"
+
+
+def snapshots(
+    hosts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="HOST", help="Only of these hosts, groups (of the inventory) or tag:NAME."),
+    ] = None,
+    connector: Annotated[str | None, typer.Option("--connector", help="Only of this connector.")] = None,
+    state: Annotated[
+        SnapshotState | None, typer.Option("--state", help="Only those that are in this state.")
+    ] = None,
+    since: Annotated[
+        datetime | None, typer.Option("--since", formats=DAYS, help="Only those made then (UTC) or later.")
+    ] = None,
+    before: Annotated[
+        datetime | None, typer.Option("--before", formats=DAYS, help="Only those made earlier (UTC).")
+    ] = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="Of each host and connector, only the newest complete one.")
+    ] = False,
+    sizes: Annotated[
+        bool, typer.Option("--sizes", help="Also the bytes that a snapshot alone holds, and the sums.")
+    ] = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the snapshots that the repository holds."""
+    with speaking(as_json, looks=True) as report:
+        place = Repository.open(repository_path(repository, inventory))
+        every = place.snapshots()
+        wanted = wanted_hosts(hosts or (), {s.host for s in every}, inventory)
+        if connector is not None:
+            connector = known_connector(connector, {*Connector.load_all(), *(s.connector for s in every)})
+        found = [
+            s
+            for s in every
+            if (not hosts or s.host.casefold() in wanted)
+            and connector in (None, s.connector)
+            and (since is None or s.created >= since.replace(tzinfo=UTC))
+            and (before is None or s.created < before.replace(tzinfo=UTC))
+        ]
+        if latest:
+            newest = {place.latest(s.host, s.connector, s.kind, now=now()) for s in found}
+            found = [s for s in found if s in newest]
+        rows = [snapshot_row(place, s) for s in found]
+        rows = [row for row in rows if state in (None, row["state"])]
+        columns = [
+            "host",
+            "connector",
+            "id",
+            "created",
+            "state",
+            "files",
+            "size",
+            "last_seen_unchanged",
+            "health",
+        ]
+        if sizes:
+            columns.insert(columns.index("size") + 1, "alone")
+            alone, named, kept = total_sizes(place)
+            for row in rows:
+                own = alone.get((row["host"], row["id"]))
+                row |= {"alone_bytes": own, "alone": None if own is None else size_text(own)}
+        spare = ("created", "last_seen_unchanged", "files", "size", "health", "alone", "connector")
+        title = f"Snapshots in {place.path}"
+        report.rows(title, columns, rows, style_by="state", nothing="no snapshots", spare=spare)
+        if sizes:
+            report.line(f"all snapshots together: {size_text(named)}, kept in {size_text(kept)}")
+
+
+def wanted_hosts(names: Sequence[str], held: Collection[str], inventory: Path | None) -> set[str]:
+    """Given names, the hosts of a repository and an inventory if there is one, return hosts, case folded.
+
+    A host that left the inventory still has its snapshots. Raise UsageError for a name that fits nothing.
+    """
+    wanted: set[str] = set()
+    site = None if all(find_name(held, name) for name in names) else site_if_any(inventory)
+    for name in names:
+        if find_name(held, name):
+            wanted.add(name.casefold())
+        elif site is not None:
+            wanted.update(host.name.casefold() for host in site.select([name]))
+        else:
+            raise UsageError(
+                f"The repository has no host {name}, and there is no inventory to know groups and tags from.",
+                near(name, held),
+            )
+    return wanted
+
+
+def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
+    """Given a snapshot, return its row; a damaged one is shown as that, never as good."""
+    checks = place.checks(snapshot)
+    row: dict[str, Any] = {
+        "host": snapshot.host,
+        "connector": snapshot.connector,
+        "id": snapshot.id,
+        "created": snapshot.created,
+        "state": "done" if snapshot.complete else "incomplete",
+        "last_seen_unchanged": checks[-1].at if checks else None,
+    }
+    try:
+        manifest = snapshot.manifest
+    except IntegrityError as error:
+        return row | {
+            "state": "damaged",
+            "files": None,
+            "size": None,
+            "health": None,
+            "missing": [],
+            "damage": error.message,
+        }
+    size = sum(e.size for e in manifest.entries)
+    verdicts = [health.Verdict(str(f["verdict"])) for f in manifest.findings]
+    return row | {
+        "files": len(manifest.entries),
+        "size": size_text(size),
+        "bytes": size,
+        "health": str(max(verdicts, key=health.rank, default=health.Verdict.OK)),
+        "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
+        "damage": "",
+    }
+
+
+def gone(place: Repository, every: Sequence[Snapshot]) -> list[dict[str, str]]:
+    """Given all snapshots, return as damage those that a run committed, nobody forgot, and are not there."""
+
+    def lost(present: Sequence[Snapshot]) -> list[tuple[str, str]]:
+        return unaccounted(list_runs(journals(place.runs_folder)), {(s.host, s.id) for s in present})
+
+    found = lost(every)
+    if found:  # or committed by a run since we looked
+        found = [key for key in lost(place.snapshots()) if key in found]
+    message = "is missing: a run committed it, and nobody forgot it"
+    return [
+        {"place": f"snapshots/{host}/{id_}", "problem": message, "expected": "", "actual": ""}
+        for host, id_ in found
+    ]
+
+
+def verify(
+    snapshot: Annotated[
+        str | None, typer.Argument(help="A snapshot's id or its beginning, or a host; none means all.")
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Names and sizes only; without it every byte is read.")
+    ] = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Hold the repository against its manifests. Exit code 13 if anything is damaged."""
+    with speaking(as_json, looks=True) as report:
+        place = Repository.open(repository_path(repository, inventory))
+        every = place.snapshots()
+        chosen: list[Snapshot | None] = [None]
+        if snapshot and (host := find_name({s.host for s in every}, snapshot)):
+            chosen = [s for s in every if s.host == host]
+        elif snapshot:
+            chosen = [place.find(snapshot)]
+        problems = [
+            {"place": p.place, "problem": p.message, "expected": p.expected, "actual": p.actual}
+            for one in chosen
+            for p in place.verify(one, quick=quick)
+        ]
+        if not snapshot:
+            problems += gone(place, every)
+        count = len(chosen) if snapshot else len(every)
+        if as_json:
+            report.json({"repository": place.path, "snapshots": count, "quick": quick, "problems": problems})
+        elif problems:
+            labelled = [
+                p | {key: f"{key} {p[key]}" if p[key] else "" for key in ("expected", "actual")}
+                for p in problems
+            ]
+            columns, below = ["place", "problem", "expected", "actual"], ["expected", "actual"]
+            report.sentences("Damage", columns, labelled, below=below, style_by="")
+        how = "names and sizes" if quick else "every byte"
+        if problems:
+            report.note(
+                f"{count_text(len(problems), 'problem')}: do not trust what is named here. `exremote backup` "
+                "saves anew what the newest snapshots of a host lack; what an older one lost, only another "
+                "copy of the repository has (`exremote copy`)."
+            )
+            raise typer.Exit(IntegrityError.exit_code)
+        report.line(f"{count_text(count, 'snapshot')} verified ({how}): no damage")
+
+
+def connectors(
+    name: Annotated[str | None, typer.Argument(help="One connector: show its items.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the connectors that exremote knows, and what each is made of."""
+    with speaking(as_json, looks=True) as report:
+        known = Connector.load_all()
+        if name is None:
+            rows = [
+                {
+                    "name": c.name,
+                    "title": c.title,
+                    "exchange": c.exchange,
+                    "services": [s.name for s in c.services],
+                    "items": [i.id for i in c.items()],
+                    "checks": len(c.checks),
+                }
+                for c in known.values()
+            ]
+            report.rows("Connectors", ["name", "title", "exchange", "services", "items", "checks"], rows)
+            return
+        data = known[known_connector(name, known)].model_dump(mode="json", by_alias=True)
+        if as_json:
+            report.json(data)
+            return
+        for kind in (
+            "file_tree",
+            "named_file",
+            "registry_key",
+            "service",
+            "api_directory",
+            "directory_object",
+            "check",
+        ):
+            for item in data[kind]:
+                what = item.get("id") or item.get("name")
+                where = (
+                    item.get("path") or item.get("paths") or item.get("class_name") or item.get("title") or ""
+                )
+                where = ", ".join(where) if isinstance(where, list) else where
+                report.line(f"{kind.replace('_', ' ')}  {what}  {where}  [{item['sure']}: {item['source']}]")
+
+
+def scripts(
+    name: Annotated[str | None, typer.Argument(help="One script: print its text.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show the PowerShell scripts that exremote runs on a host: all are bundled, none is put together."""
+    with speaking(as_json, looks=True) as report:
+        library = ScriptLibrary.load()
+        if name is not None:
+            asked = name.casefold().removesuffix(".ps1")
+            script = next((s for s in library if s.name.casefold() == asked), None)
+            if script is None:
+                remedy = near(asked, [s.name for s in library]) or "`exremote scripts` lists them."
+                raise UsageError(f"There is no script {name}.", remedy)
+            if as_json:
+                report.json(
+                    {
+                        "name": script.name,
+                        "effect": script.effect,
+                        "sha256": script.digest,
+                        "text": script.text,
+                    }
+                )
+            else:
+                report.line(script.text.rstrip("\n"))
+            return
+        rows = [
+            {
+                "name": s.name,
+                "effect": str(s.effect),
+                "what": s.synopsis,
+                "rights": s.rights,
+                "errors": list(s.errors),
+                "sha256": s.digest,
+            }
+            for s in library
+        ]
+        report.rows("Scripts", ["name", "effect", "what"], rows)
+        report.note("Read changes nothing; Converge changes something and may be repeated; Once may not.")

@@ -1,0 +1,161 @@
+"""The command `runs`: what ran, and what happened in a run, in words. It changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    known_repository,
+    runs_folder,
+    speaking,
+)
+from exremote.errors import IntegrityError, SnapshotNotFound, UsageError
+from exremote.journal import Event, RunRecord, journals, list_runs, read_run
+from exremote.plan import step_from_json
+from exremote.report import Report, count_text
+from exremote.repository import Repository
+
+LIMIT = 20
+"""How many runs a person is shown unless more are asked for."""
+UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started")
+"""What `--json` has, and a person is not told: it is bookkeeping, or said when it ends."""
+
+
+def runs(
+    run: Annotated[str | None, typer.Argument(help="A run's id or its beginning: show its events.")] = None,
+    all_runs: Annotated[bool, typer.Option("--all", help=f"All of them, not the last {LIMIT}.")] = False,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the runs that left a journal in the repository or with this user, or show one."""
+    with speaking(as_json, looks=True) as report:
+        place = Repository.open(repository) if repository else known_repository(None, inventory)
+        mine = runs_folder()
+        paths = journals(mine) if place is None else journals(place.runs_folder, mine)
+        if run is not None:
+            show_run(report, read_run(one_run(paths, run, mine)))
+            return
+        shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
+        rows = [
+            {
+                "run": r.run_id,
+                "verb": r.verb,
+                "started": r.started,
+                "ended": r.ended,
+                "exit_code": r.outcome or "did not end",
+                "hosts": len(r.hosts),
+                "journal": "intact" if r.intact else f"damaged: {r.problem}",
+                "where": "this user" if r.path.parent == mine else "repository",
+            }
+            for r in shown
+        ]
+        columns = list(rows[0]) if rows else []
+        report.rows("Runs", columns, rows, nothing="no runs", spare=("started", "ended", "hosts", "where"))
+        if len(shown) < len(paths):
+            report.note(f"the last {len(shown)} of {len(paths)} runs; --all shows the others")
+
+
+def one_run(paths: Iterable[Path], prefix: str, folder: Path) -> Path:
+    """Given the journals there are and the beginning of a run's id, return the run's journal.
+
+    Raise SnapshotNotFound if there is none, UsageError if there are several.
+    """
+    found = [p for p in paths if p.stem.startswith(prefix)]
+    found = [p for p in found if p.stem == prefix] or found
+    if not found:
+        remedy = "`exremote runs` lists them."
+        raise SnapshotNotFound(f"no run begins with {prefix}.", path=folder, remedy=remedy)
+    if len(found) > 1:
+        some = ", ".join(p.stem for p in found[:5])
+        raise UsageError(
+            f"{len(found)} runs begin with {prefix}: {some}{' ...' if len(found) > 5 else ''}.",
+            "Give more of the id.",
+        )
+    return found[0]
+
+
+def show_run(report: Report, record: RunRecord) -> None:
+    """Given a run, show its events. Raise IntegrityError if its journal is damaged."""
+    if report.as_json:
+        events = [{"n": e.n, "at": e.at, "event": e.kind, **e.fields} for e in record.events]
+        report.json({"run": record.run_id, "intact": record.intact, "events": events})
+        return
+    rows = list(told(record.events))
+    report.rows(f"Run {record.run_id}", ["time", "host", "what", "seconds"], rows, spare=("seconds",))
+    if not record.intact:
+        raise IntegrityError(record.problem, path=record.path, entry=record.run_id)
+
+
+def told(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
+    """Given the events of a run, yield a row for each that a person wants to know of."""
+    began: dict[tuple[str, object], datetime] = {}
+    steps: dict[tuple[str, object], str] = {}
+    for event in events:
+        host, fields = str(event.fields.get("host", "")), event.fields
+        key = (host, fields.get("number"))
+        if event.kind in ("run-started", "host-started", "step-started"):
+            began[key] = event.at
+        if event.kind == "step-started":
+            steps[key] = step_text(fields.get("step"))
+        if event.kind in UNTOLD:
+            continue
+        ends = event.kind in ("run-ended", "host-ended", "step-finished", "step-failed")
+        start = began.get(key) if ends else None
+        yield {
+            "time": event.at,
+            "host": host,
+            "what": words(event.kind, fields, steps.get(key, f"step {fields.get('number')}")),
+            "seconds": None if start is None else f"{(event.at - start).total_seconds():.1f}",
+        }
+
+
+def step_text(step: object) -> str:
+    """Given a step as a journal has it, return it in words; a kind that is not known by its name."""
+    if not isinstance(step, Mapping):
+        return "a step"
+    try:
+        return step_from_json(step).describe()
+    except (ValueError, TypeError, KeyError):
+        return str(step.get("kind", "a step"))
+
+
+def words(kind: str, fields: Mapping[str, object], step: str) -> str:
+    """Given what happened, return it as a person says it."""
+    match kind:
+        case "run-started":
+            command = fields.get("command")
+            return f"started: exremote {' '.join(map(str, command)) if isinstance(command, list) else ''}"
+        case "run-ended":
+            return f"ended with exit code {fields.get('outcome')}"
+        case "host-ended":
+            return ": ".join(str(fields[k]) for k in ("state", "message") if fields.get(k))
+        case "step-finished":
+            return f"done: {step}"
+        case "step-failed":
+            return f"failed: {step}: {fields.get('error')}"
+        case "planned":
+            return f"planned: {count_text(int(str(fields.get('steps', 0))), 'step')}"
+        case "judged":
+            checks = count_text(int(str(fields.get("findings", 0))), "check")
+            return f"judged: {checks}, the worst is {fields.get('worst')}"
+        case "committed":
+            state = "" if fields.get("complete") else ", incomplete"
+            return f"new snapshot of {fields.get('connector')}: {fields.get('snapshot')}{state}"
+        case "unchanged":
+            return f"{fields.get('connector')} is unchanged since {fields.get('snapshot')}"
+        case "retry":
+            said = fields.get("said")
+            said = said if isinstance(said, Mapping) else {}
+            return f"{said.get('script')} failed (attempt {said.get('attempt')}): {said.get('error')}"
+        case _:
+            rest = ", ".join(f"{k} {v}" for k, v in fields.items() if k != "host" and not isinstance(v, dict))
+            return f"{kind.replace('-', ' ')}: {rest}" if rest else kind.replace("-", " ")

@@ -1,0 +1,146 @@
+"""The commands about the inventory; `discover` is the one that asks a host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from exremote import health
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    Run,
+    known_repository,
+    load_inventory,
+    now,
+    on_hosts,
+    show_failed,
+    speaking,
+)
+from exremote.connector import Connector
+from exremote.inventory import Host, advice, key_lines
+from exremote.report import count_text
+from exremote.runner import Outcome, State, exit_code
+from exremote.session import Session
+
+
+def check(
+    file: Annotated[Path | None, typer.Argument(help="The inventory; the same as --inventory.")] = None,
+    inventory: InventoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read the inventory and say what is wrong with it; no host is asked."""
+    with speaking(as_json, looks=True) as report:
+        connectors = Connector.load_all()
+        site = load_inventory(file or inventory, list(connectors))
+        warnings = [*site.warnings, *advice(site, operator_variables(connectors.values()))]
+        if as_json:
+            report.json({"inventory": site.path, "hosts": list(site.hosts), "warnings": warnings})
+            return
+        for warning in warnings:
+            report.line(f"warning: {warning}")
+        hosts, groups = count_text(len(site.hosts), "host"), count_text(len(site.groups), "group")
+        report.line(f"{site.path}: {hosts}, {groups}; no errors")
+
+
+def operator_variables(connectors: Iterable[Connector]) -> set[str]:
+    """Given connectors, return the variables that only the operator can give: the host says the others."""
+    rules = [rule for connector in connectors for rule in connector.roots.values()]
+    rules += [part for rule in rules for part in rule.first]
+    return {rule.variable for rule in rules if rule.variable} - {"systemroot", "computername"}
+
+
+def example() -> None:
+    """Print a commented inventory, to be changed and kept: exremote inventory example > site.toml."""
+    with speaking(False, looks=True) as report:
+        package = Path(__file__).resolve().parents[1]
+        places = (package / "_example.toml", package.parent / "inventory" / "example.toml")
+        report.line(next(p for p in places if p.is_file()).read_text(encoding="utf-8").rstrip("\n"))
+
+
+def show(
+    host: Annotated[
+        str | None, typer.Argument(help="One host: every setting and where it came from.")
+    ] = None,
+    inventory: InventoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List the hosts, or show what is in force for one and where each value came from. Never a secret."""
+    with speaking(as_json, looks=True) as report:
+        site = load_inventory(inventory, list(Connector.load_all()))
+        if host is None:
+            rows: list[dict[str, object]] = [
+                {
+                    "host": h.name,
+                    "address": h.address,
+                    "port": h.port,
+                    "auth": h.auth,
+                    "wire": h.wire,
+                    "connectors": list(h.connectors) if h.connectors is not None else "found out",
+                    "groups": list(h.groups),
+                    "tags": list(h.tags),
+                }
+                for h in site.hosts.values()
+            ]
+            report.rows(f"Hosts of {site.path}", list(rows[0]) if rows else [], rows, nothing="no hosts")
+            return
+        for chosen in site.select([host]):
+            rows = [
+                {"key": key, "value": value, "from": origin} for key, value, origin in site.describe(chosen)
+            ]
+            report.rows(chosen.name, ["key", "value", "from"], rows)
+
+
+def discover(
+    host: Annotated[str, typer.Argument(help="The host to ask.")],
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask a host which connectors it has, and print the line to add to its table in the inventory."""
+    with speaking(as_json) as report:
+        connectors = Connector.load_all()
+        site = load_inventory(inventory, list(connectors))
+        chosen = site.select([host])
+
+        def work(run: Run) -> Callable[[Host, Session], Outcome]:
+            def ask(host: Host, session: Session) -> Outcome:
+                answers = health.collect(
+                    session, host, connectors, probe=False, now=now(), api_account=run.api_account(host)
+                )
+                return Outcome(host.name, State.DONE, detail=answers)
+
+            return ask
+
+        place = known_repository(repository, inventory)
+        outcomes = on_hosts("discover", chosen, work, report=report, repository=place, parallel=site.parallel)
+        rows = []
+        for outcome in outcomes:
+            for name, presence in outcome.detail.connectors.items() if outcome.detail else ():
+                rows.append(
+                    {
+                        "host": outcome.host,
+                        "connector": name,
+                        "state": presence.state,
+                        "evidence": list(presence.evidence),
+                        "missing": list(presence.missing),
+                    }
+                )
+        if rows or as_json:
+            report.rows("Evidence", ["host", "connector", "state", "evidence", "missing"], rows)
+        if not as_json:
+            show_failed(report, outcomes)
+        for outcome in outcomes:
+            if outcome.detail is not None:
+                found = [
+                    r["connector"] for r in rows if r["host"] == outcome.host and r["state"] == "present"
+                ]
+                line = key_lines(site.path.read_text("utf-8-sig")).get(("hosts", outcome.host), "?")
+                report.line(f"add this line under [hosts.{outcome.host}] ({site.path}:{line}):")
+                report.line(f"connectors = {json.dumps(found)}")
+        raise typer.Exit(exit_code(outcomes))

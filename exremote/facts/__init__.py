@@ -1,0 +1,33 @@
+"""What a host answered, as typed records, parsed once at the edge. Facts never judge, and never ask.
+
+Only this folder names the properties that the bundled scripts emit. `HostFacts` goes to JSON and
+comes back without loss, so that a recorded host can be judged again without a network.
+"""
+
+from exremote.facts.collected import FORMAT, HostFacts, Presence
+from exremote.facts.files import FileEntry, NamedFile, NotesIni, RegistryExport, TableText, TreeFact
+from exremote.facts.gateway import ApiDirectoryFact, ApiQueue, ConnectorObject, EventCount
+from exremote.facts.host import Disk, HostFact, RegistryValue, ServiceState
+from exremote.facts.parse import FactError, Record
+
+__all__ = [
+    "FORMAT",
+    "ApiDirectoryFact",
+    "ApiQueue",
+    "ConnectorObject",
+    "Disk",
+    "EventCount",
+    "FactError",
+    "FileEntry",
+    "HostFact",
+    "HostFacts",
+    "NamedFile",
+    "NotesIni",
+    "Presence",
+    "Record",
+    "RegistryExport",
+    "RegistryValue",
+    "ServiceState",
+    "TableText",
+    "TreeFact",
+]

@@ -1,0 +1,71 @@
+"""Data classes to plain JSON and back, by their type hints. It knows no fact."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+from exremote.facts.parse import FactError
+
+
+def encode(value: Any) -> Any:
+    """Given a fact or a part of one, return it as plain JSON."""
+    if dataclasses.is_dataclass(value):
+        return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: encode(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [encode(item) for item in value]
+    return value.isoformat() if isinstance(value, datetime) else value
+
+
+@cache
+def _hints(cls: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(cls)
+
+
+def decode(kind: Any, value: Any, place: str) -> Any:
+    """Given a type and plain JSON, return the value of that type. Raise FactError if it is not one."""
+    wrong = FactError("facts file", place, f"this is no {getattr(kind, '__name__', kind)}")
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        if value is None and type(None) in arguments:
+            return None
+        return decode(next(a for a in arguments if a is not type(None)), value, place)
+    if origin is tuple:
+        if not isinstance(value, list):
+            raise wrong
+        if arguments[-1] is not ... and len(arguments) != len(value):
+            raise wrong
+        kinds = [arguments[0]] * len(value) if arguments[-1] is ... else arguments
+        pairs = zip(kinds, value, strict=True)
+        return tuple(decode(k, item, f"{place}[{n}]") for n, (k, item) in enumerate(pairs))
+    if not isinstance(value, Mapping) and (origin is Mapping or dataclasses.is_dataclass(kind)):
+        raise wrong
+    if origin is Mapping:
+        return {key: decode(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+    if dataclasses.is_dataclass(kind):
+        hints = _hints(typing.cast(type, kind))
+        if unknown := value.keys() - hints.keys():
+            raise FactError("facts file", f"{place}.{min(unknown)}", "this version does not know it")
+        parts = {key: decode(hints[key], item, f"{place}.{key}") for key, item in value.items()}
+        try:
+            return typing.cast(Any, kind)(**parts)
+        except TypeError as error:
+            raise FactError("facts file", place, str(error)) from error
+    if kind is datetime:
+        try:
+            moment = datetime.fromisoformat(value)
+        except (TypeError, ValueError):
+            raise wrong from None
+        if moment.tzinfo is None:
+            raise FactError("facts file", place, "the time has no zone")
+        return moment
+    if type(value) is not kind:
+        raise wrong
+    return value

@@ -1,0 +1,178 @@
+"""What a host says of folders, files and tables. Never the text of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol, Self
+
+from exremote.facts.parse import FactError, Record, take
+
+
+class _Entry(Protocol):
+    """One line of a tree listing, as the pack format parses it."""
+
+    @property
+    def path(self) -> str: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def modified_ticks(self) -> int: ...
+    @property
+    def attributes(self) -> int: ...
+    @property
+    def sha256(self) -> str | None: ...
+    @property
+    def state(self) -> str: ...
+    @property
+    def error_id(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """One entry of a tree."""
+
+    path: str
+    r"""Relative to the tree, with `\`."""
+    size: int
+    """Bytes; -1 for a directory."""
+    modified_ticks: int
+    """Last write time in .NET ticks (100 ns since the year 1, UTC)."""
+    attributes: int
+    """Windows file attributes."""
+    sha256: str | None
+    """Digest, if it was asked for and could be had."""
+    state: str
+    """`file`, `directory`, `excluded`, `reparse`, `unreadable` or `unhashed`."""
+    error_id: str = ""
+    """Why it is unreadable, e.g. `ExRemote.FileLocked`."""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeFact:
+    """A folder and all below it: `Get-FileTree`."""
+
+    path: str
+    """The folder on the host."""
+    exists: bool
+    """True if it is there."""
+    files: int
+    """Files, without those that were left out."""
+    bytes: int
+    """Their size."""
+    digest: str
+    """Identity of the tree; '' if it is not there."""
+    same: bool
+    """True if the digest is the one that was given: then there are no entries."""
+    entries: tuple[FileEntry, ...] = ()
+    """Sorted by path."""
+
+    @classmethod
+    def parse(cls, record: Record, entries: Iterable[_Entry] = ()) -> Self:
+        """Given the summary record and the listing's entries, return the fact. Raise FactError."""
+        script = "Get-FileTree"
+        return cls(
+            path=take(script, record, "Path", str),
+            exists=take(script, record, "Exists", bool),
+            files=take(script, record, "Files", int),
+            bytes=take(script, record, "Bytes", int),
+            digest=take(script, record, "Digest", str),
+            same=take(script, record, "Same", bool),
+            entries=tuple(
+                FileEntry(e.path, e.size, e.modified_ticks, e.attributes, e.sha256, str(e.state), e.error_id)
+                for e in entries
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryExport:
+    """A key as reg.exe wrote it: `Export-RegistryKey`. Not part of `HostFacts`."""
+
+    exists: bool
+    """True if the key is there."""
+    data: bytes = field(repr=False)
+    """The .reg file, byte for byte."""
+    sha256: str
+    """The digest that the host computed."""
+
+    @classmethod
+    def parse(cls, record: Record, data: bytes) -> Self:
+        """Given the summary record and the bytes before it, return the fact. Raise FactError."""
+        script = "Export-RegistryKey"
+        exists = take(script, record, "Exists", bool)
+        if take(script, record, "Bytes", int) != len(data):
+            raise FactError(script, "Bytes", f"says {record['Bytes']}, and {len(data)} came")
+        return cls(exists, data, take(script, record, "Sha256", str))
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """One file that a connector names: whether it is there. Never its text."""
+
+    path: str
+    """Full path on the host."""
+    exists: bool
+    """True if it could be opened."""
+    size: int = 0
+    """Bytes."""
+    sha256: str = ""
+    """Digest of the whole file."""
+    error: str = ""
+    """Why it could not be read; '' if it is only not there."""
+    modified_ticks: int = 0
+    """Last write time in .NET ticks (100 ns since the year 1, UTC), after the last byte was read."""
+    attributes: int = 0
+    """Windows file attributes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableText:
+    """What health needs of a mapping table's text. Never the text."""
+
+    path: str
+    """Full path on the host."""
+    lines: int
+    """Lines with something on them."""
+    tab_lines: tuple[int, ...]
+    """Numbers of the lines, from 1, that have a tab in them."""
+
+    @classmethod
+    def read(cls, path: str, data: bytes) -> Self:
+        """Given a table's bytes, return what is kept of them."""
+        lines = data.splitlines()
+        tabs = tuple(number for number, line in enumerate(lines, 1) if b"\t" in line)
+        return cls(path, sum(1 for line in lines if line.strip()), tabs)
+
+
+@dataclass(frozen=True, slots=True)
+class NotesIni:
+    """What health needs of a Notes.ini. Never the text, which may hold secrets."""
+
+    path: str
+    """Full path on the host."""
+    exists: bool
+    """True if it could be read."""
+    has_section: bool = False
+    """True if it has the line `[Notes]`."""
+    has_kittype: bool = False
+    """True if it has the line `KitType=1`."""
+    directory: str = ""
+    """What `Directory=` says; '' if it is missing."""
+
+    @classmethod
+    def read(cls, path: str, data: bytes) -> Self:
+        """Given the file's bytes, return what is kept of them."""
+        lines = [line.strip() for line in data.decode("latin-1").splitlines()]
+        values = {
+            name.strip().lower(): value.strip()
+            for name, mark, value in (line.partition("=") for line in lines)
+            if mark
+        }
+        return cls(
+            path=path,
+            exists=True,
+            has_section="[notes]" in (line.lower() for line in lines),
+            has_kittype=values.get("kittype") == "1",
+            directory=values.get("directory", ""),
+        )

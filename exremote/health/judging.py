@@ -1,0 +1,106 @@
+"""How facts become findings. Pure: no clock (facts carry the host's own), no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from exremote.checks.expectation import FUNCTIONS, expectation
+from exremote.checks.finding import Finding, Verdict
+from exremote.checks.host import judge_host, judge_presence
+from exremote.checks.items import judge_items, judge_services, judge_tree
+from exremote.checks.rules import RULES
+from exremote.connector import Connector, FileTree, Service, matches
+from exremote.facts import HostFacts, Presence
+
+
+def rank(verdict: Verdict) -> int:
+    """Given a verdict, return how bad it is, from 0."""
+    return verdict.rank
+
+
+def worst(findings: Iterable[Finding]) -> Verdict:
+    """Given findings, return the worst verdict among them; ok if there are none."""
+    return max((finding.verdict for finding in findings), key=rank, default=Verdict.OK)
+
+
+def judge(facts: HostFacts, connectors: Mapping[str, Connector]) -> tuple[Finding, ...]:
+    """Given facts and the connectors to judge by, return what every check says; worst first."""
+    findings = list(judge_host(facts))
+    there: list[Connector] = []
+    for name, connector in connectors.items():
+        seen = facts.connectors.get(name, Presence(None, (), (), "unknown"))
+        findings += judge_presence(facts, name, seen)
+        if _is_judged(seen):
+            there.append(connector)
+    owners = _owners(there)
+    services: dict[str, tuple[Service, str]] = {}
+    for connector in there:
+        for service in connector.services:
+            services.setdefault(service.name, (service, owners[service.name]))
+    findings += judge_services(facts, services)
+    trees = {item.id: item for connector in there for item in connector.file_trees}
+    for tree in trees.values():
+        working = [s.name for c in there if tree in c.file_trees for s in c.services]
+        findings += judge_tree(facts, tree, owners[tree.id], working)
+    for connector in there:
+        findings += judge_items(facts, connector, owners)
+        for check in connector.checks:
+            if check.function:
+                findings.append(FUNCTIONS[check.function](facts, check, owners[check.id]))
+            else:
+                findings.append(expectation(facts, check, owners[check.id], trees))
+    # What several connectors share was said once for each of them.
+    return tuple(sorted(dict.fromkeys(findings), key=lambda finding: -finding.verdict.rank))
+
+
+def _is_judged(seen: Presence) -> bool:
+    """Given what speaks for a connector, return whether its items are worth a look: a leftover's are not."""
+    return seen.state == "present" or (bool(seen.listed) and seen.state in ("partial", "unknown"))
+
+
+def _owners(connectors: Sequence[Connector]) -> Mapping[str, str]:
+    """Given connectors, return whose each item, service and check is; '' if several share it."""
+    owners: dict[str, str] = {}
+    for connector in connectors:
+        claims = [item.id for item in connector.items()]
+        claims += [service.name for service in connector.services]
+        claims += [check.id for check in connector.checks]
+        for name in claims:
+            owners[name] = "" if name in owners else connector.name
+    return owners
+
+
+def judge_tables(
+    host: str,
+    connector: str,
+    item: FileTree,
+    previous: Mapping[str, int],
+    current: Mapping[str, int],
+) -> tuple[Finding, ...]:
+    """Given a tree's files with sizes as the last snapshot has them and as they are now, return a finding
+    for each table that was emptied, halved or is gone; one that all is well if none was.
+    """
+    rule = RULES["table.shrunk"]
+
+    def found(verdict: Verdict, evidence: str) -> Finding:
+        remedy = "" if verdict is Verdict.OK else rule.remedy
+        return Finding(
+            rule.id, host, connector, verdict, rule.title, evidence, remedy, rule.source, rule.sure
+        )
+
+    now = {path.lower(): size for path, size in current.items()}
+    tables = {
+        path: size
+        for path, size in previous.items()
+        if size > 0 and any(matches(path, pattern) for pattern in item.tables)
+    }
+    findings = []
+    for path, before in sorted(tables.items()):
+        after = now.get(path.lower())
+        if after is None:
+            findings.append(found(Verdict.CRITICAL, f"{path} is gone; it had {before} bytes"))
+        elif after == 0:
+            findings.append(found(Verdict.CRITICAL, f"{path} was emptied; it had {before} bytes"))
+        elif after * 2 <= before:
+            findings.append(found(Verdict.WARNING, f"{path} shrank from {before} to {after} bytes"))
+    return tuple(findings) or (found(Verdict.OK, f"{len(tables)} tables compared with the last snapshot"),)

@@ -1,0 +1,44 @@
+"""Inventory: the servers of a site, read from TOML and resolved at load. It never connects to anything.
+
+It never reads a secret either (see credential.py).
+
+model   what is in force for each server, and where it came from
+schema  the file as it is written
+reader  from the file to the servers
+lines   where in the file each key stands, for errors
+cures   what to do about a file that is no TOML, or a key in the wrong place
+advice  what would keep a file that is right from being of use
+names   what a name may be
+"""
+
+from exremote.inventory.advice import advice
+from exremote.inventory.lines import key_lines
+from exremote.inventory.model import (
+    Deadlines,
+    Endpoint,
+    Gateway,
+    Group,
+    Host,
+    Inventory,
+    RetryPolicy,
+    Setting,
+    find_name,
+    near,
+)
+from exremote.inventory.names import name_problem
+
+__all__ = [
+    "Deadlines",
+    "Endpoint",
+    "Gateway",
+    "Group",
+    "Host",
+    "Inventory",
+    "RetryPolicy",
+    "Setting",
+    "advice",
+    "find_name",
+    "key_lines",
+    "name_problem",
+    "near",
+]

@@ -1,0 +1,29 @@
+"""What a name in the inventory may be: it becomes a folder, on Windows and on Linux."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.IGNORECASE)
+
+
+def name_problem(name: str) -> str:
+    """Given a name, return what a name that is safe as a folder on Windows and Linux needs, or nothing."""
+    if not NAME.fullmatch(name):
+        return "a name of 1 to 63 letters, digits, dots, hyphens and underscores, a letter or digit first"
+    if name.endswith("."):
+        return "a name that does not end in a dot (Windows drops it)"
+    if _DEVICE.fullmatch(name):
+        return "another name (Windows reserves this one for a device)"
+    return ""
+
+
+def is_address(text: str) -> bool:
+    """Given an address, return whether it is an IP address and not a name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

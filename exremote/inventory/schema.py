@@ -1,0 +1,154 @@
+"""The file as it is written; `description` is what an error says was expected. It resolves nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from exremote.inventory.model import (
+    Auth,
+    BackupPart,
+    Encryption,
+    Scheme,
+    Wire,
+)
+
+_Seconds = Annotated[float, Field(gt=0, le=604800, allow_inf_nan=False)]
+SECONDS = "a number of seconds above 0, at most 604800"
+_NAMES = "a list of names"
+PEM = "the path of a PEM file"
+TABLE = "a table"
+_REFERENCE = "a table such as { environment = 'VARIABLE', username = 'DOMAIN\\user' }"
+
+
+class Table(BaseModel):
+    """Any table: no key that we do not know, no conversion, and never a value in a message."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+
+class CredentialTable(Table):
+    """A reference to a credential; Credential.refer says which keys go together."""
+
+    environment: str | None = Field(
+        default=None, description="the name of the variable that holds the password"
+    )
+    keyring: str | None = Field(default=None, description="the name of a service in the keyring")
+    file: str | None = Field(default=None, description="the path of a file that only its owner may read")
+    prompt: Literal[True] | None = Field(default=None, description="true")
+    username: str | None = Field(default=None, description="a user name such as 'DOMAIN\\user'")
+    username_environment: str | None = Field(
+        default=None, description="the name of the variable that holds the user"
+    )
+
+
+class DeadlineTable(Table):
+    """See Deadlines."""
+
+    connect_s: _Seconds | None = Field(default=None, description=SECONDS)
+    operation_s: _Seconds | None = Field(
+        default=None, le=60, description="a number of seconds above 0, at most 60"
+    )
+    read_s: _Seconds | None = Field(default=None, description=SECONDS)
+    script_s: _Seconds | None = Field(default=None, description=SECONDS)
+    host_s: _Seconds | None = Field(default=None, description=SECONDS)
+
+
+class RetryTable(Table):
+    """See RetryPolicy."""
+
+    attempts: int | None = Field(default=None, ge=1, le=100, description="a whole number from 1 to 100")
+    total_s: _Seconds | None = Field(default=None, description=SECONDS)
+    first_wait_s: _Seconds | None = Field(default=None, description=SECONDS)
+
+
+class EndpointTable(Table):
+    """What hosts and gateways alike may say; see Endpoint."""
+
+    port: int | None = Field(default=None, ge=1, le=65535, description="a whole number from 1 to 65535")
+    scheme: Scheme | None = Field(default=None, description='"http" or "https"')
+    path: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-][A-Za-z0-9._/-]*$",
+        description='a path such as "wsman", no leading slash',
+    )
+    auth: Auth | None = Field(
+        default=None, description='"negotiate", "kerberos", "ntlm", "credssp", "certificate" or "basic"'
+    )
+    encryption: Encryption | None = Field(default=None, description='"auto", "always" or "never"')
+    verify: bool | str | None = Field(default=None, description=f"true, false (without quotes), or {PEM}")
+    wire: Wire | None = Field(default=None, description='"psrp" or "winrs"')
+    credential: CredentialTable | None = Field(default=None, description=_REFERENCE)
+    certificate: str | None = Field(default=None, min_length=1, description=PEM)
+    certificate_key: str | None = Field(default=None, min_length=1, description=PEM)
+    deadlines: DeadlineTable | None = Field(default=None, description=TABLE)
+    retry: RetryTable | None = Field(default=None, description=TABLE)
+
+
+class SettingsTable(EndpointTable):
+    """What defaults, groups and hosts may say."""
+
+    api_credential: CredentialTable | None = Field(default=None, description=_REFERENCE)
+    via: str | None = Field(default=None, description='the name of a gateway, or "" for none')
+    connectors: tuple[str, ...] | None = Field(default=None, strict=False, description=_NAMES)
+    tags: tuple[str, ...] | None = Field(default=None, strict=False, description=_NAMES)
+    variables: dict[str, str] | None = Field(default=None, description="a table of texts")
+    backup: tuple[BackupPart, ...] | None = Field(
+        default=None, strict=False, description='["connectors"], or [] for nothing'
+    )
+    probe: bool | None = Field(default=None, description="true or false")
+
+
+class GatewayTable(EndpointTable):
+    """[gateways.NAME]."""
+
+    address: str | None = Field(
+        default=None, description="a host name or IP address, without scheme and port"
+    )
+
+
+class HostTable(SettingsTable):
+    """[hosts.NAME]."""
+
+    address: str | None = Field(
+        default=None, description="a host name or IP address, without scheme and port"
+    )
+    groups: tuple[str, ...] = Field(default=(), strict=False, description=_NAMES)
+
+
+class FileTable(Table):
+    """The whole file."""
+
+    repository: str | None = Field(default=None, min_length=1, description="the path of a folder")
+    parallel: int = Field(default=4, ge=1, le=64, description="a whole number from 1 to 64")
+    defaults: SettingsTable = Field(default=SettingsTable(), description=TABLE)
+    groups: dict[str, SettingsTable] = Field(default={}, description=TABLE)
+    hosts: dict[str, HostTable] = Field(default={}, description=TABLE)
+    gateways: dict[str, GatewayTable] = Field(default={}, description=TABLE)
+
+
+SECTIONS: Final[Mapping[str, type[Table]]] = {
+    "defaults": SettingsTable, "groups": SettingsTable, "hosts": HostTable, "gateways": GatewayTable,
+}  # fmt: skip
+_NESTED: Final[Mapping[str, type[Table]]] = {
+    "deadlines": DeadlineTable, "retry": RetryTable,
+    "credential": CredentialTable, "api_credential": CredentialTable,
+}  # fmt: skip
+
+
+def schema_at(where: tuple[str, ...]) -> tuple[type[Table] | None, str]:
+    """Given where a key is, return the model of its table and the key's name there.
+
+    Below a list, or a table of free names, it is the list's or table's own key.
+    """
+    if len(where) < 2:
+        return FileTable, where[0] if where else ""
+    named = where[0] != "defaults"
+    rest = where[2:] if named else where[1:]
+    if not rest:
+        return None, where[1]
+    if len(rest) > 1 and rest[0] in _NESTED:
+        return _NESTED[rest[0]], rest[1]
+    return SECTIONS.get(where[0]), rest[0]

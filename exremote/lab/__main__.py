@@ -1,0 +1,207 @@
+"""exremote-lab: simulated Exchange hosts behind a WinRM endpoint on loopback.
+
+It never listens on another address, and leaves nothing behind when it ends.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shlex
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from exremote.lab.client import LabClient, LabTrouble, state_file
+from exremote.lab.faults import FaultText
+from exremote.lab.site import STANDARD, SpecText, specs_from_json
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help=__doc__,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+SITE_VARIABLE = "EXREMOTE_LAB_SITE"
+EXTRA = ("psrpcore", "cryptography")
+"""What the extra `lab` installs: only a lab that listens needs it."""
+
+
+def _fail(error: Exception) -> NoReturn:
+    typer.echo(f"exremote-lab: {error}", err=True)
+    raise typer.Exit(1) from None
+
+
+def _need_extra() -> None:
+    """Refuse, by the name of the extra, where its libraries are not installed."""
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        _fail(LabTrouble(f"{', '.join(missing)} not installed; the lab needs: pip install 'exremote[lab]'"))
+
+
+@app.command()
+def up(
+    wine: Annotated[
+        bool, typer.Option("--wine", help="Play the hosts with EXREMOTE_LAB_POWERSHELL.")
+    ] = False,
+    latency: Annotated[float, typer.Option(help="Seconds added to each exchange.")] = 0.0,
+    bandwidth: Annotated[int | None, typer.Option(help="Bits per second, each way, for each host.")] = None,
+    stay: Annotated[
+        bool,
+        typer.Option("--stay", help="Do not end with standard input: for the background or a service."),
+    ] = False,
+    private: Annotated[bool, typer.Option("--private", hidden=True)] = False,
+) -> None:
+    """Start the lab, say how it is reached, and run until standard input ends or Ctrl-C comes.
+
+    On a terminal it prints the lines to paste into another one, else one line of JSON. With `&` or
+    `</dev/null` standard input ends at once, and the lab with it, unless --stay says otherwise.
+    """
+    _need_extra()
+    # These know the engines behind the endpoint, which `list` and `fault` do not need.
+    from exremote.lab.control import Control
+    from exremote.lab.wine import WineTrouble
+    from exremote.lab.world import ENGINE_VARIABLE, PASSWORD_VARIABLE, World, engine_from_environment
+
+    engine = engine_from_environment() if wine else []
+    if wine and not engine:
+        _fail(LabTrouble(f"--wine needs {ENGINE_VARIABLE}, as in: /path/to/psengine wine"))
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    try:
+        specs = specs_from_json(os.environ[SITE_VARIABLE]) if SITE_VARIABLE in os.environ else STANDARD
+        world = World(specs, engine=engine, latency_s=latency, bandwidth_bps=bandwidth)
+    except (SpecText, WineTrouble) as error:
+        _fail(error)
+    control = Control(world)
+    control.ended = ended
+    said: dict[str, object] = {
+        "user": world.user,
+        "password_variable": PASSWORD_VARIABLE,
+        "password": world.password,
+        "inventory": str(world.inventory),
+        "trust": str(world.folder / "trust.pem"),
+        "control": control.url,
+        "token": control.token,
+        "hosts": {name: host.port for name, host in world.hosts.items()},
+        "engine": engine or "simulated",
+    }
+    state = state_file()
+    try:
+        if not private:
+            _note(said)
+        typer.echo(_for_people(said) if sys.stdout.isatty() else json.dumps(said))
+        sys.stdout.flush()
+        if not stay:
+            threading.Thread(target=_until_input_ends, args=(ended, private), daemon=True).start()
+        ended.wait()
+    finally:
+        if not private:
+            state.unlink(missing_ok=True)
+        control.close()
+        world.stop()
+
+
+def _note(said: dict[str, object]) -> None:
+    """Leave a note, for this user only, of how the lab is reached."""
+    state = state_file()
+    state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    state.unlink(missing_ok=True)
+    with os.fdopen(
+        os.open(state, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
+    ) as file:
+        json.dump(said, file)
+
+
+def _for_people(said: Mapping[str, Any]) -> str:
+    """Given how the lab is reached, return the lines that a person pastes into another terminal."""
+    folder = Path(sys.executable).parent
+    word, quote = ("set", str) if os.name == "nt" else ("export", shlex.quote)
+    lines = [f"The lab runs: {', '.join(said['hosts'])}. In another terminal:", ""]
+    for name, value in (
+        ("EXREMOTE_INVENTORY", said["inventory"]),
+        (said["password_variable"], said["password"]),
+        ("EXREMOTE_REPOSITORY", str(Path("exremote-lab-repository").absolute())),
+    ):
+        lines.append(f"  {word} {name}={quote(value)}")
+    lines += [f"  {quote(str(folder / 'exremote'))} {what}" for what in ("init", "health", "backup")]
+    return "\n".join([*lines, "", "Ctrl-C ends it. What can go wrong is up to you: exremote-lab fault -h"])
+
+
+def _until_input_ends(ended: threading.Event, private: bool) -> None:
+    while sys.stdin is not None and sys.stdin.buffer.read(4096):
+        pass
+    if not private and not ended.is_set():
+        typer.echo("exremote-lab: standard input ended, so the lab ends (--stay keeps it)", err=True)
+    ended.set()
+
+
+@app.command()
+def demo(
+    folder: Annotated[Path, typer.Argument(help="Where the demo's repository goes.")] = Path("exremote-demo"),
+) -> None:
+    """Show exremote at work on the lab's hosts; the repository stays."""
+    _need_extra()
+    from exremote.lab.demo import run_demo
+
+    try:
+        raise typer.Exit(run_demo(folder, typer.echo))
+    except (LabTrouble, OSError) as error:
+        _fail(error)
+
+
+@app.command("list")
+def list_() -> None:
+    """Show the hosts of the running lab, and what is to go wrong."""
+    try:
+        client = LabClient.of_this_user()
+        for name, host in client.hosts().items():
+            what = "nothing listens" if host["down"] else ", ".join(host["connectors"]) or "no connector"
+            typer.echo(f"{name:<16} 127.0.0.1:{host['port']:<6} {what}")
+        for fault in client.faults():
+            typer.echo(f"{fault['text']}  ({fault['struck']} times so far)")
+    except LabTrouble as error:
+        _fail(error)
+
+
+@app.command()
+def fault(
+    texts: Annotated[list[str], typer.Argument(help="HOST:WHAT:WHEN:EFFECT, as EXGW01:Receive:3:cut=4096")],
+) -> None:
+    """Have something go wrong in the running lab."""
+    try:
+        client = LabClient.of_this_user()
+        for text in texts:
+            typer.echo(client.fault(text))
+    except (LabTrouble, FaultText) as error:
+        _fail(error)
+
+
+@app.command()
+def reset() -> None:
+    """Forget all that was to go wrong, and count anew."""
+    try:
+        client = LabClient.of_this_user()
+        client.clear_faults()
+        for name, host in client.hosts().items():
+            if not host["down"]:
+                client.reset_counters(name)
+    except LabTrouble as error:
+        _fail(error)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

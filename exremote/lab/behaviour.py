@@ -1,0 +1,457 @@
+"""What each bundled script does to a simulated machine: one function a script.
+
+A script is known by the digest of its text; what it answers is what the .ps1 file would answer on such a
+host. Where the two differ, this file is wrong. It never runs any script text.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
+
+from exremote.lab.binding import Arguments, bind
+from exremote.lab.files import Denied, DiskFull, Locked, Missing
+from exremote.lab.machine import SERVICES, START_MODES, Machine, from_ticks, share_of
+from exremote.lab.packing import BLOCK, seal_text
+from exremote.lab.registry import HIVES, KeyDenied, Kind
+from exremote.lab.registry import Value as RegistryValue
+from exremote.lab.trees import file_pack, file_tree, full, refused, rooted
+from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, ScriptThrew
+from exremote.script import Script, ScriptLibrary
+
+Answer = Callable[[Machine, Arguments, Iterator[object], Call], Iterator[Record]]
+"""Given a machine, bound parameters, pipeline input and the call, yield the records. Raise ScriptThrew."""
+
+QUEUES = ("API_IN", "API_OUT", "ATT_IN", "ATT_OUT", "GWHOLD", "GWPROB")
+_MARK = b"exremote probe"
+_HIDDEN = re.compile("password|pwd|secret", re.IGNORECASE)
+_PROBE = re.compile(r"EXPR\d{4}\.TMP", re.IGNORECASE)
+
+
+def host_fact(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Get-HostFact: what a host says about itself."""
+    control = r"HKLM\SYSTEM\CurrentControlSet\Control"
+    registry = machine.registry
+    fips = registry.number(rf"{control}\Lsa", "FIPSAlgorithmPolicy")
+    fips = fips or registry.number(rf"{control}\Lsa\FIPSAlgorithmPolicy", "Enabled")
+    path = registry.text(rf"{control}\Session Manager\Environment", "Path")
+    yield {
+        "ComputerName": machine.name,
+        "Domain": registry.text(rf"{SERVICES}\Tcpip\Parameters", "Domain"),
+        "OSVersion": machine.os.version,
+        "ServicePack": machine.os.service_pack,
+        "ProductType": registry.text(rf"{control}\ProductOptions", "ProductType"),
+        "Architecture": machine.os.architecture,
+        "PowerShellVersion": machine.os.powershell,
+        "ClrVersion": machine.os.clr,
+        "SystemRoot": machine.os.system_root,
+        "UtcNow": machine.now(),
+        "FipsPolicy": bool(fips),
+        "UserName": call.user,
+        "IsAdministrator": machine.administrator,
+        "SystemPath": machine.expand(path),
+        "Disks": [
+            f"{disk.root}|{disk.kind}|{disk.format}|{disk.total}|{_free(machine, disk.free)}"
+            for disk in machine.disks
+        ],
+    }
+
+
+def _free(machine: Machine, free: int) -> int:
+    return 0 if machine.files.full else free
+
+
+def _registry_text(machine: Machine, value: RegistryValue) -> str:
+    match value.data:
+        case bytes():
+            return value.data.hex()
+        case int():
+            return str(value.data & 0xFFFFFFFF if value.kind is Kind.DWord else value.data)
+        case str():
+            return machine.expand(value.data) if value.kind is Kind.ExpandString else value.data
+        case texts:
+            return "\n".join(texts)
+
+
+def registry_value(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Get-RegistryValue: named values, each with its type."""
+    for request in arguments.texts("Value"):
+        key, bar, name = request.partition("|")
+        hive, slash, _ = key.partition("\\")
+        if not bar or not slash or hive.upper() not in HIVES:
+            raise refused("ExRemote.BadArgument", f"'{request}' is not HIVE\\KEY|NAME.", "InvalidArgument")
+        answer: dict[str, object] = {
+            "Key": key,
+            "Name": name,
+            "KeyExists": False,
+            "Exists": False,
+            "Kind": "",
+            "Text": "",
+        }
+        try:
+            found = machine.registry.find(key)
+        except KeyDenied:
+            yield ErrorRecord(
+                "ExRemote.KeyUnreadable",
+                f"{key}: Requested registry access is not allowed.",
+                "",
+                "PermissionDenied",
+            )
+            continue
+        if found is not None:
+            answer["KeyExists"] = True
+            value = found.values.get(name.lower())
+            if value is not None:
+                answer |= {"Exists": True, "Kind": value.kind.name, "Text": _registry_text(machine, value)}
+        yield answer
+
+
+def _image_exists(machine: Machine, command: str) -> bool:
+    root = machine.os.system_root
+    path = re.sub(r"^\\\?\?\\", "", command.strip())
+    path = re.sub(r"^\\SystemRoot\\", lambda _: root + "\\", path, flags=re.IGNORECASE)
+    if not path:
+        return False
+    if path.startswith('"'):
+        return machine.files.is_file(path.split('"')[1])
+    if not rooted(path):
+        path = rf"{root}\{path}"
+    words = path.split(" ")
+    for count in range(1, len(words) + 1):
+        candidate = " ".join(words[:count]).lstrip()
+        if machine.files.is_file(candidate) or machine.files.is_file(candidate + ".exe"):
+            return True
+    return False
+
+
+def service_state(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Get-ServiceState: what services do, and how they are registered."""
+    for name in arguments.texts("Name"):
+        answer: dict[str, object] = {
+            "Name": name,
+            "Exists": False,
+            "DisplayName": "",
+            "State": "",
+            "StartMode": "",
+            "Account": "",
+            "ImagePath": "",
+            "ImageExists": False,
+            "DependsOn": [],
+        }
+        with machine.lock:
+            state = machine.service_state(name)
+            if state is not None:
+                registry, key = machine.registry, rf"{SERVICES}\{name}"
+                start = registry.number(key, "Start", 9)
+                depends = registry.get(key, "DependOnService")
+                image = machine.expand(registry.text(key, "ImagePath"))
+                answer |= {
+                    "Name": machine.services[name.lower()].name,
+                    "Exists": True,
+                    "DisplayName": registry.text(key, "DisplayName"),
+                    "State": state,
+                    "StartMode": START_MODES[start] if 0 <= start <= 4 else "Unknown",
+                    "Account": registry.text(key, "ObjectName"),
+                    "ImagePath": image,
+                    "ImageExists": _image_exists(machine, image),
+                    "DependsOn": [text for text in depends.data if text]
+                    if depends is not None and isinstance(depends.data, tuple)
+                    else [],
+                }
+        yield answer
+
+
+def export_key(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Export-RegistryKey: one key as reg.exe writes it, by way of a temporary file."""
+    key = arguments.text("Key")
+    hive, slash, _ = key.rstrip("\\").partition("\\")
+    if hive.upper() not in HIVES or not slash or '"' in key:
+        raise refused("ExRemote.BadArgument", f"'{key}' is not HIVE\\KEY.", "InvalidArgument")
+    answer: dict[str, object] = {"Key": key, "Exists": False, "Bytes": Long(0), "Sha256": ""}
+    try:
+        there = machine.registry.find(key) is not None
+    except KeyDenied as error:
+        message = f"{key}: Requested registry access is not allowed."
+        raise refused("ExRemote.KeyUnreadable", message, "PermissionDenied") from error
+    if not there:
+        yield answer
+        return
+    try:
+        data = machine.registry.export(key) if not machine.files.full else None
+    except KeyDenied:
+        data = None
+    if data is None:
+        raise refused("ExRemote.ExportFailed", "reg.exe ended with 1. ERROR: Unable to write to the file.")
+    # Held until there is enough for an answer, as the script does.
+    held: list[bytes] = []
+    for start in range(0, len(data), BLOCK):
+        held.append(seal_text(data[start : start + BLOCK]))
+        if sum(map(len, held)) > BLOCK:
+            yield from held
+            held = []
+    yield from held
+    yield answer | {"Exists": True, "Bytes": Long(len(data)), "Sha256": hashlib.sha256(data).hexdigest()}
+
+
+def connector_object(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Get-ConnectorObject: the objects of one class in the configuration partition, without passwords."""
+    wanted = arguments.text("Class")
+    if not re.fullmatch("[A-Za-z][A-Za-z0-9-]*", wanted):
+        raise refused("ExRemote.BadArgument", f"'{wanted}' is not the name of a class.", "InvalidArgument")
+    if not machine.directory_available:
+        message = "The specified domain either does not exist or could not be contacted."
+        raise refused("ExRemote.DirectoryUnavailable", message, "ResourceUnavailable")
+    for one in machine.objects:
+        if one.class_name.lower() != wanted.lower():
+            continue
+        # A search gives names of attributes in lower case, whatever the schema says.
+        attributes: dict[str, Sequence[str | bytes]] = {
+            "distinguishedname": [one.name],
+            "objectclass": ["top", one.class_name],
+        }
+        attributes |= {name.lower(): values for name, values in one.attributes.items()}
+        lines: list[str] = []
+        for name, values in sorted(attributes.items()):
+            if _HIDDEN.search(name):
+                continue
+            for value in values:
+                if isinstance(value, bytes):
+                    lines.append(f"{name}:={base64.b64encode(value).decode()}")
+                else:
+                    lines.append(f"{name}={value}")
+        yield {
+            "Class": wanted,
+            "DistinguishedName": one.name,
+            "Attributes": lines,
+            "Withheld": sorted(name for name in attributes if _HIDDEN.search(name)),
+        }
+
+
+def api_directory(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Test-ApiDirectory: the queues of a GroupWise API gateway, and a probe file at its root."""
+    path = arguments.text("Path")
+    if not full(path):
+        raise refused("ExRemote.BadArgument", f"'{path}' is not a full path.", "InvalidArgument")
+    root = path.rstrip("\\")
+    files = machine.files
+    there = files.is_directory(root) and machine.may_use(root, call.shell_id)
+    for queue in QUEUES:
+        folder = files.get(rf"{root}\{queue}") if there else None
+        exists = folder is not None and folder.is_directory
+        if folder is not None and exists and folder.denied:
+            message = f"{queue}: Access to the path '{root}\\{queue}' is denied."
+            yield ErrorRecord("ExRemote.AccessDenied", message, "", "PermissionDenied")
+            continue
+        inside = (
+            [node for node in folder.children.values() if not node.is_directory] if folder and exists else []
+        )
+        yield {
+            "Queue": queue,
+            "Exists": exists,
+            "Files": Long(len(inside)),
+            "Bytes": Long(sum(node.size for node in inside)),
+            "ZeroByte": Long(sum(node.size == 0 for node in inside)),
+            "OldestUtc": from_ticks(min(node.modified for node in inside)) if inside else None,
+        }
+    answer: dict[str, object] = {
+        "Path": path,
+        "Exists": there,
+        "Account": call.user,
+        "Probed": False,
+        "Written": False,
+        "ReadBack": False,
+        "Removed": False,
+        "ProbeError": "",
+        "Leftovers": [],
+    }
+    if there:
+        try:
+            _probe(machine, root, arguments.flag("Probe"), answer)
+        except Denied as error:
+            answer["ProbeError"] = f"Access to the path '{error}' is denied."
+        except DiskFull:
+            answer["ProbeError"] = "There is not enough space on the disk."
+        except (Locked, Missing) as error:
+            answer["ProbeError"] = f"The process cannot access the file '{error}'."
+    yield answer
+
+
+def _probe(machine: Machine, root: str, wanted: bool, answer: dict[str, object]) -> None:
+    """Look for earlier probe files and, if wanted, write one. Note in `answer` how far it came.
+
+    Raise Missing, Denied, Locked or DiskFull.
+    """
+    files = machine.files
+    folder = files.find(root)
+    if folder.denied:
+        raise Denied(root)
+    old = []
+    for node in list(folder.children.values()):
+        if _PROBE.fullmatch(node.name) and 0 <= node.size < 1024:
+            text = b"".join(files.open(rf"{root}\{node.name}").content.chunks())
+            if text.startswith(_MARK):
+                old.append(node.name)
+    answer["Leftovers"] = old
+    if not wanted:
+        return
+    answer["Probed"] = True
+    for name in old:
+        files.remove(rf"{root}\{name}")
+    share = machine.shares.get(share_of(root))
+    path = rf"{root}\EXPR{machine.now().microsecond % 10000:04d}.TMP"
+    if share is not None and share.read_only:
+        raise Denied(path)
+    # The file is made before it is found that nothing goes into it, and removed all the same.
+    answer["Removed"] = True
+    text = _MARK + b", may be removed"
+    files.write(path, text)
+    answer["Written"] = True
+    answer["ReadBack"] = b"".join(files.open(path).content.chunks()) == text
+    files.remove(path)
+
+
+def _unc(path: str) -> str:
+    """Return the share of a UNC path as it is written. Raise ScriptThrew if it is none."""
+    found = re.match(r"\\\\[^\\]+\\[^\\]+", path)
+    if found is None:
+        raise refused("ExRemote.BadArgument", f"'{path}' is not a UNC path.", "InvalidArgument")
+    return found.group()
+
+
+def connect_share(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Connect-Share: a network connection with a name and password of its own."""
+    name = _unc(arguments.text("Path"))
+    share = machine.shares.get(name.lower())
+    why = ""
+    if share is None and name.lower() not in machine.files.roots:
+        why = "The network path was not found."
+    elif share is not None and share.accounts:
+        accounts = {user.lower(): word for user, word in share.accounts.items()}
+        if accounts.get(arguments.text("UserName").lower()) != arguments.text("Password"):
+            why = "Logon failure: unknown user name or bad password."
+    if why:
+        raise refused("ExRemote.ShareRefused", f"{name}: {why}", "PermissionDenied")
+    machine.connections.add((call.shell_id, name.lower()))
+    yield {"Path": arguments.text("Path"), "Connected": True}
+
+
+def disconnect_share(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Disconnect-Share: its end, whether or not it was there."""
+    machine.connections.discard((call.shell_id, _unc(arguments.text("Path")).lower()))
+    yield {"Path": arguments.text("Path"), "Connected": False}
+
+
+def event_summary(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Get-EventSummary: events of named sources, counted by id, the newest first."""
+    hours = arguments.number("SinceHours")
+    if not 1 <= hours <= 8760:
+        message = f"Cannot validate argument on parameter 'SinceHours'. The {hours} argument is out of range."
+        raise ScriptThrew(ErrorRecord("ParameterArgumentValidationError", message, "", "InvalidData"))
+    if not machine.event_log_available:
+        message = "Cannot open log Application on machine '.'. Windows has not provided an error code."
+        raise refused("ExRemote.EventLogUnavailable", message, "ResourceUnavailable")
+    wanted = {name.lower() for name in arguments.texts("Source")}
+    recent = [
+        ([ago for ago in one.hours_ago if ago <= hours], one)
+        for one in machine.events
+        if one.source.lower() in wanted
+    ]
+    for ages, one in sorted((pair for pair in recent if pair[0]), key=lambda pair: min(pair[0])):
+        yield {
+            "Source": one.source,
+            "EventId": one.event_id,
+            "Level": one.level,
+            "Count": Long(len(ages)),
+            "LastUtc": (machine.now() - timedelta(hours=min(ages))).replace(microsecond=0),
+            "Message": one.message[:300],
+        }
+
+
+ANSWERS: Mapping[str, Answer] = {
+    "Get-HostFact": host_fact,
+    "Get-FileTree": file_tree,
+    "Read-FilePack": file_pack,
+    "Get-RegistryValue": registry_value,
+    "Export-RegistryKey": export_key,
+    "Get-ServiceState": service_state,
+    "Test-ApiDirectory": api_directory,
+    "Connect-Share": connect_share,
+    "Disconnect-Share": disconnect_share,
+    "Get-ConnectorObject": connector_object,
+    "Get-EventSummary": event_summary,
+}
+"""By the name of the script."""
+
+
+def digest(text: str) -> str:
+    """Return the identity of a script's text, whatever its line endings are."""
+    return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
+
+
+class Behaviour:
+    """One machine as it answers scripts."""
+
+    def __init__(self, machine: Machine, library: ScriptLibrary) -> None:
+        self.machine = machine
+        self._library = library
+        self._helpers: dict[str, tuple[str, Answer | None]] = {}
+
+    def register(self, text: str, name: str, answer: Answer) -> None:
+        """Know one more script, of another client say; its parameters come unchecked, by their names."""
+        self._helpers[digest(text)] = name, answer
+
+    def script_of(self, text: str) -> Script | None:
+        """Return the bundled script of this text, or None."""
+        return self._library.by_digest(digest(text))
+
+    def name_of(self, text: str) -> str:
+        """Return the name of the script of this text, or an empty one."""
+        script = self.script_of(text)
+        return script.name if script is not None else self._helpers.get(digest(text), ("", None))[0]
+
+    def run(
+        self, text: str, parameters: Mapping[str, object], source: Iterator[object], call: Call
+    ) -> Iterator[Record]:
+        """Answer one script.
+
+        Raise ScriptThrew where the script, or PowerShell itself, would end with an error.
+        """
+        script = self.script_of(text)
+        if script is None:
+            _, helper = self._helpers.get(digest(text), ("", None))
+            if helper is None:
+                raise ScriptThrew(
+                    ErrorRecord(
+                        "ExRemoteLab.UnknownScript",
+                        f"The simulated host knows the bundled scripts, and this is none: {text[:120]!r}",
+                    )
+                )
+            yield from helper(self.machine, Arguments(parameters), source, call)
+            return
+        answer = ANSWERS.get(script.name)
+        if answer is None:
+            raise ScriptThrew(
+                ErrorRecord("ExRemoteLab.NoBehaviour", f"The lab does not know what {script.name} does.")
+            )
+        yield from answer(self.machine, bind(parameters, script.parameters), source, call)

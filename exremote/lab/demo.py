@@ -1,0 +1,156 @@
+"""The demo: a lab in its own process, and the real commands against it, as a user would type them.
+
+It imports nothing of the product: what it shows is what the command line does. It leaves the
+repository behind and says where.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from exremote.lab.client import running_lab
+
+PARTIAL = 3
+"""The standard site has a host that cannot be reached: a run over all hosts ends incomplete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """One command of the demo, and how it must end on the standard site."""
+
+    why: str
+    """What the reader is about to see."""
+    command: tuple[str, ...]
+    """Arguments of `exremote`."""
+    exit_code: int
+    """The only one that is right here."""
+    shows: tuple[str, ...]
+    """Patterns that its output must have."""
+
+
+ACTS = (
+    Act("Make an empty repository.", ("init",), 0, (r"repository \S+ made at",)),
+    Act(
+        "Check the connectors of four servers. EXSICK01 is sick; EXDOWN01 cannot be reached: exit code 3.",
+        ("health",),
+        PARTIAL,
+        ("EXSICK01.*critical", "badfiles", "EXDOWN01"),
+    ),
+    Act(
+        "Save them: a snapshot per server and connector. EXDOWN01 is unreachable: exit code 3.",
+        ("backup",),
+        PARTIAL,
+        ("EXNOTES01", "EXGW01", "EXDOWN01.*unreachable"),
+    ),
+    Act(
+        "The same again: nothing has changed, so nothing is sent.",
+        ("backup",),
+        PARTIAL,
+        (r"unchanged", r"0 files, 0 B"),
+    ),
+    Act("What the repository holds now.", ("snapshots",), 0, ("EXNOTES01.*notes", "EXSICK01.*groupwise")),
+    Act("Read every byte of it and hold it against the manifests.", ("verify",), 0, ("no damage",)),
+)
+
+
+def run_demo(folder: Path, say: Callable[[str], None]) -> int:
+    """Given the folder for the repository and where to write, run the demo. Return its exit code."""
+    repository = _new_place(folder.absolute())
+    started = time.monotonic()
+    wrong: list[str] = []
+    say("Starting the lab: four simulated Exchange servers behind WinRM on loopback ...")
+    with running_lab() as lab:
+        environment = {
+            **os.environ,
+            **lab.environment,
+            "EXREMOTE_INVENTORY": str(lab.inventory),
+            "EXREMOTE_REPOSITORY": str(repository),
+        }
+        if sys.stdout.isatty():
+            # The commands write to us; what the reader sees is what a terminal would show.
+            environment |= {"FORCE_COLOR": "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
+        for act in ACTS:
+            say(f"\n# {act.why}")
+            say(f"$ exremote {shlex.join(act.command)}")
+            code, output = _run(act.command, environment, say)
+            wrong += _judge(act, code, output)
+    seconds = time.monotonic() - started
+    say(f"\nThe demo took {seconds:.0f} s. The repository stays: {repository}")
+    say("Look into it: the snapshots are plain files, and `sha256sum -c SHA256SUMS` works in each folder.")
+    say("\nWhat to try next:")
+    for name, arguments, what in (
+        ("exremote", "-h", "all commands"),
+        ("exremote", f"snapshots --repository {shlex.quote(str(repository))}", ""),
+        ("exremote", "inventory example", "what to write for your own servers"),
+        ("exremote-lab", "up", "a lab that stays, for your own commands; it says how to reach it"),
+    ):
+        say(f"  {_command(name)} {arguments}{'    # ' if what else ''}{what}")
+    for line in wrong:
+        say(f"NOT AS EXPECTED: {line}")
+    return 1 if wrong else 0
+
+
+def _command(name: str) -> str:
+    """Given a command of ours, return it as it can be typed here: its path unless it is found without."""
+    folder = Path(sys.executable).parent
+    own = folder / (f"{name}.exe" if os.name == "nt" else name)
+    found = shutil.which(name)
+    if found and Path(found).absolute() == own.absolute():
+        return name
+    if own.exists():
+        return shlex.quote(str(own))
+    module = {"exremote": "exremote", "exremote-lab": "exremote.lab"}[name]
+    return f"{shlex.quote(sys.executable)} -m {module}"
+
+
+def _new_place(folder: Path) -> Path:
+    """Given the demo's folder, return a name in it that nothing has: each demo leaves its own repository."""
+    number = 1
+    while (place := folder / f"repository-{number}").exists():
+        number += 1
+    folder.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+def _run(
+    command: Sequence[str], environment: Mapping[str, str], say: Callable[[str], None]
+) -> tuple[int, str]:
+    """Given arguments of `exremote`, run it; show its output as it comes and return exit code and output."""
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", "exremote", *command],
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        stderr=None if sys.stderr.isatty() else subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    lines = []
+    for line in process.stdout:
+        say(line.rstrip("\n"))
+        lines.append(line)
+    code = process.wait()
+    say(f"(exit code {code})")
+    return code, "".join(lines)
+
+
+def _judge(act: Act, code: int, output: str) -> list[str]:
+    """Given how a command ended, return what is not as it must be on the standard site."""
+    wrong = [] if code == act.exit_code else [f"{act.command[0]}: exit code {code}, not {act.exit_code}"]
+    if sys.stdout.isatty():
+        return wrong  # a table folds its words at the terminal's width; the exit code says enough
+    wrong += [
+        f"{act.command[0]}: no line with {pattern!r}"
+        for pattern in act.shows
+        if not re.search(pattern, output)
+    ]
+    return wrong

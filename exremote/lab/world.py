@@ -1,0 +1,376 @@
+"""The running lab: an endpoint, a site for each machine, and the misfortunes between them.
+
+It holds the lab's threads and ports and ends them all on `stop`. It never listens or asks
+on another address than loopback.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from exremote.lab import faults as misfortunes
+from exremote.lab.behaviour import Behaviour
+from exremote.lab.console import console
+from exremote.lab.faults import Fault, Schedule
+from exremote.lab.machine import Machine
+from exremote.lab.site import HostSpec, build
+from exremote.lab.wine import Prefix
+from exremote.lab.wsman.engine import Call, ErrorRecord, Record, RunScript, ScriptThrew
+from exremote.lab.wsman.server import WINRM_2, Counters, Endpoint, Limits, Misfortune, RequestInfo, Site
+from exremote.script import ScriptLibrary
+
+PASSWORD_VARIABLE = "EXREMOTE_LAB_PASSWORD"  # noqa: S105 - its name, not its value
+ENGINE_VARIABLE = "EXREMOTE_LAB_POWERSHELL"
+USER = "labadmin"
+_QUOTA = 2150859173
+_HOST_EFFECTS = frozenset(misfortunes.HOST)
+
+
+@dataclass(slots=True)
+class Host:
+    """One host of the running lab."""
+
+    spec: HostSpec
+    port: int
+    machine: Machine | None = None
+    """None: it is down."""
+    prefix: Prefix | None = None
+    """Where the real engine plays it."""
+
+
+def spoiled(
+    records: Iterator[Record],
+    host: str,
+    script: str,
+    schedule: Schedule,
+    call: Call,
+    drop: Callable[[], None],
+) -> Iterator[Record]:
+    """Yield the records of a script, spoilt as the schedule says. Raise ScriptThrew if it says so."""
+    for record in records:
+        current: Record = record
+        keep = True
+        for fault in schedule.strike(host, script, misfortunes.RECORDS):
+            match fault.effect:
+                case "corrupt" if isinstance(current, bytes) and current:
+                    current = current[:-1] + bytes([current[-1] ^ 1])
+                case "shorten" if isinstance(current, bytes):
+                    current = current[: len(current) // 2]
+                case "skip":
+                    keep = False
+                case "throw":
+                    raise ScriptThrew(ErrorRecord(fault.value, "The lab was told to fail here."))
+                case "error":
+                    yield ErrorRecord(fault.value, "The lab was told to fail here.")
+                case "delay":
+                    call.stopping.wait(fault.number)
+                case "gone":
+                    drop()
+                    return
+                case "end":
+                    return
+        if keep:
+            yield current
+
+
+def misfortune(struck: Sequence[Fault], size: int) -> Misfortune | None:
+    """Return what happens to one request or answer of `size` bytes on which these faults strike."""
+    if not struck:
+        return None
+    happens: dict[str, object] = {}
+    for fault in struck:
+        match fault.effect:
+            case "close" | "lost":
+                happens["close"] = True
+            case "status":
+                happens["status"] = int(fault.number)
+            case "fault":
+                happens["fault"] = int(fault.number)
+            case "quota":
+                happens["fault"] = _QUOTA
+                happens["fault_message"] = "The lab was told that this user has no shell left."
+            case "delay":
+                happens["delay_s"] = fault.number
+            case "gone":
+                happens["drop_shell"] = True
+            case "cut":
+                happens["cut_after"] = int(fault.number)
+            case "corrupt":
+                happens["corrupt_at"] = int(fault.number) if fault.value else size // 2
+            case "bad-mic":
+                happens["bad_mic"] = True
+            case "forget":
+                happens["forget_authentication"] = True
+    return Misfortune(**happens)  # type: ignore[arg-type]
+
+
+class World:
+    """All hosts of one lab."""
+
+    def __init__(
+        self,
+        specs: Sequence[HostSpec],
+        *,
+        library: ScriptLibrary | None = None,
+        engine: Sequence[str] = (),
+        password: str = "",
+        latency_s: float = 0.0,
+        bandwidth_bps: int | None = None,
+    ) -> None:
+        """Start the hosts.
+
+        `engine`: command line of a real PowerShell, without a mode; empty: the simulated one.
+        """
+        self.library = library or ScriptLibrary.load()
+        self.schedule = Schedule()
+        self.password = password or secrets.token_urlsafe(18)
+        self.behaviours: dict[str, Behaviour] = {}
+        self.hosts: dict[str, Host] = {}
+        self._holders: list[socket.socket] = []
+        self._timers: list[threading.Timer] = []
+        self._refused: set[str] = set()
+        self._lock = threading.RLock()
+        self.endpoint = Endpoint(USER, self.password, latency_s=latency_s, bandwidth_bps=bandwidth_bps)
+        self._folder = tempfile.TemporaryDirectory(prefix="exremote-lab-")
+        self.folder = Path(self._folder.name)
+        try:
+            self._furnish(specs, list(engine))
+            self.inventory = self._write_inventory()
+        except BaseException:
+            self.stop()
+            raise
+
+    @property
+    def user(self) -> str:
+        """The account, with its domain."""
+        return f"{self.endpoint.domain}\\{self.endpoint.user}"
+
+    def _furnish(self, specs: Sequence[HostSpec], engine: list[str]) -> None:
+        prefixes: dict[str, Prefix] = {}
+        machines = {spec.name: build(spec) for spec in specs if not spec.down}
+        if engine:
+            errors: list[BaseException] = []
+
+            def make(name: str) -> None:
+                try:
+                    prefixes[name] = Prefix(machines[name], engine)
+                    prefixes[name].furnish()
+                except BaseException as error:  # carried over to the thread that waits
+                    errors.append(error)
+
+            Prefix.template(engine)
+            threads = [threading.Thread(target=make, args=(name,)) for name in machines]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            for name, prefix in prefixes.items():
+                self.hosts[name] = Host(
+                    next(spec for spec in specs if spec.name == name), 0, machines[name], prefix
+                )
+            if errors:
+                raise errors[0]
+            self.hosts.clear()
+        for spec in specs:
+            if spec.down:
+                # A port that is bound and listens to nobody: refused for as long as the lab is there.
+                holder = socket.socket()
+                holder.bind(("127.0.0.1", 0))
+                self._holders.append(holder)
+                self.hosts[spec.name] = Host(spec, holder.getsockname()[1])
+                continue
+            machine = machines[spec.name]
+            played_by = prefixes.get(spec.name)
+            run = self._script_runner(spec.name, machine)
+            where = self.endpoint.add(
+                Site(
+                    spec.name,
+                    run_script=run,
+                    run_command=console(machine.name, run, self.library),
+                    relay=engine if played_by else None,
+                    relay_environment=played_by.environment if played_by else None,
+                    limits=self._limits(spec),
+                    hook=self._hook,
+                    https=spec.https,
+                    latency_s=spec.latency_s,
+                    bandwidth_bps=spec.bandwidth_bps,
+                )
+            )
+            self.hosts[spec.name] = Host(spec, where.port, machine, played_by)
+
+    @staticmethod
+    def _limits(spec: HostSpec) -> Limits:
+        return WINRM_2 if spec.winrm == 2 else Limits()
+
+    def _script_runner(self, name: str, machine: Machine) -> RunScript:
+        behaviour = self.behaviours[name] = Behaviour(machine, self.library)
+
+        def run(
+            text: str, parameters: Mapping[str, object], source: Iterator[object], call: Call
+        ) -> Iterator[Record]:
+            records = behaviour.run(text, parameters, source, call)
+            script = behaviour.name_of(text)
+            if not self.schedule.waits_for(name, script):
+                return records
+            return spoiled(
+                records, name, script, self.schedule, call, lambda: self._drop(name, call.shell_id)
+            )
+
+        return run
+
+    def _drop(self, name: str, shell_id: str) -> None:
+        # From a thread of its own: it waits for the engine's thread, which may be the one that asks.
+        threading.Thread(target=self.endpoint.drop_shell, args=(name, shell_id), daemon=True).start()
+
+    def _hook(self, info: RequestInfo) -> Misfortune | None:
+        effects = misfortunes.BEFORE if info.phase == "request" else misfortunes.AFTER
+        return misfortune(self.schedule.strike(info.site, info.action, effects), info.size)
+
+    # --- what the control channel asks ---
+
+    def fault(self, text: str) -> str:
+        """Add a fault; what concerns a whole host happens at once. Return it as text. Raise FaultText."""
+        fault = self.schedule.add(text)
+        if fault.what == "host":
+            for name, host in self.hosts.items():
+                if host.machine is not None and fault in self.schedule.strike(name, "host", _HOST_EFFECTS):
+                    self._befall(name, host.machine, fault)
+        return str(fault)
+
+    def clear_faults(self, host: str = "") -> int:
+        """Forget faults, of one host or all, and mend what they broke. Return how many there were."""
+        gone = self.schedule.clear(host)
+        for name, one in self.hosts.items():
+            if one.machine is not None and (not host or name == host.upper()):
+                self._mend(name, one.machine)
+        return len(gone)
+
+    def _befall(self, name: str, machine: Machine, fault: Fault) -> None:
+        match fault.effect:
+            case "disk-full":
+                machine.files.full = True
+            case "refused":
+                self._refuse(name)
+            case "restart":
+                self._refuse(name)
+                self._accept(name)
+        if fault.seconds:
+            timer = threading.Timer(fault.seconds, self._mend, (name, machine))
+            timer.daemon = True
+            timer.start()
+            self._timers.append(timer)
+
+    def _mend(self, name: str, machine: Machine) -> None:
+        machine.files.full = False
+        self._accept(name)
+
+    def _refuse(self, name: str) -> None:
+        """Have a host's port refuse connections, and end those that are there with their shells."""
+        with self._lock:
+            if name in self._refused:
+                return
+            self._refused.add(name)
+            for shell in self.endpoint.shells(name):
+                self.endpoint.drop_shell(name, shell.id)
+            listener = self.endpoint._listeners[name]
+            with contextlib.suppress(OSError):
+                listener._socket.shutdown(socket.SHUT_RDWR)
+            listener._socket.close()
+            for connection in list(listener._connections):
+                connection.close()
+
+    def _accept(self, name: str) -> None:
+        """Have a host's port take connections again."""
+        with self._lock:
+            if name not in self._refused:
+                return
+            listener = self.endpoint._listeners[name]
+            listener._socket = socket.create_server((listener.where.host, listener.where.port), backlog=64)
+            threading.Thread(target=listener._accept, name=f"wsman {name}", daemon=True).start()
+            self._refused.discard(name)
+
+    def counters(self, name: str) -> dict[str, object]:
+        """Return what was counted about a host. Raise KeyError."""
+        counters: Counters = self.endpoint.counters(name)
+        return {
+            key: dict(value) if isinstance(value, dict) else value
+            for key, value in vars(counters).items()
+            if not key.startswith("_")
+        }
+
+    def shells(self, name: str) -> list[dict[str, object]]:
+        """Return the shells of a host. Raise KeyError."""
+        return [asdict(shell) for shell in self.endpoint.shells(name)]
+
+    def set_limits(self, name: str, changes: Mapping[str, object]) -> None:
+        """Change some quotas of a host. Raise KeyError for an unknown host, TypeError for a quota."""
+        current = self.endpoint._service(name).site.limits
+        values = {field.name: getattr(current, field.name) for field in fields(current)} | dict(changes)
+        self.endpoint.set_limits(name, Limits(**values))
+
+    def machine(self, name: str) -> Machine:
+        """Return the machine of a host. Raise KeyError if there is none of that name, or it is down."""
+        machine = self.hosts[name].machine
+        if machine is None:
+            raise KeyError(name)
+        return machine
+
+    def stop(self) -> None:
+        """End everything; leave nothing behind."""
+        for timer in self._timers:
+            timer.cancel()
+        self.endpoint.stop()
+        for holder in self._holders:
+            holder.close()
+        for host in self.hosts.values():
+            if host.prefix is not None:
+                host.prefix.close()
+        self._folder.cleanup()
+
+    # --- the inventory ---
+
+    def _write_inventory(self) -> Path:
+        """Write an inventory of these hosts, and what https clients have to trust. Return its path."""
+        trust = self.folder / "trust.pem"
+        trust.write_bytes(self.endpoint.certificate.pem)
+        text = inventory_text(self.hosts, self.user, self.folder / "backup")
+        path = self.folder / "lab.toml"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+
+def inventory_text(hosts: Mapping[str, Host], user: str, repository: Path) -> str:
+    """Return an inventory in TOML for hosts of the lab."""
+    lines = [
+        "# Written by exremote-lab: the hosts of a lab on this computer. They are gone when the lab is.",
+        f"repository = '{repository}'",
+        "",
+        "[defaults]",
+        'auth = "ntlm"',
+        f"credential = {{ environment = '{PASSWORD_VARIABLE}', username = '{user}' }}",
+        "",
+    ]
+    for name, host in hosts.items():
+        lines += [f"[hosts.{name}]", 'address = "127.0.0.1"', f"port = {host.port}"]
+        if host.spec.down:
+            # It will not come back: there is no need to be as patient as with a real server.
+            lines.append("retry = { attempts = 2, total_s = 5, first_wait_s = 0.5 }")
+        if host.spec.https:
+            lines += ['scheme = "https"', "verify = 'trust.pem'"]
+        if "groupwise" in host.spec.connectors:
+            lines += [f"variables = {{ groupwise_api = '{host.spec.api}' }}", "probe = true"]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def engine_from_environment() -> list[str]:
+    """Return the command line of the real engine that the environment names, or nothing."""
+    return os.environ.get(ENGINE_VARIABLE, "").split()

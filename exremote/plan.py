@@ -1,0 +1,221 @@
+"""Plans: deeds as plain values. A plan never acts and never asks; the runner does.
+
+Every step is a frozen data class of strings and numbers, so that a plan is JSON and comes back
+from it, and its digest is its identity. The list of step kinds is closed: `assert_never` in the
+runner sees to it that none is forgotten.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter, ValidationError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True, slots=True)
+class CopyTree:
+    """Copy all files below one root, except what is left out on purpose."""
+
+    kind: ClassVar[str] = "copy-tree"
+
+    item: str
+    """Name of the item in the connector file, e.g. `conndata`."""
+    connectors: tuple[str, ...]
+    """The connectors whose snapshots will name these files; shared trees are copied once."""
+    root: str
+    """Full path on the host."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files that are listed and not copied."""
+    secret: tuple[str, ...] = ()
+    """Patterns of files that only the owner may read in the repository."""
+    digest: str = ""
+    """The tree's digest as the facts gave it; identity of what will be copied."""
+    files: int = 0
+    """How many files the facts counted."""
+    bytes: int = 0
+    """Their size in bytes."""
+    unchanged: bool = False
+    """True if the last snapshot has this very digest: nothing will be sent."""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        state = "unchanged since the last snapshot" if self.unchanged else f"{self.files} files"
+        return f"copy tree {self.item}: {self.root} ({state}, {self.bytes} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFiles:
+    """Copy single named files of one folder."""
+
+    kind: ClassVar[str] = "copy-files"
+
+    item: str
+    """Name of the item in the connector file, e.g. `notes-ini`."""
+    connectors: tuple[str, ...]
+    """The connectors whose snapshots will name these files."""
+    root: str
+    """The folder on the host."""
+    files: tuple[str, ...]
+    """File names relative to the folder."""
+    secret: bool = False
+    """True if only the owner may read them in the repository."""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        return f"copy files {self.item}: {', '.join(self.files)} of {self.root}"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRegistryKey:
+    """Export one registry key as .reg text."""
+
+    kind: ClassVar[str] = "copy-registry-key"
+
+    item: str
+    """Name of the item in the connector file."""
+    connectors: tuple[str, ...]
+    """The connectors whose snapshots will hold the export."""
+    key: str
+    r"""The key, e.g. `HKLM\SOFTWARE\Lotus\Notes`."""
+    optional: bool = False
+    """True if a host without this key is not incomplete."""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        return f"export registry key {self.key}"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyServiceStates:
+    """Record what the facts say of the connector's services."""
+
+    kind: ClassVar[str] = "copy-service-states"
+
+    connectors: tuple[str, ...]
+    """The connectors whose snapshots will hold the record."""
+    services: tuple[str, ...]
+    """Short names, in the order of start."""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        return f"record service states: {', '.join(self.services)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyDirectoryObject:
+    """Read the connector's object of the directory, passwords left out."""
+
+    kind: ClassVar[str] = "copy-directory-object"
+
+    item: str
+    """Name of the item in the connector file."""
+    connectors: tuple[str, ...]
+    """The connectors whose snapshots will hold the object."""
+    object_class: str
+    """Class of the object, e.g. `msExchGroupWiseConnector`."""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        return f"read directory objects of class {self.object_class}"
+
+
+Step = CopyTree | CopyFiles | CopyRegistryKey | CopyServiceStates | CopyDirectoryObject
+STEP_KINDS: Mapping[str, type[Step]] = {
+    cls.kind: cls for cls in (CopyTree, CopyFiles, CopyRegistryKey, CopyServiceStates, CopyDirectoryObject)
+}
+
+
+def step_to_json(step: Step) -> dict[str, Any]:
+    """Given a step, return it as a JSON object with its kind."""
+    return {"kind": step.kind, **asdict(step)}
+
+
+def step_from_json(data: Mapping[str, Any]) -> Step:
+    """Given what `step_to_json` made, return the step. Raise ValueError if it is no known step."""
+    kind = data.get("kind")
+    cls = STEP_KINDS.get(str(kind))
+    if cls is None:
+        raise ValueError(f"unknown kind of step: {kind!r}")
+    names = {field.name for field in fields(cls)}
+    given = {key: value for key, value in data.items() if key != "kind"}
+    if unknown := given.keys() - names:
+        raise ValueError(f"step {kind}: unknown field {sorted(unknown)[0]!r}")
+    try:
+        step: Step = TypeAdapter(cls).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"step {kind}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+    return step
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Something that a snapshot should hold and that this plan cannot take, with the reason."""
+
+    connectors: tuple[str, ...]
+    """The connectors whose snapshots lack it."""
+    what: str
+    """The item, as a person would name it."""
+    reason: str
+    """Why it cannot be taken."""
+    essential: bool = True
+    """False for what a restore can do without: it is noted, and the snapshot is complete all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An ordered list of steps for one host."""
+
+    host: str
+    """The host's name in the inventory."""
+    connectors: tuple[str, ...]
+    """The connectors that get a snapshot."""
+    steps: tuple[Step, ...]
+    """In the order in which they are done."""
+    gaps: tuple[Gap, ...] = ()
+    """What is known beforehand to be missing; the snapshots will say so and are incomplete."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the plan's JSON: two plans with the same digest are the same plan."""
+        text = json.dumps(self.to_json(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def __iter__(self) -> Iterator[Step]:
+        return iter(self.steps)
+
+    def describe(self) -> Sequence[str]:
+        """Return the plan as lines for the operator."""
+        lines = [step.describe() for step in self.steps]
+        lines += [f"cannot take {gap.what} ({', '.join(gap.connectors)}): {gap.reason}" for gap in self.gaps]
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the plan as a JSON object."""
+        return {
+            "format": FORMAT,
+            "host": self.host,
+            "connectors": list(self.connectors),
+            "steps": [step_to_json(step) for step in self.steps],
+            "gaps": [asdict(gap) for gap in self.gaps],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Given what `to_json` made, return the plan. Raise ValueError if it is not one."""
+        if data.get("format") != FORMAT:
+            raise ValueError(f"a plan of format {data.get('format')!r}, expected {FORMAT}")
+        return cls(
+            host=str(data["host"]),
+            connectors=tuple(data["connectors"]),
+            steps=tuple(step_from_json(step) for step in data["steps"]),
+            gaps=tuple(
+                Gap(tuple(g["connectors"]), g["what"], g["reason"], g["essential"]) for g in data["gaps"]
+            ),
+        )

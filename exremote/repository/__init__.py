@@ -1,0 +1,85 @@
+"""The repository of snapshots: a plain folder with promises (docs/repository.md). It never talks to a host.
+
+names     names from a host become paths of ours
+disk      what is asked of a file system, on Linux and on Windows
+lock      who works here, where, since when
+objects   each content once, named by its SHA-256
+manifest  what a snapshot says of itself
+snapshot  how a snapshot is built and read
+building  a snapshot's folder on its way into place
+verify    every byte against what was written down
+forget    what may go, and what nothing names
+copying   a snapshot of one repository into another
+export    a snapshot as plain files under the host's own names
+store     the repository: all of it together
+"""
+
+from exremote.repository.export import Exported, export
+from exremote.repository.forget import NEWEST, Candidate, Fate, KeepPolicy, Unused, decide, own_bytes
+from exremote.repository.lock import (
+    Lock,
+    LockOwner,
+    LockState,
+    age_text,
+    break_lock,
+    hold,
+    is_dead,
+    list_locks,
+    read_owner,
+)
+from exremote.repository.manifest import (
+    Document,
+    Entry,
+    Head,
+    Kind,
+    Manifest,
+    Omission,
+    SnapshotDraft,
+    TreeRecord,
+)
+from exremote.repository.names import UnsafeName, remote_name, safe_relative, stored_path
+from exremote.repository.objects import ObjectWriter, Staging
+from exremote.repository.snapshot import VOLATILE, Snapshot
+from exremote.repository.store import WHOLE, CheckRecord, Repository
+from exremote.repository.verify import Problem
+
+__all__ = [
+    "NEWEST",
+    "VOLATILE",
+    "WHOLE",
+    "Candidate",
+    "CheckRecord",
+    "Document",
+    "Entry",
+    "Exported",
+    "Fate",
+    "Head",
+    "KeepPolicy",
+    "Kind",
+    "Lock",
+    "LockOwner",
+    "LockState",
+    "Manifest",
+    "ObjectWriter",
+    "Omission",
+    "Problem",
+    "Repository",
+    "Snapshot",
+    "SnapshotDraft",
+    "Staging",
+    "TreeRecord",
+    "UnsafeName",
+    "Unused",
+    "age_text",
+    "break_lock",
+    "decide",
+    "export",
+    "hold",
+    "is_dead",
+    "list_locks",
+    "own_bytes",
+    "read_owner",
+    "remote_name",
+    "safe_relative",
+    "stored_path",
+]

@@ -1,0 +1,158 @@
+"""A snapshot as plain files under the host's own names. It never writes where something is already.
+
+What the system can keep comes with the file: the time always, on Windows the attributes, elsewhere the
+read-only one. A file that is secret is its owner's alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from exremote.errors import UsageError
+from exremote.repository import disk
+from exremote.repository.manifest import Document, Entry, Manifest
+from exremote.repository.names import extended
+from exremote.repository.snapshot import MANIFEST, MANIFEST_SUM, SUMS, Snapshot
+
+READ_ONLY = 0x1
+_SETTABLE = 0x1 | 0x2 | 0x4 | 0x20 | 0x2000  # read-only, hidden, system, archive, not indexed
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What an export wrote."""
+
+    files: int
+    """files of the host"""
+    bytes: int
+    """their sizes together"""
+    renamed: tuple[tuple[str, str], ...]
+    """files whose own name this system does not take: the host's path, and where it lies"""
+    damaged: tuple[tuple[str, str, str], ...]
+    """files that are not what the manifest says, and are not there: path, expected, actual"""
+
+
+def export(
+    snapshot: Snapshot, into: Path, items: Collection[str], moved: Callable[[int, int], None]
+) -> Exported:
+    """Given a snapshot, write its files into a folder: `files/ITEM/` and the host's path, documents beside.
+
+    With `items`, only the files of these. `moved` is told of files and bytes. Return what was written; a
+    damaged file is not, and does not stop the others. Raise UsageError if the folder is not empty or an item
+    unknown, IntegrityError if the manifest cannot be trusted, RepositoryError if the system refuses.
+    """
+    manifest = snapshot.manifest
+    known = {e.item for e in manifest.entries} | set(manifest.trees)
+    for item in items:
+        if item not in known:
+            raise UsageError(f"The snapshot has no item {item}.", f"It has: {', '.join(sorted(known))}.")
+    if into.exists() and (not into.is_dir() or any(into.iterdir())):
+        raise UsageError(f"{into} is not an empty folder.", "Name a new folder, or empty this one yourself.")
+    with disk.said(into, "the export"):
+        into = Path(extended(os.path.abspath(into), os.name == "nt"))  # noqa: PTH100 - follow no link
+        disk.make_folder(into)
+        return _Export(snapshot, into, moved).write(manifest, items)
+
+
+class _Export:
+    def __init__(self, snapshot: Snapshot, into: Path, moved: Callable[[int, int], None]) -> None:
+        self._snapshot = snapshot
+        self._into = into
+        self._moved = moved
+        self._sums: list[tuple[str, str]] = []
+        self._renamed: list[tuple[str, str]] = []
+        self._damaged: list[tuple[str, str, str]] = []
+
+    def write(self, manifest: Manifest, items: Collection[str]) -> Exported:
+        """Write everything. Return what was written."""
+        files = size = 0
+        for entry in manifest.entries:
+            if items and entry.item not in items:
+                continue
+            place = self._place(entry)
+            if self._copy(entry, place, entry.path):
+                self._dress(place, entry)
+                self._moved(1, entry.size)
+                files, size = files + 1, size + entry.size
+        for document in manifest.documents:
+            if document.stored != SUMS:
+                self._copy(document, self._into / document.stored, document.stored)
+        for name in (MANIFEST, MANIFEST_SUM):
+            data = (self._snapshot.path / name).read_bytes()
+            _, digest = disk.write_new(self._into / name, data, kept=False, sync=False)
+            self._sums.append((name, digest))
+        text = "".join(f"{digest}  {name}\n" for name, digest in sorted(self._sums))
+        disk.write_new(self._into / SUMS, text.encode("utf-8", "surrogatepass"), kept=False)
+        return Exported(files, size, tuple(self._renamed), tuple(self._damaged))
+
+    def _place(self, entry: Entry) -> Path:
+        """Return where a file goes: under its own name, or under the snapshot's where that cannot be."""
+        own = Path(self._into, "files", entry.item, *entry.path.split("\\"))
+        odd = any(c < " " for c in entry.path) or (os.name == "nt" and not _is_ordinary(entry))
+        try:
+            if odd:  # nobody could name it at a prompt; Windows would drop a dot at the end
+                raise OSError("not a name for a person")
+            disk.make_folder(own.parent)
+            # Made and held at once: of two names that this system takes for one, the second is told.
+            os.close(os.open(own, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except (OSError, UnicodeEncodeError) as error:
+            if isinstance(error, OSError) and disk.is_full(error):
+                raise
+            place = self._into / "renamed" / entry.stored
+            disk.make_folder(place.parent)
+            disk.write_new(place, b"", kept=False, sync=False)
+            self._renamed.append((f"{entry.item}: {entry.path}", place.relative_to(self._into).as_posix()))
+            return place
+        return own
+
+    def _copy(self, file: Entry | Document, place: Path, name: str) -> bool:
+        """Write one file and hold it against its digest. Return whether it is good; a bad one is not left."""
+        digest = hashlib.sha256()
+        disk.make_folder(place.parent)
+        source = self._snapshot.path / file.stored
+        handle = os.open(place, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
+        try:
+            for piece in _readable(source):
+                disk.write_all(handle, piece)
+                digest.update(piece)
+        finally:
+            os.close(handle)
+        if digest.hexdigest() != file.sha256:
+            place.unlink()
+            self._damaged.append((name, file.sha256, digest.hexdigest()))
+            return False
+        shown = place.relative_to(self._into).as_posix()
+        self._sums.append((shown, file.sha256))
+        return True
+
+    def _dress(self, place: Path, entry: Entry) -> None:
+        """Give a file its time and attributes, and its secrecy."""
+        with suppress(OSError, OverflowError, ValueError):  # a time that the volume cannot keep
+            moment = entry.modified.timestamp()
+            os.utime(place, (moment, moment))
+        if entry.secret:
+            disk.make_private(place, folder=False)
+        if sys.platform == "win32":
+            import ctypes
+
+            ctypes.WinDLL("kernel32").SetFileAttributesW(str(place), entry.attributes & _SETTABLE or 0x80)
+        elif entry.attributes & READ_ONLY:
+            place.chmod(stat.S_IMODE(place.stat().st_mode) & ~0o222)
+
+
+def _is_ordinary(entry: Entry) -> bool:
+    """Return whether the snapshot itself keeps the file under its own name, but for `%`."""
+    return entry.stored.replace("%25", "%") == f"files/{entry.item}/" + entry.path.replace("\\", "/")
+
+
+def _readable(source: Path) -> Iterator[bytes]:
+    """Read a file; one that is missing or cannot be read is as good as empty: its digest will say so."""
+    with suppress(OSError):
+        yield from disk.pieces(source)

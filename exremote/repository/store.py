@@ -1,0 +1,440 @@
+"""The repository: a folder of snapshots, and its promises (docs/repository.md). It never talks to a host.
+
+It is made by `create` alone, never by accident; opened, it only ever adds, but for `forget` and `prune`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import tomllib
+import uuid
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound, UsageError
+from exremote.repository import copying, disk
+from exremote.repository.forget import (
+    Candidate,
+    Unused,
+    find_unused,
+    manifest_damage,
+    remove,
+    remove_unused,
+)
+from exremote.repository.lock import Lock, LockState, hold, list_locks
+from exremote.repository.manifest import Kind, SnapshotDraft, stamp
+from exremote.repository.names import checked_host, checked_word, extended, plain
+from exremote.repository.objects import ObjectStore, Staging
+from exremote.repository.snapshot import VOLATILE, Commit, Snapshot, is_id, is_possible, load, same_content
+from exremote.repository.verify import Problem, Verifier, read_check
+
+FORMAT = 1
+"""The version of everything in the folder together."""
+
+WHOLE = "repository"
+"""The name of the lock that excludes all others; `forget` and `prune` hold it."""
+
+_MARK = "repository.toml"
+_REJECTED = "rejected-"
+_FOLDERS = ("objects", "snapshots", "partial", "checks", "locks", "runs")
+_README = """This is a repository of exremote: backups of the mail connectors of Exchange servers.
+
+A backup is a folder snapshots/HOST/TIME-CONNECTOR-XXXXXX. Its files are plain files:
+
+  files/ITEM/...    the files of the host; %XX in a name is an escaped character.
+                    They belong in the folder that manifest.json names as trees.ITEM.root
+  registry/*.reg    registry text, for reg.exe import
+  directory/        the connector's objects of the directory, without passwords
+  services.json     the services as they were
+  facts.json        all that the host answered
+  trees/            the listing of each folder, with what was left out on purpose
+  manifest.json     all names, sizes, times and digests, and what is missing, and why.
+                    An entry with "secret": true holds what its owner logs on with
+
+The files have the time of the backup; the times that they had on the host stand in manifest.json.
+Under objects/ is each content once, by its SHA-256; the files of the snapshots are hard links to it.
+So copy a file before you edit it, and never edit it here: all snapshots that have it would change.
+Under checks/ are the runs that found a snapshot unchanged, under runs/ the journals.
+
+To check one without exremote:   sha256sum -c manifest.sha256 SHA256SUMS   (in that folder)
+To restore without exremote:     stop the services, copy the files back, start the services.
+
+What is under partial/ is unfinished and may be deleted when no exremote runs. Change nothing else.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRecord:
+    """A run that found a snapshot to be what the host still has."""
+
+    run: str
+    """the run"""
+    at: datetime
+    """UTC"""
+
+
+class Repository:
+    """The folder of snapshots. Threads may share one."""
+
+    def __init__(self, root: Path, id_: str) -> None:
+        self._root = root
+        self.id = id_
+        """told in every manifest"""
+        self.path = Path(plain(str(root)))
+        """the folder, as a person writes it"""
+        self.runs_folder = root / "runs"
+        """the journals"""
+        self._store = ObjectStore(root / "objects")
+
+    # ---------------------------------------------------------------- making and opening
+
+    @classmethod
+    def create(cls, path: Path) -> Repository:
+        """Given a path where nothing is, or an empty folder, make a repository there, for its owner alone.
+
+        Return it. Raise RepositoryError if something is there, or the system refuses.
+        """
+        root = _rooted(path)
+        with disk.said(path, "making a repository"):
+            if (root / _MARK).exists():
+                raise RepositoryError("there is a repository already.", path=path, remedy="Use it as it is.")
+            if root.exists() and (not root.is_dir() or any(root.iterdir())):
+                raise RepositoryError(
+                    "this is not an empty folder.",
+                    path=path,
+                    remedy="Name a new folder, or empty this one yourself.",
+                )
+            disk.make_folder(root)
+            disk.make_private(root, folder=True)
+            for name in _FOLDERS:
+                disk.make_folder(root / name)
+            disk.write_new(root / "README.txt", _README.encode(), kept=False)
+            id_ = str(uuid.uuid4())
+            # The mark last: a folder without it is not a repository.
+            disk.write_new(root / _MARK, f'format = {FORMAT}\nid = "{id_}"\n'.encode(), kept=False)
+            disk.sync_folders([root, root.parent])
+        return cls(root, id_)
+
+    @classmethod
+    def open(cls, path: Path) -> Repository:
+        """Given a repository's folder, return it. Raise RepositoryError if it is none, or too new."""
+        root = _rooted(path)
+        try:
+            data = tomllib.loads((root / _MARK).read_text("utf-8"))
+            format_, id_ = data["format"], str(data["id"])
+        except FileNotFoundError:
+            raise _no_repository(path, root) from None
+        except OSError as error:
+            raise disk.refusal(error, path, "opening the repository") from error
+        except (ValueError, KeyError) as error:
+            raise RepositoryError(
+                f"{_MARK} is not one of ours: {error}.",
+                path=path,
+                remedy="If this is a repository, bring the file back: format = 1 and the id of any manifest.",
+            ) from error
+        if format_ != FORMAT:
+            raise RepositoryError(
+                f"the repository has format {format_}, and this exremote knows {FORMAT}.",
+                path=path,
+                remedy="Use the exremote that wrote it, or a newer one. Nothing was touched.",
+            )
+        return cls(root, id_)
+
+    def is_private(self) -> bool:
+        """Return whether nobody but its owner has rights in the repository's folder."""
+        return disk.is_private(self._root)
+
+    # ---------------------------------------------------------------- objects
+
+    def has(self, sha256: str, size: int | None = None) -> bool:
+        """Given a digest and a size, return whether that content is here; one of another size is not."""
+        return self._store.has(sha256, size)
+
+    def object_path(self, sha256: str) -> Path:
+        """Given a digest, return the object's file; it is in place if the repository has it."""
+        path = self._store.place(sha256)
+        self._store.settle([sha256])
+        return path
+
+    def staging(self, run: str, host: str) -> Staging:
+        """Given a run and a host, return where its files lie until they are whole; to be closed."""
+        folder = self._root / "partial" / checked_word(run, "a run") / checked_host(host)
+        return Staging(folder, self._store)
+
+    def clean_partial(self, keep: Collection[str] = ()) -> list[str]:
+        """Given runs to keep, remove what all others left under partial/. Return their names.
+
+        Only for a caller who knows that none of them is running.
+        """
+        gone = []
+        with disk.said(self._root / "partial", "cleaning up"):
+            for folder in sorted((self._root / "partial").iterdir()):
+                if folder.name not in keep:
+                    disk.remove_tree(folder)
+                    gone.append(folder.name)
+        return gone
+
+    def salvage(self, alive: Callable[[], Collection[str]]) -> list[str]:
+        """Given how to learn which runs are alive, keep what others had fetched whole, and remove their rest.
+
+        So what a killed run brought is not brought again. Return their names. What was taken out as damaged
+        (`reject`) stays. Who is alive is asked after looking: a run is known before it has a folder here.
+        """
+        partial = self._root / "partial"
+        with disk.said(partial, "looking for what killed runs left"):
+            found = [f for f in sorted(partial.iterdir()) if f.is_dir() and not f.name.startswith(_REJECTED)]
+            living = set(alive())
+            dead = [folder for folder in found if folder.name not in living]
+            for folder in dead:
+                for home in [h for h in folder.iterdir() if any(h.glob("*.done"))]:
+                    Staging(home, self._store).close()
+                disk.remove_tree(folder)
+        return [folder.name for folder in dead]
+
+    # ---------------------------------------------------------------- snapshots
+
+    def commit(self, draft: SnapshotDraft) -> Snapshot:
+        """Given a draft whose files are all here, put it in place as a snapshot, whole, in one rename.
+
+        Return it. Raise RepositoryError if it cannot be: then there is no half of it under snapshots/.
+        """
+        return Commit(self._root, self.id, self._store, draft).perform()
+
+    def reject(self, snapshot: Snapshot) -> Path:
+        """Given a snapshot that was committed and found damaged, take it and its damaged objects out.
+
+        So it is never taken for good, and the next run brings the content again. Return where it lies now.
+        """
+        with disk.said(snapshot.path, "taking out a damaged snapshot"):
+            aside = self._root / "partial" / f"{_REJECTED}{snapshot.id}-{secrets.token_hex(4)}"
+            disk.make_folder(aside)
+            disk.move(snapshot.path, aside / snapshot.id)
+            for entry in snapshot.manifest.entries:
+                path = self._store.place(entry.sha256)
+                if path.exists() and disk.digest_of(path) != entry.sha256:
+                    disk.move(path, aside / entry.sha256)
+            disk.sync_folders([snapshot.path.parent])
+        return aside
+
+    def snapshots(self, host: str | None = None, connector: str | None = None) -> list[Snapshot]:
+        """Given a host and a connector, or neither, return the snapshots, oldest first; damaged ones too."""
+        folders = (f for f in self._folders(host) if connector is None or is_id(f.name, connector))
+        return sorted(map(load, folders), key=lambda s: (s.created, s.id))
+
+    def latest(
+        self, host: str, connector: str, kind: Kind = "full", *, now: datetime | None = None
+    ) -> Snapshot | None:
+        """Given a host and a connector, return the newest complete snapshot whose manifest can be trusted.
+
+        With `now`, one that says it was made later than that comes after all others.
+        """
+        found = self.snapshots(host, connector)
+        found.sort(key=lambda s: is_possible(s.created, now))
+        for snapshot in reversed(found):
+            if snapshot.complete and snapshot.kind == kind and not snapshot.damage:
+                with contextlib.suppress(RepositoryError):
+                    _ = snapshot.manifest
+                    return snapshot
+        return None
+
+    def find(self, name: str) -> Snapshot:
+        """Given a snapshot's name, or its beginning, or HOST/ before either, return it.
+
+        Raise SnapshotNotFound if there is none, UsageError if there is more than one: then it lists them.
+        """
+        host, slash, prefix = name.rpartition("/")
+        folders = [f for f in self._folders(host if slash else None) if f.name.startswith(prefix)]
+        exact = [f for f in folders if f.name == prefix]
+        folders = exact or (folders if prefix else [])
+        if not folders:
+            raise SnapshotNotFound(
+                f"there is no snapshot {name!r}.", path=self.path, remedy="exremote snapshots lists them."
+            )
+        if len(folders) > 1:
+            some = ", ".join(f"{f.parent.name}/{f.name}" for f in folders[:10])
+            more = f" and {len(folders) - 10} more" if len(folders) > 10 else ""
+            raise UsageError(
+                f"{name!r} is the beginning of {len(folders)} snapshots: {some}{more}.",
+                "Give more of the name.",
+            )
+        return load(folders[0])
+
+    def same_content(
+        self, draft: SnapshotDraft, snapshot: Snapshot, volatile: Collection[str] = VOLATILE
+    ) -> bool:
+        """Given a draft and a snapshot, return whether a restore of either would bring back the same."""
+        return same_content(draft, snapshot, volatile)
+
+    def _folders(self, host: str | None) -> Iterator[Path]:
+        snapshots = self._root / "snapshots"
+        with disk.said(snapshots, "reading the repository"):
+            try:
+                homes = [snapshots / checked_host(host)] if host is not None else sorted(snapshots.iterdir())
+            except FileNotFoundError:
+                raise _no_snapshots(snapshots) from None
+            for home in homes:
+                if home.is_dir():
+                    yield from sorted(f for f in home.iterdir() if is_id(f.name) and f.is_dir())
+                elif not snapshots.is_dir():
+                    raise _no_snapshots(snapshots)
+
+    # ---------------------------------------------------------------- checks and verification
+
+    def record_check(self, snapshot: Snapshot, run: str, at: datetime) -> None:
+        """Given a snapshot that a run found to be what the host still has, note that beside it."""
+        self.add_checks(snapshot, [CheckRecord(run, at)])
+
+    def add_checks(self, snapshot: Snapshot, records: Iterable[CheckRecord]) -> int:
+        """Given a snapshot and checks of it, note those that are not noted yet. Return how many.
+
+        Raise SnapshotNotFound if the snapshot was forgotten meanwhile: a check alone saves nothing.
+        """
+        if not (self._root / "snapshots" / snapshot.host / snapshot.id).is_dir():
+            raise SnapshotNotFound(
+                f"the snapshot {snapshot.id} is not here any more.",
+                path=self.path,
+                remedy="Run it again; it makes another one.",
+            )
+        known = {(r.run, stamp(r.at)) for r in self.checks(snapshot)}
+        new = {(r.run, stamp(r.at)): None for r in records if (r.run, stamp(r.at)) not in known}
+        lines = [json.dumps({"run": run, "at": at}, separators=(",", ":")) for run, at in new]
+        path = self._checks_path(snapshot)
+        if lines:
+            with disk.said(path, "recording a check"):
+                disk.make_folder(path.parent)
+                disk.append_line(path, "\n".join(lines).encode())
+        return len(lines)
+
+    def checks(self, snapshot: Snapshot) -> tuple[CheckRecord, ...]:
+        """Given a snapshot, return the runs that found it unchanged, in order. A torn line does not count."""
+        path = self._checks_path(snapshot)
+        found = []
+        try:
+            lines = path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return ()
+        except OSError as error:
+            raise disk.refusal(error, path, "reading the checks") from error
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                found.append(CheckRecord(*read_check(line)))
+        return tuple(found)
+
+    def _checks_path(self, snapshot: Snapshot) -> Path:
+        return self._root / "checks" / checked_host(snapshot.host) / f"{snapshot.id}.jsonl"
+
+    def verifier(self) -> Verifier:
+        """Return one that verifies several snapshots and reads what they share once."""
+        return Verifier(self._root, quick=False)
+
+    def verify(self, snapshot: Snapshot | None = None, quick: bool = False) -> Iterator[Problem]:
+        """Given a snapshot, or None for all and every object, return what is not as it was written down.
+
+        Every byte is read; with `quick`, manifests are, and of the files names and sizes.
+        """
+        verifier = Verifier(self._root, quick)
+        return verifier.everything(self._store) if snapshot is None else verifier.snapshot(snapshot)
+
+    # ---------------------------------------------------------------- keeping
+
+    def candidates(self, host: str | None = None, connector: str | None = None) -> list[Candidate]:
+        """Given a host and a connector, or neither, return the snapshots as a keep policy sees them."""
+        return [
+            Candidate(s, manifest_damage(s), tuple(c.at for c in self.checks(s)))
+            for s in self.snapshots(host, connector)
+        ]
+
+    def forget(self, snapshot: Snapshot, run: str) -> None:
+        """Given a snapshot and a run, take it out in one rename and delete it. Needs the whole lock."""
+        remove(self._root, self._store, snapshot, run)
+
+    def unused(self, alive: Collection[str] = ()) -> Unused:
+        """Given the living runs, return what nothing names. Raise IntegrityError if nobody can tell."""
+        return find_unused(self._root, self._store, self.snapshots(), alive)
+
+    def prune(self, alive: Collection[str] = ()) -> Unused:
+        """Given the living runs, delete what nothing names; return it. For a holder of the whole lock."""
+        unused = self.unused(alive)
+        remove_unused(unused)
+        return unused
+
+    def has_snapshot(self, snapshot: Snapshot) -> bool:
+        """Given a snapshot of another repository, return whether this one has it. Raise IntegrityError."""
+        return copying.is_same(snapshot, self._root / "snapshots" / checked_host(snapshot.host) / snapshot.id)
+
+    def lacking(self, snapshot: Snapshot) -> dict[str, int]:
+        """Given a snapshot of another repository, return digests and sizes of what is not here of it."""
+        return copying.lacking(self._store, snapshot)
+
+    def receive(
+        self, snapshot: Snapshot, run: str, moved: Callable[[int, int], None] = lambda files, size: None
+    ) -> Snapshot:
+        """Given a snapshot of another repository, put it into this one as it is, in one rename; return it.
+
+        Raise IntegrityError if it is damaged, RepositoryError if it cannot be put here.
+        """
+        with self.staging(run, snapshot.host) as staging:
+            return copying.receive(self._root, self._store, snapshot, run, staging, moved)
+
+    # ---------------------------------------------------------------- lock
+
+    def lock(
+        self,
+        owner: str,
+        name: str = "run",
+        *,
+        run: str = "",
+        since: datetime | None = None,
+        on_takeover: Callable[[str], None] = lambda who: None,
+    ) -> AbstractContextManager[Lock]:
+        """Given who asks and what for, hold that lock for a block. A dead process's, of here, is taken over.
+
+        The lock `repository` excludes all others. `on_takeover` is told whose it was, and the Lock says it.
+        Raise RepositoryLocked if a living process, or one of another machine, has it.
+        """
+        folder = self._root / "locks"
+        path = folder / f"{checked_word(name, 'a lock')}.lock"
+        whole = folder / f"{WHOLE}.lock"
+
+        def against() -> list[Path]:
+            return [p for p in sorted(folder.glob("*.lock")) if p != path] if path == whole else [whole]
+
+        return hold(path, owner, run=run, since=since, on_takeover=on_takeover, against=against)
+
+    def locks(self) -> list[LockState]:
+        """Return the locks that lie here, whoever holds them."""
+        return list_locks(self._root / "locks")
+
+
+def _no_repository(path: Path, root: Path) -> RepositoryError:
+    """Given a folder that is no repository, return the error; a new one is offered where it could be."""
+    try:
+        other = root.exists() and (not root.is_dir() or any(root.iterdir()))
+    except OSError:
+        other = True
+    if other:
+        return RepositoryError("this is no repository.", path=path, remedy="Check the path.")
+    return RepositoryError(
+        "there is no repository here.",
+        path=path,
+        remedy=f"Check the path; if you want a new one there: exremote init {path}",
+    )
+
+
+def _no_snapshots(folder: Path) -> IntegrityError:
+    return IntegrityError(
+        "the folder of all snapshots is missing.",
+        path=folder,
+        entry="snapshots",
+        remedy="Bring it back from a copy; for a repository that is to be empty, make it again.",
+    )
+
+
+def _rooted(path: Path) -> Path:
+    return Path(extended(os.path.abspath(path), os.name == "nt"))  # noqa: PTH100 - resolve() follows links

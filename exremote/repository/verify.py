@@ -1,0 +1,241 @@
+"""Every byte against what was written down. It never repairs, and never stops at the first problem."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from exremote.errors import IntegrityError, RepositoryError
+from exremote.repository import disk
+from exremote.repository.manifest import Document, Entry, Manifest
+from exremote.repository.objects import ObjectStore
+from exremote.repository.snapshot import MANIFEST, MANIFEST_SUM, SUMS, Snapshot, is_id, load, sums_text
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it was written down."""
+
+    place: str
+    """the file, relative to the repository"""
+    message: str
+    """what is wrong with it, in words"""
+    expected: str = ""
+    """what it should be"""
+    actual: str = ""
+    """what it is"""
+
+
+class Verifier:
+    """One verification. A file with several names is read once."""
+
+    def __init__(self, root: Path, quick: bool) -> None:
+        self._root = root
+        self._quick = quick
+        self._digests: dict[tuple[int, int], str] = {}
+        self._present: set[str] = set()  # objects that were looked for
+        self._unseen = False  # there is no objects/, and that was said
+
+    def everything(self, store: ObjectStore) -> Iterator[Problem]:
+        """Verify all snapshots, records of checks and objects."""
+        homes, problems = self._listed(self._root / "snapshots")
+        yield from problems
+        for home in homes:
+            folders, problems = (
+                self._listed(home) if home.is_dir() and not home.is_symlink() else ([home], [])
+            )
+            yield from problems
+            for folder in folders:
+                if folder is home or folder.is_symlink() or not folder.is_dir() or not is_id(folder.name):
+                    yield self._problem(folder, "does not belong here")
+                else:
+                    yield from self.snapshot(load(folder))
+        for record in sorted((self._root / "checks").glob("*/*.jsonl")):
+            yield from self._checks(record)
+        try:
+            for path in store.all():
+                yield from self._object(path)
+        except OSError as error:
+            if not self._unseen:
+                yield self._problem(store.folder, _refused(error))
+
+    def _listed(self, folder: Path) -> tuple[list[Path], list[Problem]]:
+        """Given a folder, return what is in it, in order, and what is wrong with it."""
+        try:
+            return sorted(folder.iterdir()), []
+        except OSError as error:
+            return [], [self._problem(folder, _refused(error))]
+
+    def snapshot(self, snapshot: Snapshot) -> Iterator[Problem]:
+        """Verify one snapshot: manifest, every file in it, nothing besides."""
+        for name in (MANIFEST, MANIFEST_SUM):
+            if (snapshot.path / name).is_symlink():
+                yield self._problem(snapshot.path / name, "is not an ordinary file")
+        try:
+            manifest = snapshot.read()
+        except RepositoryError as error:
+            yield self._blame(snapshot, error)
+            yield from self._by_sums(snapshot)
+            return
+        yield from self._sums_agree(snapshot, manifest)
+        files: list[Document | Entry] = [*manifest.documents, *manifest.entries]
+        secret = [e.stored for e in manifest.entries if e.secret]
+        yield from self._files(snapshot.path, {f.stored: (f.size, f.sha256) for f in files}, secret)
+        yield from self._objects(manifest)
+
+    def _objects(self, manifest: Manifest) -> Iterator[Problem]:
+        """The file in the snapshot is a second name of the object: whole, it may be the last one there is."""
+        objects = self._root / "objects"
+        if self._unseen or not objects.is_dir():
+            if not self._unseen:
+                self._unseen = True
+                yield self._problem(objects, "is missing")
+            return
+        for entry in manifest.entries:
+            if entry.sha256 not in self._present:
+                self._present.add(entry.sha256)
+                path = objects / entry.sha256[:2] / entry.sha256
+                try:
+                    path.lstat()
+                except OSError as error:
+                    yield self._problem(path, f"{_refused(error)}, and {manifest.head.id} names it")
+
+    def _blame(self, snapshot: Snapshot, error: RepositoryError) -> Problem:
+        """Given why a manifest cannot be trusted, say which file it is: the manifest, or its digest."""
+        if not isinstance(error, IntegrityError):
+            return self._problem(Path(error.path), error.message.rstrip("."))
+        name, message = error.entry, error.message.rstrip(".")
+        alike = sum(a == b for a, b in zip(error.expected, error.actual, strict=False))
+        if name == MANIFEST and len(error.expected) == 64 and alike > 32:
+            # Two digests that have nothing in common agree in four places; these were one, once.
+            name, message = MANIFEST_SUM, "the manifest's digest is damaged"
+        return self._problem(snapshot.path / name, message, error.expected, error.actual)
+
+    def _sums_agree(self, snapshot: Snapshot, manifest: Manifest) -> Iterator[Problem]:
+        digest = hashlib.sha256()
+        for line in sums_text(manifest):
+            digest.update(line)
+        named = {d.stored: d.sha256 for d in manifest.documents}.get(SUMS, "")
+        if digest.hexdigest() != named:
+            yield self._problem(snapshot.path / MANIFEST, "does not agree with itself about SHA256SUMS")
+
+    def _by_sums(self, snapshot: Snapshot) -> Iterator[Problem]:
+        """Without a manifest, say by SHA256SUMS which of the files are still good."""
+        try:
+            lines = (snapshot.path / SUMS).read_bytes().decode("utf-8", "replace").splitlines()
+        except OSError as error:
+            yield self._problem(snapshot.path / SUMS, f"cannot be read: {error.strerror}")
+            return
+        for number, line in enumerate(lines, 1):
+            match = re.fullmatch(r"([0-9a-f]{64})  (?!/)(.+)", line)
+            if match is None or ".." in match[2].split("/"):
+                yield self._problem(snapshot.path / SUMS, f"line {number} is damaged")
+                continue
+            yield from self._file(snapshot.path / match[2], None, match[1])
+
+    def _files(
+        self, folder: Path, expected: dict[str, tuple[int, str]], secret: Iterable[str]
+    ) -> Iterator[Problem]:
+        own = {MANIFEST, MANIFEST_SUM}
+        folders = {parent for stored in expected for parent in _parents(stored)}
+        for extra in self._extra(folder, "", expected.keys() | own, folders):
+            yield self._problem(folder / extra, "is not in the manifest")
+        for stored, (size, sha256) in expected.items():
+            yield from self._file(folder / stored, size, sha256)
+        if not disk.is_private(self._root):
+            for stored in secret:
+                path = folder / stored
+                if path.exists() and not disk.is_private(path):
+                    yield self._problem(path, "others than its owner may read it")
+
+    def _extra(self, top: Path, under: str, files: Set[str], folders: Set[str]) -> Iterator[str]:
+        try:
+            found = sorted(os.scandir(top / under), key=lambda e: e.name)
+        except OSError:
+            return  # whatever should be in it is named as missing or unreadable
+        for item in found:
+            name = f"{under}/{item.name}" if under else item.name
+            if item.is_dir(follow_symlinks=False) and name in folders:
+                yield from self._extra(top, name, files, folders)
+            elif name not in files:
+                yield name
+
+    def _file(self, path: Path, size: int | None, sha256: str) -> Iterator[Problem]:
+        try:
+            found = path.lstat()
+            if not stat.S_ISREG(found.st_mode):
+                yield self._problem(path, "is not an ordinary file")
+            elif size is not None and found.st_size != size:
+                yield self._problem(path, "has another size", f"{size} bytes", f"{found.st_size} bytes")
+            elif not self._quick:
+                actual = self._digest(path, found)
+                if actual != sha256:
+                    yield self._problem(path, "is damaged: its content is another one", sha256, actual)
+        except FileNotFoundError:
+            yield self._problem(path, "is missing")
+        except OSError as error:
+            yield self._problem(path, f"cannot be read: {error.strerror}")
+
+    def _digest(self, path: Path, found: os.stat_result) -> str:
+        if found.st_nlink < 2 or not found.st_ino:
+            return disk.digest_of(path)
+        key = (found.st_dev, found.st_ino)
+        if key not in self._digests:
+            self._digests[key] = disk.digest_of(path)
+        return self._digests[key]
+
+    def _object(self, path: Path) -> Iterator[Problem]:
+        if not re.fullmatch(r"[0-9a-f]{64}", path.name) or path.parent.name != path.name[:2]:
+            yield self._problem(path, "does not belong here")
+        else:
+            yield from self._file(path, None, path.name)
+
+    def _checks(self, path: Path) -> Iterator[Problem]:
+        try:
+            lines = path.read_bytes().splitlines()
+        except OSError as error:
+            yield self._problem(path, f"cannot be read: {error.strerror}")
+            return
+        for number, line in enumerate(lines, 1):
+            try:
+                read_check(line)
+            except ValueError:
+                yield self._problem(path, f"line {number} is damaged")
+
+    def _problem(self, path: Path, message: str, expected: str = "", actual: str = "") -> Problem:
+        try:
+            place = path.relative_to(self._root).as_posix()
+        except ValueError:
+            place = str(path)
+        return Problem(place, message, expected, actual)
+
+
+def read_check(line: bytes) -> tuple[str, datetime]:
+    """Given a line of a record of checks, return the run and the moment. Raise ValueError if it is none."""
+    try:
+        data = json.loads(line)
+        if data.keys() != {"run", "at"} or not isinstance(data["run"], str):
+            raise ValueError("not a check")
+        at = datetime.fromisoformat(data["at"])
+        if at.tzinfo is None:
+            raise ValueError("a time without a zone")
+        return data["run"], at.astimezone(UTC)
+    except (AttributeError, TypeError, OverflowError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def _refused(error: OSError) -> str:
+    return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+
+
+def _parents(stored: str) -> Iterator[str]:
+    while "/" in stored:
+        stored = stored.rpartition("/")[0]
+        yield stored

@@ -1,0 +1,43 @@
+"""Carries plans out: one step, one host, many hosts. It never decides what should be done.
+
+steps    the steps of a plan, in order, for one host
+visit    one host: session, credential gate, left-over shells, journal
+fleet    many hosts at once
+interrupts  one signal is heard, later ones change nothing
+outcome  how it ended: a value, and the exit code of a run
+"""
+
+from exremote.runner.fleet import each_host
+from exremote.runner.interrupts import heard_once
+from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
+from exremote.runner.steps import Harvest, Workplace, execute, to_document
+from exremote.runner.visit import (
+    CredentialGate,
+    Stopped,
+    Visit,
+    clear_dead_runs,
+    leftover_shells,
+    living_runs,
+    run_lock,
+)
+
+__all__ = [
+    "CredentialGate",
+    "Harvest",
+    "Outcome",
+    "State",
+    "Stopped",
+    "Visit",
+    "Workplace",
+    "clear_dead_runs",
+    "each_host",
+    "execute",
+    "exit_code",
+    "failed",
+    "heard_once",
+    "interrupted",
+    "leftover_shells",
+    "living_runs",
+    "run_lock",
+    "to_document",
+]

@@ -1,0 +1,169 @@
+"""The steps of a plan, done in order for one host. It never decides what should be done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import assert_never
+
+from exremote.errors import HostError
+from exremote.facts import HostFacts
+from exremote.journal import Journal
+from exremote.plan import (
+    CopyDirectoryObject,
+    CopyFiles,
+    CopyRegistryKey,
+    CopyServiceStates,
+    CopyTree,
+    Plan,
+    Step,
+    step_to_json,
+)
+from exremote.repository import Omission, Repository, Staging
+from exremote.session import Session
+from exremote.transfer import Copied, pull_files, pull_tree
+
+
+@dataclass(slots=True)
+class Harvest:
+    """What the steps of a plan brought in."""
+
+    copied: dict[str, Copied] = field(default_factory=dict)
+    """By item of the connector files."""
+    owners: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """By item: the connectors whose snapshots name it."""
+    documents: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    """By connector: relative path in the snapshot, and content."""
+    missing: dict[str, list[Omission]] = field(default_factory=dict)
+    """By connector: what should be in its snapshot and is not."""
+    noted: dict[str, list[Omission]] = field(default_factory=dict)
+    """By connector: what could not be had, and is not needed for a restore."""
+
+    def document(self, connectors: Sequence[str], path: str, content: bytes) -> None:
+        """Given a document, keep it for the snapshots of these connectors."""
+        for connector in connectors:
+            self.documents.setdefault(connector, {})[path] = content
+
+    def lack(self, connectors: Sequence[str], what: str, reason: str, essential: bool = True) -> None:
+        """Given something that could not be had, note it for the snapshots of these connectors."""
+        for connector in connectors:
+            kept = self.missing if essential else self.noted
+            kept.setdefault(connector, []).append(Omission(what, reason))
+
+    @property
+    def sent_files(self) -> int:
+        """Files that travelled."""
+        return sum(c.sent_files for c in self.copied.values())
+
+    @property
+    def sent_bytes(self) -> int:
+        """Bytes that travelled, before compression."""
+        return sum(c.sent_bytes for c in self.copied.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where the steps of one host are done."""
+
+    session: Session
+    """The open conversation."""
+    repository: Repository
+    """Where everything goes."""
+    staging: Staging
+    """Where it lies until it is whole."""
+    journal: Journal
+    """What happened."""
+    facts: HostFacts
+    """What the plan was made from; it holds the listings."""
+    progress: Callable[[int, int], None]
+    """Told of files and bytes as they arrive."""
+    used_by: Mapping[str, str] = field(default_factory=dict)
+    """By item: the services that work on its files, for the message about a locked one."""
+
+
+def execute(plan: Plan, place: Workplace) -> Harvest:
+    """Given a plan, do its steps in order and return what they brought in.
+
+    What one item refuses (no rights, a script that says no) is noted as missing and the rest goes
+    on. Raise HostError if the host is lost for longer than the retry policy allows.
+    """
+    harvest = Harvest()
+    for gap in plan.gaps:
+        harvest.lack(gap.connectors, gap.what, gap.reason, gap.essential)
+    for number, step in enumerate(plan, start=1):
+        place.journal.event("step-started", host=plan.host, number=number, step=step_to_json(step))
+        try:
+            _perform(step, place, harvest)
+        except HostError as error:
+            place.journal.event("step-failed", host=plan.host, number=number, error=error.text)
+            if error.transient:
+                raise
+            harvest.lack(step.connectors, step.describe(), f"{error.message} {error.remedy}".strip())
+        else:
+            place.journal.event("step-finished", host=plan.host, number=number)
+    return harvest
+
+
+def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
+    """Given one step, do it. The list of kinds is closed."""
+    match step:
+        case CopyTree():
+            tree = place.facts.trees[step.item]
+            copied = pull_tree(
+                place.session,
+                place.repository,
+                place.staging,
+                item=step.item,
+                root=step.root,
+                listing=tree.entries,
+                secret=step.secret,
+                used_by=place.used_by.get(step.item, ""),
+                left_out="left out on purpose: the connector file names it as volatile or as a work file",
+                progress=place.progress,
+            )
+            _keep(step.item, step.connectors, copied, harvest)
+        case CopyFiles():
+            copied = pull_files(
+                place.session,
+                place.repository,
+                place.staging,
+                item=step.item,
+                root=step.root,
+                names=step.files,
+                known=[file for files in place.facts.files.values() for file in files],
+                secret=step.secret,
+                progress=place.progress,
+            )
+            _keep(step.item, step.connectors, copied, harvest)
+        case CopyRegistryKey():
+            export = place.session.export_registry_key(step.key)
+            if export.exists:
+                harvest.document(step.connectors, f"registry/{step.item}.reg", export.data)
+            elif not step.optional:
+                harvest.lack(step.connectors, step.key, "the host has no such registry key")
+        case CopyServiceStates():
+            found = {name: place.facts.service(name) for name in step.services}
+            for name in [name for name, state in found.items() if state is None]:
+                harvest.lack(step.connectors, f"state of service {name}", "the host gave no answer about it")
+            states = [asdict(state) for state in found.values() if state is not None]
+            harvest.document(step.connectors, "services.json", to_document(states))
+        case CopyDirectoryObject():
+            wanted = step.object_class.lower()
+            objects = [asdict(o) for o in place.facts.connector_objects if o.class_name.lower() == wanted]
+            harvest.document(step.connectors, f"directory/{step.item}.json", to_document(objects))
+        case _:
+            assert_never(step)
+
+
+def to_document(value: object) -> bytes:
+    """Given plain values, return them as the JSON of a snapshot's document: sorted, for people too."""
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
+
+
+def _keep(item: str, connectors: tuple[str, ...], copied: Copied, harvest: Harvest) -> None:
+    """Given what became of an item, keep it and note what it lacks."""
+    harvest.copied[item] = copied
+    harvest.owners[item] = connectors
+    for omission in copied.missing:
+        harvest.lack(connectors, omission.path, omission.reason)

@@ -1,0 +1,213 @@
+"""One host from the first connection to the last event. It never decides what is done there."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from exremote.credential import Gate
+from exremote.credential import Secret as Account
+from exremote.errors import ExremoteError, HostError, LogonRefused, RepositoryError, Unreachable
+from exremote.inventory import Host
+from exremote.journal import SHELL_CLOSED, Journal, journals, open_shells, read_run
+from exremote.repository import break_lock, is_dead, list_locks, read_owner
+from exremote.runner.outcome import Outcome, failed, interrupted
+from exremote.script import ScriptLibrary
+from exremote.session import Session
+
+LEFTOVERS_OF = timedelta(days=1)
+"""How far back shells of killed runs are looked for: no Windows keeps an idle one longer (two hours)."""
+
+
+class Stopped(Exception):
+    """The operator asked the run to stop."""
+
+
+class CredentialGate(Gate):
+    """The gate that hosts go through with the credentials of the inventory."""
+
+    @contextmanager
+    def admit(self, host: Host) -> Iterator[None]:
+        """Given a host, wait for its turn; the body opens the session. Raise LogonRefused if refused.
+
+        Only a refused logon closes a credential; whatever else a host denies concerns that host alone.
+        """
+        identity = host.credential.identity
+        with self.turn(identity):
+            if refused_by := self.refused_by(identity):
+                raise LogonRefused(
+                    host.name,
+                    f"not tried: {refused_by} refused the same credential in this run.",
+                    "Correct the credential, then run again; nothing more was tried, to lock no account.",
+                )
+            try:
+                yield
+            except LogonRefused:
+                self.refuse(identity, host.name)
+                raise
+
+
+def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[str]]:
+    """Given folders of journals, return by host the shells that killed runs of the last day left open.
+
+    A run whose process is alive, here or for all we know on another machine, keeps its shells.
+    """
+    left: dict[tuple[str, str], None] = {}
+    closed: set[tuple[str, str]] = set()
+    for folder in folders:
+        for record in map(read_run, journals(folder)):
+            if record.started is None:
+                continue  # killed before its first line was whole
+            if now - record.started > LEFTOVERS_OF:
+                break
+            with suppress(OSError, ValueError):  # gone or changed since: no journal stops a run
+                closed |= {
+                    (str(e.fields.get("host", "")), str(e.fields.get("shell_id", "")))
+                    for e in record.events
+                    if e.kind == SHELL_CLOSED
+                }
+                owner = read_owner(run_lock(folder, record.path.stem))
+                if record.ended is not None or owner is None or is_dead(owner):
+                    left.update(dict.fromkeys(open_shells(record)))
+    shells: dict[str, list[str]] = {}
+    for host, shell in left:
+        if (host, shell) not in closed:
+            shells.setdefault(host, []).append(shell)
+    return shells
+
+
+def living_runs(folder: Path) -> set[str]:
+    """Given the folder of journals, return the runs that are alive, here or for all we know elsewhere."""
+    owners = ((path.stem, read_owner(path)) for path in folder.glob("*.lock"))
+    return {run for run, owner in owners if owner is not None and not is_dead(owner)}
+
+
+def clear_dead_runs(folder: Path) -> None:
+    """Given the folder of journals, remove what says which process a run is, of those that were killed."""
+    with suppress(OSError, RepositoryError):  # what cannot be removed harms nobody
+        for lock in list_locks(folder):
+            if lock.dead:
+                break_lock(lock)
+
+
+def run_lock(folder: Path, run_id: str) -> Path:
+    """Given the folder of journals and a run, return the file that says which process it is."""
+    return folder / f"{run_id}.lock"
+
+
+@runtime_checkable
+class Guarded(Protocol):
+    """Work that is done under a lock, from before the first connection."""
+
+    def guard(self, host: Host) -> AbstractContextManager[object]:
+        """Given a host, return what its errand is done under. Entering it may raise ExremoteError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """One host's errand from the first connection to the last event; what a run's hosts share."""
+
+    library: ScriptLibrary
+    """The bundled scripts."""
+    accounts: Mapping[str, Account]
+    """By the credential's identity; fetched once, before the run."""
+    journal: Journal
+    """What happened."""
+    leftovers: Mapping[str, Sequence[str]]
+    """By host: shells that a killed run left there."""
+    work: Callable[[Host, Session], Outcome]
+    """What the verb does with an open session."""
+    stop: threading.Event
+    """Set when the operator interrupts."""
+    stage: Callable[[str, str], None]
+    """Told what a host is doing."""
+    gate: CredentialGate = field(default_factory=CredentialGate)
+    """One host tries a credential before the others."""
+    shares: Gate = field(default_factory=Gate)
+    """The same for the accounts of shares."""
+
+    def __call__(self, host: Host) -> Outcome:
+        """Given a host, open a session, do the work, and close it in every outcome."""
+        self.journal.event("host-started", host=host.name)
+        outcome = interrupted(host)
+        try:
+            with self._guard(host), self._watched(host) as session:
+                self.stage(host.name, "connecting")
+                with self.gate.admit(host):
+                    session.open()
+                self._clear(host, session)
+                outcome = self.work(host, session)
+        except Stopped:
+            pass
+        except ExremoteError as error:
+            lost = isinstance(error, HostError) and error.exit_code == Unreachable.exit_code
+            # Whatever breaks off after an interrupt broke off because of it.
+            outcome = interrupted(host) if lost and self.stop.is_set() else failed(host, error)
+        finally:
+            self.journal.event(
+                "host-ended", host=host.name, state=str(outcome.state), message=outcome.message
+            )
+        return outcome
+
+    def _guard(self, host: Host) -> AbstractContextManager[object]:
+        return self.work.guard(host) if isinstance(self.work, Guarded) else nullcontext()
+
+    @contextmanager
+    def _watched(self, host: Host) -> Iterator[Session]:
+        """Given a host, yield a session that is closed in every outcome; a logon that it was refused in
+        the middle closes the credential for the others too.
+        """
+        session = self._session(host)
+        try:
+            with session:
+                yield session
+        finally:
+            if isinstance(session.refused, LogonRefused):
+                self.gate.refuse(host.credential.identity, host.name)
+
+    def _session(self, host: Host) -> Session:
+        def tell(kind: str, fields: Mapping[str, object]) -> None:
+            if kind == "shell":
+                self.journal.shell(str(fields["what"]), host.name, str(fields["shell_id"]))
+                return
+            self.journal.event(kind, host=host.name, said=dict(fields))
+            if kind == "retry":
+                # The whole error, with its remedy, is in the journal, and in the report if it stays.
+                reason = str(fields["error"]).removeprefix(f"{host.name}: ").split(". ", 1)[0]
+                wait = float(str(fields["wait_s"]))
+                soon = f" in {wait:.0f} s" if wait >= 1 else ""
+                self.stage(host.name, f"trying again{soon}: {reason}")
+
+        def sleep(seconds: float) -> None:
+            if self.stop.wait(seconds):
+                raise Stopped
+
+        def stopping() -> None:
+            if self.stop.is_set():
+                raise Stopped
+
+        return Session(
+            host,
+            self.accounts[host.credential.identity],
+            library=self.library,
+            on_event=tell,
+            sleep=sleep,
+            stopping=stopping,
+            shares=self.shares,
+        )
+
+    def _clear(self, host: Host, session: Session) -> None:
+        """Given a host, delete the shells that a killed run left there: old servers allow five in all."""
+        for shell in self.leftovers.get(host.name, ()):
+            try:
+                gone = session.delete_shell(shell)
+            except HostError as error:
+                self.journal.event("shell-left", host=host.name, shell_id=shell, error=error.text)
+            else:
+                if gone:
+                    self.journal.shell("closed", host.name, shell)

@@ -1,0 +1,13 @@
+"""All that one host can be asked to do: only here are scripts named, and only here is anything retried.
+
+It never judges an answer, never stores one, and never tries a refused credential again.
+
+questions  the questions, and the scripts that answer them
+line       the line to the host: patience, deadlines, bounds
+answers    whether an answer can be what was asked for
+"""
+
+from exremote.session.line import EventHandler, TransportFactory
+from exremote.session.questions import Session
+
+__all__ = ["EventHandler", "Session", "TransportFactory"]

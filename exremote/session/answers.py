@@ -1,0 +1,70 @@
+"""Whether an answer can be what was asked for: pure checks of listings, paths and sizes. It asks nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from exremote.facts import (
+    TreeFact,
+)
+from exremote.pack import Listing
+
+REPARSE = 0x400
+
+
+def weight(record: object) -> int:
+    """Given a record, return about how many bytes it holds."""
+    if isinstance(record, str | bytes):
+        return len(record)
+    if isinstance(record, Mapping):
+        return sum(len(str(key)) + weight(value) for key, value in record.items())
+    return sum(map(weight, record)) if isinstance(record, list | tuple) else 8
+
+
+def same_path(said: str, asked: str) -> bool:
+    """Given two paths of a host, return whether they are the same place, in any case of letters."""
+    return said.rstrip("\\").casefold() == asked.rstrip("\\").casefold()
+
+
+def _excluded(exclude: Sequence[str]) -> re.Pattern[str]:
+    """Given the patterns that were sent, return them as Get-FileTree understands them for files."""
+    parts = ["(?!)"]
+    for text in filter(None, exclude):
+        some, one = (".*", ".") if "\\" in text else (r"[^\\]*", r"[^\\]")
+        inner = "".join({"*": some, "?": one}.get(char, re.escape(char)) for char in text)
+        parts.append(inner if "\\" in text else r"(?:.*\\)?" + inner)
+    return re.compile(f"(?is)(?:{'|'.join(parts)})")
+
+
+def wrong_listing(
+    fact: TreeFact, listing: Listing, exclude: Sequence[str], known_digest: str, hashed: bool
+) -> str:
+    """Given what a host says of a tree and what was asked, return what does not belong together, or ''."""
+    if fact.same:
+        if not fact.exists or not known_digest or fact.digest.lower() != known_digest.lower():
+            return "it is said to be the same as one that nobody knows"
+        return "it is said to be the same and comes all the same" if listing.entries else ""
+    if not fact.exists:
+        return "it is said not to be there and comes all the same" if listing.entries else ""
+    if fact.digest != listing.digest:
+        return "the digests differ"
+    counted = [e.size for e in listing.entries if e.state != "excluded" and e.size >= 0]
+    if (fact.files, fact.bytes) != (len(counted), sum(counted)):
+        return "the numbers of files or bytes differ"
+    folders, files = {text.casefold() for text in exclude}, _excluded(exclude)
+    for entry in listing.entries:
+        match entry.state:
+            case "excluded" if entry.size < 0:
+                right = f"{entry.path}\\*".casefold() in folders
+            case "excluded":
+                right = files.fullmatch(entry.path) is not None
+            case "unhashed":
+                right = not hashed
+            case "reparse":
+                right = bool(entry.attributes & REPARSE)
+            case _:
+                right = True
+        if not right:
+            return f"{entry.path[:200]!r} is marked as {entry.state}, which it cannot be"
+    return ""

@@ -1,0 +1,400 @@
+"""The line to one host: opens it, asks with patience, bounds what comes back. It names no script."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
+from types import TracebackType
+from typing import Protocol, Self, TypeVar, cast
+
+import tenacity
+
+from exremote.credential import Gate
+from exremote.credential import Secret as Account
+from exremote.errors import (
+    AccessDenied,
+    HostError,
+    QuotaExceeded,
+    RemoteTimeout,
+    ScriptFailed,
+    SessionLost,
+    TransferMismatch,
+    Unreachable,
+)
+from exremote.facts import (
+    FactError,
+)
+from exremote.inventory import Host, RetryPolicy
+from exremote.pack import PackError, open_block
+from exremote.script import Effect, ScriptLibrary
+from exremote.session.answers import weight
+from exremote.transport import (
+    Address,
+    Login,
+    Secret,
+    ShellEvent,
+    Transport,
+    Value,
+    WireSettings,
+    connect,
+)
+
+T = TypeVar("T")
+Fields = Mapping[str, object]
+EventHandler = Callable[[str, Fields], None]
+"""Called with "retry" (script, attempt, wait_s, error) and "shell" (what: opened or closed, shell_id)."""
+
+MAX_WAIT_S = 60.0
+MAX_RECORDS = 100_000
+"""Objects that one question may be answered with; blocks of bytes do not count."""
+MAX_TEXT = 64 << 20
+"""Bytes that these objects may hold together."""
+MAX_PLAIN = 512 << 20
+"""Plain bytes of one listing or export: some three million files. A pack has no end of its own."""
+BAD_ANSWER = "Session.BadAnswer"
+
+
+class TransportFactory(Protocol):
+    """Makes a transport that is not open yet; `exremote.transport.connect` is one."""
+
+    def __call__(
+        self, address: Address, login: Login, settings: WireSettings, on_shell: ShellEvent
+    ) -> Transport:
+        """Given where, as whom and how, return a transport."""
+
+
+class _WentOn(Exception):
+    """A transfer broke after it had got further: patience begins anew."""
+
+    def __init__(self, reason: HostError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _attempt(attempt: Callable[[], None], mark: Callable[[], object], start: object) -> None:
+    """Given an attempt and where it starts, make it. Raise _WentOn if it broke further on than it started."""
+    try:
+        attempt()
+    except HostError as error:
+        if error.transient and mark() != start:
+            raise _WentOn(error) from error
+        raise
+
+
+class Line:
+    """One host and one thread, as if the wire never failed."""
+
+    def __init__(
+        self,
+        host: Host,
+        account: Account | None = None,
+        *,
+        library: ScriptLibrary | None = None,
+        transport_factory: TransportFactory = connect,
+        on_event: EventHandler = lambda kind, fields: None,
+        sleep: Callable[[float], None] = time.sleep,
+        policy: RetryPolicy | None = None,
+        stopping: Callable[[], None] = lambda: None,
+        shares: Gate | None = None,
+    ) -> None:
+        """Given a host and an account, be ready to ask.
+
+        `stopping` is called between any two answers, and every few seconds where none comes; what it
+        raises goes through. `shares` remembers which accounts a file server refused in this run.
+        """
+        self.host = host
+        self._stopping = stopping
+        self._shares = shares or Gate()
+        self._account = account
+        self._library = library or ScriptLibrary.load()
+        self._factory = transport_factory
+        self._on_event = on_event
+        self._sleep = sleep
+        self._policy = policy or host.retry
+        self._ends = time.monotonic() + host.deadlines.host_s
+        self._transport: Transport | None = None
+        self._refused: AccessDenied | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Connect and open a shell, with the patience of the retry policy. Raise HostError.
+
+        Each question does this by itself; called on its own it proves the credential.
+        """
+        self._retry("open", Effect.READ, self._ready)
+
+    def close(self) -> None:
+        """Give up the shell and the connection. Never raise an error."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.close()
+            self._refused = self._refused or transport.refused
+
+    @property
+    def refused(self) -> AccessDenied | None:
+        """Return what the host said when it let this account in no more, or None; it is not asked again."""
+        return self._refused
+
+    def delete_shell(self, shell_id: str, kind: str = "") -> bool:
+        """Given a shell that an earlier run left, delete it. Return whether it is gone. Raise HostError."""
+
+        def delete() -> bool:
+            # Before any shell of ours is opened: the left-overs may be what fills the quota.
+            try:
+                return self._ready(opened=False).delete_shell(shell_id, kind)
+            except AccessDenied as error:
+                self._refused = error
+                raise
+
+        return self._retry("delete shell", Effect.CONVERGE, delete)
+
+    # ------------------------------------------------------------ patience
+
+    def resume(self, script: str, attempt: Callable[[], None], mark: Callable[[], object]) -> None:
+        """Given one attempt at a transfer and a mark that moves as it goes on, attempt until it is done.
+
+        An attempt that broke after the mark had moved uses up no patience. Raise what the last attempt
+        raised when the retry policy is exhausted.
+        """
+        effect = self._library.get(script).effect
+        while True:
+            try:
+                return self._retry(script, effect, partial(_attempt, attempt, mark, mark()))
+            except _WentOn as went_on:
+                error = went_on.reason
+                wait_s = random.uniform(0, min(self._policy.first_wait_s, MAX_WAIT_S))  # noqa: S311 - no secret
+                self._forget(error)
+                self._tell(script, 1, wait_s, error)
+                self._sleep(wait_s)
+
+    def _retry(self, what: str, effect: Effect, once: Callable[[], T]) -> T:
+        """Given something to do and its effect, do it until it is done, or patience ends. Raise HostError.
+
+        An answer against the contract is asked for once more: a stream that was cut looks like that.
+        """
+        bad_answers = 0
+
+        def attempt() -> T:
+            nonlocal bad_answers
+            try:
+                return once()
+            except (HostError, FactError, PackError) as error:
+                sorted_out = self._sorted_out(what, error)
+                bad_answers += isinstance(sorted_out, ScriptFailed) and sorted_out.error_id == BAD_ANSWER
+                raise sorted_out from None
+
+        def worth_it(error: BaseException) -> bool:
+            bad = isinstance(error, ScriptFailed) and error.error_id == BAD_ANSWER and bad_answers <= 1
+            return isinstance(error, HostError) and (error.transient or bad)
+
+        def tell(state: tenacity.RetryCallState) -> None:
+            error = state.outcome.exception() if state.outcome else None
+            wait_s = state.next_action.sleep if state.next_action else 0.0
+            self._tell(what, state.attempt_number, wait_s, error)
+
+        policy = self._policy
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(
+                lambda error: worth_it(error) and effect is not Effect.ONCE and time.monotonic() < self._ends
+            ),
+            stop=tenacity.stop_after_attempt(policy.attempts) | tenacity.stop_before_delay(policy.total_s),
+            wait=tenacity.wait_random_exponential(multiplier=policy.first_wait_s, max=MAX_WAIT_S),
+            sleep=self._sleep,
+            before_sleep=tell,
+            reraise=True,
+        )(attempt)
+
+    def _tell(self, script: str, attempt: int, wait_s: float, error: BaseException | None) -> None:
+        """Tell of a try that failed and of the next one."""
+        self._on_event(
+            "retry", {"script": script, "attempt": attempt, "wait_s": round(wait_s, 3), "error": str(error)}
+        )
+
+    def _sorted_out(self, what: str, error: HostError | FactError | PackError) -> HostError:
+        """Given what went wrong, return what to raise; the transport is dropped if it is of no more use."""
+        if isinstance(error, HostError):
+            self._forget(error)
+            return error
+        if isinstance(error, PackError):
+            return self._mismatch(f"the answer of {what} ({error})")
+        return ScriptFailed(
+            self.host.name,
+            f"{what} answered what its contract does not say: {error}",
+            script=what,
+            error_id=BAD_ANSWER,
+        )
+
+    def _forget(self, error: HostError) -> None:
+        """Given what went wrong, drop the transport unless it is as good as before."""
+        if isinstance(error, SessionLost | Unreachable | RemoteTimeout | QuotaExceeded | AccessDenied):
+            self.close()
+
+    # ------------------------------------------------------------ the wire
+
+    def _ready(self, opened: bool = True) -> Transport:
+        """Return the transport, made anew if the last one was lost. Raise HostError."""
+        self._stopping()
+        if self._refused is not None:
+            raise self._refused
+        if self._transport is None:
+            self._transport = self._factory(*self.target(), self._on_shell)
+        if opened:
+            try:
+                self._transport.open()
+            except AccessDenied as error:
+                self._refused = error  # never tried again: it could lock the account
+                raise
+        return self._transport
+
+    def target(self) -> tuple[Address, Login, WireSettings]:
+        """Return where, as whom and how."""
+        host, times, account = self.host, self.host.deadlines, self._account
+        return (
+            Address(host.name, host.address, host.port, host.scheme, host.path),
+            Login(
+                host.auth,
+                account.username if account else "",
+                Secret(account.password if account else ""),
+                host.certificate,
+                host.certificate_key,
+            ),
+            WireSettings(
+                wire=host.wire,
+                encryption=host.encryption,
+                verify=host.verify,
+                connect_timeout_s=times.connect_s,
+                operation_timeout_s=times.operation_s,
+                read_timeout_s=times.read_s,
+                between=self._stopping,
+            ),
+        )
+
+    def _on_shell(self, what: str, shell_id: str) -> None:
+        self._on_event("shell", {"what": what, "shell_id": shell_id})
+
+    def _run(
+        self, name: str, parameters: Mapping[str, Value], deadline_s: float | None = None
+    ) -> Generator[object, None, None]:
+        """Given a script's name and parameters, run it once and yield its records. Raise HostError."""
+        script = self._library.get(name)
+        left_s = self._ends - time.monotonic()
+        if left_s <= 0:
+            raise RemoteTimeout(
+                self.host.name,
+                f"the time for this host is over ({self.host.deadlines.host_s:.0f} s in all).",
+                "Look why it is so slow, or raise deadlines.host_s in the inventory.",
+            )
+        deadline_s = min(left_s, self.host.deadlines.script_s if deadline_s is None else deadline_s)
+        records = self._ready().run(script.text, parameters, deadline_s=deadline_s, label=name)
+        return self._watched(name, records)
+
+    def _watched(self, name: str, records: Generator[object, None, None]) -> Generator[object, None, None]:
+        """Given the records of an answer, yield them while the run goes on and there are not too many."""
+        count = size = 0
+        with closing(records):
+            for record in records:
+                self._stopping()
+                if not isinstance(record, bytes):
+                    count, size = count + 1, size + weight(record)
+                    if count > MAX_RECORDS or size > MAX_TEXT:
+                        raise self._endless(name)
+                yield record
+
+    def _bounded(self, name: str, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """Given the plain bytes of an answer that is held in memory, yield them while they are few enough."""
+        left = MAX_PLAIN
+        for block in blocks:
+            left -= len(block)
+            if left < 0:
+                raise self._endless(name)
+            yield block
+
+    def _endless(self, name: str) -> ScriptFailed:
+        return ScriptFailed(
+            self.host.name,
+            f"{name} answered more than any host has to say; the answer was not read to its end.",
+            script=name,
+            error_id="Session.EndlessAnswer",
+            remedy="Look what runs on the host under the name of PowerShell.",
+        )
+
+    def _ask(self, name: str, parameters: Mapping[str, Value], read: Callable[[Iterator[object]], T]) -> T:
+        """Given a script and how to read its answer, run it, with patience, and return what was read."""
+
+        def once() -> T:
+            with closing(self._run(name, parameters)) as records:
+                return read(records)
+
+        return self._retry(name, self._library.get(name).effect, once)
+
+    def _all(self, name: str, parameters: Mapping[str, Value], parse: Callable[[Fields], T]) -> list[T]:
+        """Given a script that answers with objects, return them parsed."""
+        return self._ask(name, parameters, lambda records: [parse(self._fields(name, r)) for r in records])
+
+    def _each(
+        self,
+        name: str,
+        parameters: Mapping[str, Value],
+        parse: Callable[[Fields], T],
+        asked: Sequence[str],
+        key: Callable[[T], str],
+    ) -> list[T]:
+        """Given a script that answers each question with one object, return them parsed, none missing."""
+
+        def read(records: Iterator[object]) -> list[T]:
+            answers: list[T] = []
+            for record in records:
+                if len(answers) == len(asked):
+                    raise FactError(name, "output", f"expected {len(asked)} answers, got more")
+                answers.append(parse(self._fields(name, record)))
+                about, due = key(answers[-1]), asked[len(answers) - 1]
+                if about.casefold() != due.casefold():
+                    raise FactError(name, "output", f"expected the answer about {due}, got {about[:200]!r}")
+            if len(answers) != len(asked):
+                raise FactError(name, "output", f"expected {len(asked)} answers, got {len(answers)}")
+            return answers
+
+        return self._ask(name, parameters, read)
+
+    def _drain(self, name: str, parameters: Mapping[str, Value]) -> None:
+        """Given a script whose answer does not matter, run it once to its end. Raise HostError."""
+        with closing(self._run(name, parameters)) as records:
+            for _ in records:
+                pass
+
+    # ------------------------------------------------------------ what answers look like
+
+    def _fields(self, name: str, record: object) -> Fields:
+        """Given a record, return it as properties. Raise ScriptFailed if it is something else."""
+        if isinstance(record, Mapping):
+            return cast(Fields, record)
+        raise FactError(name, "output", f"expected an object, got {type(record).__name__}")
+
+    def _blocks(self, records: Iterable[object], summary: list[Fields]) -> Iterator[bytes]:
+        """Given records, yield the plain bytes of blocks and put what is no block into `summary`."""
+        for record in records:
+            if isinstance(record, bytes):
+                if summary:
+                    raise PackError("a block behind the summary")
+                yield open_block(record)
+            else:
+                summary.append(self._fields("a stream of blocks", record))
+
+    def _summary(self, name: str, summary: Sequence[Fields]) -> Fields:
+        """Given the objects of an answer, return the one that there must be. Raise FactError otherwise."""
+        if len(summary) != 1:
+            raise FactError(name, "output", f"expected one object, got {len(summary)}")
+        return summary[0]
+
+    def _mismatch(self, what: str) -> TransferMismatch:
+        return TransferMismatch(self.host.name, f"{what} did not arrive as it was sent.")

@@ -1,0 +1,183 @@
+"""The questions that a host can be asked; only here are bundled scripts named. It judges no answer."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+
+from exremote.credential import Secret as Account
+from exremote.errors import (
+    HostError,
+    ScriptFailed,
+)
+from exremote.facts import (
+    ApiDirectoryFact,
+    ConnectorObject,
+    EventCount,
+    FactError,
+    HostFact,
+    RegistryExport,
+    RegistryValue,
+    ServiceState,
+    TreeFact,
+)
+from exremote.pack import PackError, encode_names, parse_listing
+from exremote.script import Effect
+from exremote.session.answers import same_path, wrong_listing
+from exremote.session.line import Fields, Line
+from exremote.transport import (
+    Secret,
+    Value,
+)
+
+SHARE_REFUSED = "ExRemote.ShareRefused"
+
+
+class Session(Line):
+    """One host and one thread: its questions and their answers."""
+
+    def host_fact(self) -> HostFact:
+        """Ask what the host is. Return the fact. Raise HostError."""
+        name = "Get-HostFact"
+
+        def read(records: Iterator[object]) -> HostFact:
+            return HostFact.parse(self._summary(name, [self._fields(name, r) for r in records]))
+
+        return self._ask(name, {}, read)
+
+    def registry_values(self, values: Sequence[tuple[str, str]]) -> list[RegistryValue]:
+        """Given pairs of key and name, return each value, there or not. Raise HostError."""
+        if not values:
+            return []
+        asked = [f"{key}|{name}" for key, name in values]
+        name = "Get-RegistryValue"
+        return self._each(name, {"Value": asked}, RegistryValue.parse, asked, lambda v: f"{v.key}|{v.name}")
+
+    def service_states(self, names: Sequence[str]) -> list[ServiceState]:
+        """Given short names, return the state of each service, there or not. Raise HostError."""
+        if not names:
+            return []
+        name = "Get-ServiceState"
+        return self._each(name, {"Name": names}, ServiceState.parse, names, lambda s: s.name)
+
+    def file_tree(
+        self, path: str, exclude: Sequence[str] = (), known_digest: str = "", hashed: bool = True
+    ) -> TreeFact:
+        """Given a folder, return it with all below, or only that it is the same as `known_digest` says.
+
+        Raise TransferMismatch if the listing that arrived is not the one that was sent, or another HostError.
+        """
+
+        def read(records: Iterator[object]) -> TreeFact:
+            summary: list[Fields] = []
+            listing = parse_listing(self._bounded("Get-FileTree", self._blocks(records, summary)))
+            fact = TreeFact.parse(self._summary("Get-FileTree", summary), listing.entries)
+            if not same_path(fact.path, path):
+                raise self._mismatch(f"the listing of {path} (it names {fact.path[:200]!r})")
+            if wrong := wrong_listing(fact, listing, exclude, known_digest, hashed):
+                raise self._mismatch(f"the listing of {path} ({wrong})")
+            return fact
+
+        parameters: dict[str, Value] = {
+            "Path": path,
+            "Exclude": exclude or None,
+            "KnownDigest": known_digest or None,
+            "NoHash": None if hashed else True,
+        }
+        return self._ask("Get-FileTree", parameters, read)
+
+    def read_pack(
+        self, path: str, files: Sequence[str], start_index: int = 0, start_offset: int = 0
+    ) -> Iterator[bytes]:
+        """Given a folder and relative names, yield the plain bytes of a pack, from a file and offset on.
+
+        Not retried here: who stores the bytes knows where to go on (see `resume`). Raise HostError.
+        """
+        parameters: dict[str, Value] = {
+            "Path": path,
+            "Files": encode_names(files),
+            "StartIndex": start_index or None,
+            "StartOffset": start_offset or None,
+        }
+        summary: list[Fields] = []
+        try:
+            # Gigabytes may take longer than one script may; only the host's own deadline holds.
+            with closing(self._run("Read-FilePack", parameters, self.host.deadlines.host_s)) as records:
+                yield from self._blocks(records, summary)
+            self._summary("Read-FilePack", summary)
+        except (HostError, FactError, PackError) as error:
+            raise self._sorted_out("Read-FilePack", error) from None
+
+    def export_registry_key(self, key: str) -> RegistryExport:
+        """Given a key, return it as reg.exe writes it, there or not. Raise HostError."""
+
+        def read(records: Iterator[object]) -> RegistryExport:
+            summary: list[Fields] = []
+            data = b"".join(self._bounded("Export-RegistryKey", self._blocks(records, summary)))
+            record = self._summary("Export-RegistryKey", summary)
+            if not same_path(str(record.get("Key")), key):
+                raise self._mismatch(f"the export of {key} (it names {str(record.get('Key'))[:200]!r})")
+            if record.get("Exists") is not True and data:
+                raise self._mismatch(f"the export of {key} (it is said not to exist)")
+            if record.get("Exists") is True and hashlib.sha256(data).hexdigest() != record.get("Sha256"):
+                raise self._mismatch(f"the export of {key}")
+            return RegistryExport.parse(record, data)
+
+        return self._ask("Export-RegistryKey", {"Key": key}, read)
+
+    def api_directory(
+        self, path: str, probe: bool = False, account: Account | None = None
+    ) -> ApiDirectoryFact:
+        """Given a GroupWise API directory, return its queues and, if asked, whether it can be written to.
+
+        With an account the share is connected first, and let go in every outcome: without one a second
+        hop from the host to a file server fails. Raise HostError.
+        """
+
+        def ask() -> ApiDirectoryFact:
+            parameters: dict[str, Value] = {"Path": path, "Probe": probe or None}
+            with closing(self._run("Test-ApiDirectory", parameters)) as records:
+                fact = ApiDirectoryFact.parse([self._fields("Test-ApiDirectory", r) for r in records])
+            return replace(fact, credential_given=account is not None)
+
+        def connected() -> ApiDirectoryFact:
+            assert account is not None
+            self._connect_share(path, account)
+            try:
+                return ask()
+            finally:
+                with suppress(HostError):
+                    self._drain("Disconnect-Share", {"Path": path})
+
+        return self._retry("Test-ApiDirectory", Effect.CONVERGE, ask if account is None else connected)
+
+    def _connect_share(self, path: str, account: Account) -> None:
+        """Connect a share, unless another one refused the account in this run. Raise HostError."""
+        name = "Connect-Share"
+        with self._shares.turn(account):
+            if refused_by := self._shares.refused_by(account):
+                raise ScriptFailed(
+                    self.host.name,
+                    f"{account.username} was refused by the share when {refused_by} tried it in this run; "
+                    "it was not tried again, to lock no account.",
+                    script=name,
+                    error_id=SHARE_REFUSED,
+                )
+            try:
+                password = Secret(account.password)
+                self._drain(name, {"Path": path, "UserName": account.username, "Password": password})
+            except ScriptFailed as error:
+                if error.error_id == SHARE_REFUSED:
+                    self._shares.refuse(account, self.host.name)
+                raise
+
+    def connector_objects(self, class_name: str) -> tuple[ConnectorObject, ...]:
+        """Given a class, return the directory's objects of it. Raise HostError."""
+        return tuple(self._all("Get-ConnectorObject", {"Class": class_name}, ConnectorObject.parse))
+
+    def event_summary(self, sources: Sequence[str], hours: int) -> tuple[EventCount, ...]:
+        """Given event sources and hours, return how often each event was logged since. Raise HostError."""
+        parameters: dict[str, Value] = {"Source": sources, "SinceHours": hours}
+        return tuple(self._all("Get-EventSummary", parameters, EventCount.parse)) if sources else ()

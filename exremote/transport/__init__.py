@@ -1,0 +1,75 @@
+"""Transport: (script, parameters, input) to records, over PSRP or WinRS. The one door to the wire libraries.
+
+It never retries, never authenticates twice where once failed, and lets no exception of a library through.
+Below it: `wire` (the words), `psrp` and `winrs` (the two wires), `conversation` (what they share),
+`clixml`, `fragments` and `payload` (formats), `errormap`, `failures`, `faults`, `scene` (what errors mean).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+
+from exremote.transport.errormap import LIBRARY_ERRORS, translate
+from exremote.transport.failures import missing_extra
+from exremote.transport.wire import (
+    Address,
+    Auth,
+    Kind,
+    Login,
+    Record,
+    Secret,
+    ShellEvent,
+    Transport,
+    Value,
+    WireSettings,
+)
+
+__all__ = [
+    "LIBRARY_ERRORS",
+    "Address",
+    "Auth",
+    "Kind",
+    "Login",
+    "Record",
+    "Secret",
+    "ShellEvent",
+    "Transport",
+    "Value",
+    "WireSettings",
+    "connect",
+    "translate",
+]
+
+for _name in ("pypsrp", "winrm", "spnego", "requests", "urllib3", "requests_ntlm"):
+    # What they have to say to a person comes as our errors; their debug lines hold whole messages.
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+    logging.getLogger(_name).setLevel(logging.WARNING)
+for _name in ("pypsrp", "urllib3"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+def connect(
+    address: Address,
+    login: Login,
+    settings: WireSettings,
+    on_shell: ShellEvent = lambda event, shell_id: None,
+) -> Transport:
+    """Given where, as whom and how, return a transport that is not open yet.
+
+    `on_shell` hears of each shell, before it exists where we name it. Raise AccessDenied if the
+    authentication needs a package that is not installed.
+    """
+    needs = {"kerberos": ("gssapi", "krb5"), "credssp": ("requests_credssp",)}.get(login.auth, ())
+    if login.auth == "kerberos" and sys.platform == "win32":
+        needs = ()  # Windows speaks Kerberos itself
+    if any(importlib.util.find_spec(name) is None for name in needs):
+        raise missing_extra(address.host, login.auth)
+    if settings.wire == "winrs":
+        from exremote.transport.winrs import WinrsConversation
+
+        return WinrsConversation(address, login, settings, on_shell)
+    from exremote.transport.psrp import PsrpConversation
+
+    return PsrpConversation(address, login, settings, on_shell)

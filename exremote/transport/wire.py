@@ -1,0 +1,136 @@
+"""The words of the wire: where, as whom, with which settings, and what travels. It opens no connection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from exremote.errors import AccessDenied
+
+Auth = Literal["negotiate", "ntlm", "kerberos", "credssp", "certificate", "basic"]
+Kind = Literal["psrp", "winrs"]
+
+
+class Secret:
+    """A text that must not be shown; only the wire takes it out."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        """Return the text itself. For the wire only."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "***"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Secret is not pickled")
+
+
+Value = str | int | bool | Sequence[str] | Secret | None
+"""What a script's parameter can be. None leaves the parameter out."""
+
+Record = object
+"""What a script answers: a mapping for an object, or bytes, str, int, bool, aware datetime, list, None."""
+
+ShellEvent = Callable[[str, str], None]
+"""Called with "opened" or "closed" and a shell's id; "opened" comes before the shell does, if we name it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where one host listens."""
+
+    host: str
+    """The name for messages."""
+    address: str
+    """DNS name or IP address."""
+    port: int
+    scheme: Literal["http", "https"] = "http"
+    path: str = "wsman"
+
+    @property
+    def url(self) -> str:
+        """Return the endpoint as a URL."""
+        server = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{self.scheme}://{server}:{self.port}/{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """As whom to speak, and by which protocol of authentication."""
+
+    auth: Auth
+    username: str = ""
+    password: Secret = Secret("")  # noqa: RUF009 - immutable
+    certificate_pem: Path | None = None
+    """For auth = "certificate": the client's certificate."""
+    certificate_key_pem: Path | None = None
+    """Its private key."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireSettings:
+    """How to speak."""
+
+    wire: Kind = "psrp"
+    encryption: Literal["auto", "always", "never"] = "auto"
+    """Sealing of messages: auto seals over http and leaves it to TLS over https."""
+    verify: bool | Path = True
+    """True: certificates that this machine trusts; a path: a PEM file or folder; False: any certificate."""
+    connect_timeout_s: float = 15.0
+    operation_timeout_s: float = 20.0
+    """How long the host may hold one request back when it has nothing to say."""
+    read_timeout_s: float = 60.0
+    """How long one answer may take; always longer than the operation time-out."""
+    idle_timeout_s: int = 180
+    """Asked of the shell: gone after so much silence, should nobody be left to delete it."""
+    envelope_kb: int = 150
+    """Largest message to start with. PSRP raises 150 to 500 itself where the host's version allows."""
+    between: Callable[[], None] = lambda: None
+    """Called before each request for output, every few seconds at least; what it raises ends the script."""
+
+
+class Transport(Protocol):
+    """One conversation with one host, for one thread."""
+
+    shell_id: str | None
+    """The shell that this conversation holds on the host, None before and after."""
+    refused: AccessDenied | None
+    """What the host said when it let a connection in no more, while the shell was to be deleted."""
+
+    def open(self) -> None:
+        """Connect, authenticate and open a shell, unless that is done. Raise HostError."""
+
+    def run(
+        self,
+        script: str,
+        parameters: Mapping[str, Value],
+        source: Iterable[object] | None = None,
+        deadline_s: float = 300.0,
+        label: str = "",
+    ) -> Generator[Record, None, None]:
+        """Given a script, parameters and pipeline input, run it and yield its records as they come.
+
+        Closing the iterator stops the script. Raise ScriptFailed after the last record if there was
+        any error record, RemoteTimeout past the deadline, another HostError if the wire fails.
+        """
+
+    def close(self) -> None:
+        """Delete the shell and hang up, in about ten seconds at most. Never raise an error."""
+
+    def delete_shell(self, shell_id: str, kind: str = "") -> bool:
+        """Given a shell that an earlier run left, delete it. Return whether it is gone. Raise HostError."""

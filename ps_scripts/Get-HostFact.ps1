@@ -1,0 +1,63 @@
+<#
+.SYNOPSIS
+    Says what kind of machine this is: names, versions, disks, clock, and whose rights the caller has.
+.DESCRIPTION
+    Reads the registry and the class library only; it asks no WMI, which old servers often have damaged.
+    Domain is the primary DNS suffix, empty on a machine without one.
+.EXAMPLE
+    .\Get-HostFact.ps1
+.OUTPUTS
+    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]]
+.NOTES
+    Effect: Read
+    Rights: any account that may log on
+    Errors: none
+#>
+#requires -Version 2.0
+[CmdletBinding()]
+param()
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+
+function Get-MachineValue([string]$Key, [string]$Name) {
+    [Microsoft.Win32.Registry]::GetValue("HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\$Key", $Name, $null)
+}
+
+# A drive can go away, or refuse, between any two of these questions.
+$disks = @(foreach ($drive in @([IO.DriveInfo]::GetDrives())) {
+        try {
+            if ($drive.IsReady) {
+                '{0}|{1}|{2}|{3}|{4}' -f $drive.Name, $drive.DriveType, $drive.DriveFormat, $drive.TotalSize, $drive.AvailableFreeSpace
+            }
+        } catch { Write-Verbose "$($drive.Name) cannot be read: $($_.Exception.Message)" }
+    })
+
+# A 32-bit process on 64-bit Windows is told its own architecture in the first variable and the machine's in the second.
+$architecture = $env:PROCESSOR_ARCHITECTURE
+if ($env:PROCESSOR_ARCHITEW6432) { $architecture = $env:PROCESSOR_ARCHITEW6432 }
+
+# A value until Windows Server 2003, a key of the same name since then.
+$fips = [bool](Get-MachineValue 'Control\Lsa' 'FIPSAlgorithmPolicy') -or
+    [bool](Get-MachineValue 'Control\Lsa\FIPSAlgorithmPolicy' 'Enabled')
+
+$identity = [Security.Principal.WindowsIdentity]::GetCurrent()
+$principal = New-Object Security.Principal.WindowsPrincipal $identity
+$version = [Environment]::OSVersion.Version
+
+New-Object PSObject -Property @{
+    ComputerName      = [Environment]::MachineName
+    Domain            = [string](Get-MachineValue 'Services\Tcpip\Parameters' 'Domain')
+    OSVersion         = '{0}.{1}.{2}' -f $version.Major, $version.Minor, $version.Build
+    ServicePack       = [string][Environment]::OSVersion.ServicePack
+    ProductType       = [string](Get-MachineValue 'Control\ProductOptions' 'ProductType')
+    Architecture      = [string]$architecture
+    PowerShellVersion = $PSVersionTable.PSVersion.ToString()
+    ClrVersion        = [Environment]::Version.ToString()
+    SystemRoot        = [string]$env:SystemRoot
+    UtcNow            = [DateTime]::UtcNow
+    FipsPolicy        = $fips
+    UserName          = [string]$identity.Name
+    IsAdministrator   = $principal.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)
+    SystemPath        = [Environment]::ExpandEnvironmentVariables([string](Get-MachineValue 'Control\Session Manager\Environment' 'Path'))
+    Disks             = [string[]]$disks
+}

@@ -1,0 +1,759 @@
+"""Every bundled script, run for real by Microsoft's PowerShell engine on a throw-away Windows (Wine).
+
+The calls travel in one process, over the WinRS wire's own far end (wire/Receive-Call): bootstrap on the
+command line, base64 on standard input, CLIXML on standard output. What comes back is decoded by a few lines
+here, which share nothing with exremote.pack or exremote.transport: two sides cannot agree on one mistake.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import struct
+import subprocess
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from exremote.script import ScriptLibrary
+
+ENGINE = shlex.split(os.environ.get("EXREMOTE_LAB_POWERSHELL", ""))
+pytestmark = [
+    pytest.mark.wine,
+    pytest.mark.skipif(
+        not ENGINE, reason="EXREMOTE_LAB_POWERSHELL is not set: no PowerShell engine to run with"
+    ),
+    pytest.mark.skipif(
+        bool(ENGINE) and (Path(ENGINE[0]).name != "psengine" or ENGINE[1:] != ["wine"]),
+        reason="these tests furnish a Windows of their own, which only `psengine wine` gives",
+    ),
+]
+
+LIBRARY = ScriptLibrary.load()
+BOOTSTRAP = next(
+    line.strip() for line in LIBRARY.get("wire/Receive-Call").text.splitlines() if "@($input)-join''" in line
+)
+BOOTSTRAP_B64 = base64.b64encode(BOOTSTRAP.encode("utf-16-le")).decode()
+TICKS_1970 = 621355968000000000
+
+Call = tuple[str, dict[str, object]]
+"""Name of a script, or the text of one (it has line feeds), and its parameters; `|` is its pipeline."""
+
+
+def b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+@dataclass(frozen=True)
+class Secret:
+    value: str
+
+
+def argument(name: str, value: object) -> str:
+    match value:
+        case bool():
+            return f"{name}:b:{b64('true' if value else 'false')}"
+        case int():
+            return f"{name}:{'i' if abs(value) < 2**31 else 'l'}:{b64(str(value))}"
+        case str():
+            return f"{name}:s:{b64(value)}"
+        case Secret():
+            return f"{name}:p:{b64(value.value)}"
+        case list():
+            return f"{name}:a:" + "".join(f".{b64(item)}" for item in value)
+    raise AssertionError(value)
+
+
+def payload(calls: list[Call]) -> str:
+    """Several payloads behind each other in one text: each ends with its own ExremoteEnd."""
+    receive, texts = LIBRARY.get("wire/Receive-Call").text, []
+    for name, values in calls:
+        text = f"& {{\n{receive}\n}} -Script '{b64(name if chr(10) in name else LIBRARY.get(name).text)}'"
+        if arguments := [argument(*item) for item in values.items() if item[0] != "|"]:
+            text += " -Parameter " + ",".join(f"'{one}'" for one in arguments)
+        if source := values.get("|"):
+            assert isinstance(source, list)
+            text += " -Source " + ",".join(f"'{one}'" for one in source)
+        texts.append(text)
+    return "\n".join(texts)
+
+
+def unescape(text: str) -> str:
+    units = re.sub("_x([0-9A-Fa-f]{4})_", lambda match: chr(int(match[1], 16)), text)
+    return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le")
+
+
+def value(node: ElementTree.Element) -> object:
+    match node.tag.rpartition("}")[2]:
+        case "S":
+            text = unescape(node.text or "")  # CLIXML's own escaping; below it there must be ASCII only
+            assert all(" " <= char <= "~" for char in text), text
+            return unescape(text)
+        case "BA":
+            return base64.b64decode(node.text or "")
+        case "B":
+            return node.text == "true"
+        case "I32" | "I64":
+            return int(node.text or "")
+        case "DT":
+            moment = datetime.fromisoformat(re.sub(r"(\.\d{6})\d", r"\1", node.text or ""))
+            assert moment.tzinfo is not None and moment.utcoffset() == UTC.utcoffset(None), (
+                "a time not in UTC"
+            )
+            return moment
+        case "Nil":
+            return None
+        case "Obj":
+            if (items := node.find("{*}LST")) is not None:
+                return [value(item) for item in items]
+            if (bag := node.find("{*}MS")) is not None:
+                return {item.attrib["N"]: value(item) for item in bag}
+    raise AssertionError(f"a record of no kind that the contract knows: {ElementTree.tostring(node)[:300]!r}")
+
+
+@dataclass
+class Answer:
+    """The records of one call."""
+
+    records: list[object] = field(default_factory=list)
+    errors: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def objects(self) -> list[dict[str, object]]:
+        return [one for one in self.records if isinstance(one, dict)]
+
+    @property
+    def last(self) -> dict[str, object]:
+        assert not self.errors, self.errors
+        assert isinstance(self.records[-1], dict)
+        return self.records[-1]
+
+    @property
+    def blocks(self) -> list[bytes]:
+        return [one for one in self.records if isinstance(one, bytes)]
+
+    @property
+    def plain(self) -> bytes:
+        opened = [block[1:] if block[0] == 0 else zlib.decompress(block[1:], -15) for block in self.blocks]
+        pairs = zip(self.blocks, opened, strict=True)
+        opened = [one.decode().encode("utf-16-le") if block[0] == 2 else one for block, one in pairs]
+        assert all(0 < len(one) <= 262144 for one in opened)
+        return b"".join(opened)
+
+    @property
+    def error(self) -> str:
+        assert len(self.errors) == 1, (self.errors, self.records)
+        return str(self.errors[0]["ErrorId"]).partition(",")[0]
+
+
+class Windows:
+    """A Wine prefix of this module's own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.environment = dict(os.environ, WINEPREFIX=str(folder))
+        ready = subprocess.run(
+            [ENGINE[0], "prefix"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        if subprocess.run(["cp", "-al", ready, folder], capture_output=True).returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+            subprocess.run(["cp", "-a", ready, folder], check=True)
+        for registry in Path(ready).glob("*.reg"):
+            (folder / registry.name).unlink()
+            shutil.copy2(registry, folder)
+        self.drive = folder / "drive_c"
+
+    def run(self, *calls: Call) -> list[Answer]:
+        text = b64(payload(list(calls)))
+        process = subprocess.run(
+            [
+                *ENGINE,
+                "-NoProfile",
+                "-NonInteractive",
+                "-OutputFormat",
+                "XML",
+                "-EncodedCommand",
+                BOOTSTRAP_B64,
+            ],
+            input="".join(f"{text[at : at + 8000]}\n" for at in range(0, len(text), 8000)).encode(),
+            capture_output=True,
+            env=self.environment,
+            timeout=240,
+        )
+        head, _, document = process.stdout.partition(b"\n")
+        assert head.strip() == b"#< CLIXML", (head, process.stderr[-2000:])
+        answers = [Answer()]
+        try:
+            nodes = ElementTree.fromstring(document.strip())
+        except ElementTree.ParseError as error:
+            tail = (process.returncode, document[-1500:], process.stderr[-3000:])
+            raise AssertionError(f"{error}: {tail}") from None
+        for node in nodes:
+            if (node.text or "").startswith("What if:"):
+                continue  # said by the host, not by the script
+            record = value(node)
+            if isinstance(record, dict) and record.get("ExremoteError"):
+                answers[-1].errors.append(record)
+            elif record == {"ExremoteEnd": True}:
+                answers.append(Answer())
+            else:
+                answers[-1].records.append(record)
+        assert not answers.pop().records, "records behind the last ExremoteEnd"
+        assert len(answers) == len(calls), process.stderr[-2000:]
+        return answers
+
+    def tool(self, *command: str) -> None:
+        subprocess.run(
+            [ENGINE[0], "wine-run", *command],
+            env=self.environment,
+            capture_output=True,
+            check=True,
+            timeout=60,
+        )
+
+    def stop(self) -> None:
+        subprocess.run([ENGINE[0], "wine-stop"], env=self.environment, capture_output=True, timeout=60)
+
+
+def packed(*names: str) -> str:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return base64.b64encode(deflater.compress("\n".join(names).encode()) + deflater.flush()).decode()
+
+
+@dataclass
+class File:
+    index: int
+    offset: int
+    begun: tuple[int, ...]
+    data: bytes = b""
+    end: tuple[int, int, str] | None = None
+
+
+def unpack(plain: bytes) -> tuple[dict[int, File], dict[int, tuple[str, str]], int]:
+    files: dict[int, File] = {}
+    errors: dict[int, tuple[str, str]] = {}
+    at, count, now = 0, 0, File(-1, 0, ())
+    while at < len(plain):
+        kind, length = struct.unpack_from("<cI", plain, at)
+        body = plain[at + 5 : at + 5 + length]
+        assert len(body) == length
+        at += 5 + length
+        match kind:
+            case b"F":
+                index, offset, *rest = struct.unpack("<IqqIq", body)
+                now = files[index] = File(index, offset, tuple(rest))
+                count += 1
+            case b"D":
+                assert body
+                now.data += body
+            case b"E":
+                size, ticks, digest = struct.unpack("<qq32s", body)
+                now.end = (size, ticks, digest.hex())
+            case b"X":
+                name, _, message = body[4:].decode().partition("\t")
+                errors[struct.unpack_from("<I", body)[0]] = (name, message)
+                count += 1
+            case b"Z":
+                assert struct.unpack("<I", body) == (count,)
+                assert at == len(plain)
+                return files, errors, count
+            case _:
+                raise AssertionError(kind)
+    raise AssertionError("no end of the pack")
+
+
+def ticks(path: Path) -> int:
+    return path.stat().st_mtime_ns // 100 + TICKS_1970
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+TREE = r"C:\exr\Conndata"
+WORDS = ("Ein Satz, der sich wiederholt. " * 40000).encode()
+NOISE = hashlib.shake_256(b"noise").digest(3_000_000)
+
+LOCK = r"""
+param()
+$global:held = [IO.File]::Open('C:\exr\Conndata\locked.dat', 'Open', 'Read', 'None')
+$global:shared = [IO.File]::Open('C:\exr\Conndata\open.log', 'Open', 'ReadWrite', 'ReadWrite, Delete')
+function Set-Value($Name, $Value, $Kind) {
+    [Microsoft.Win32.Registry]::SetValue('HKEY_LOCAL_MACHINE\SOFTWARE\exr', $Name, $Value, $Kind)
+}
+Set-Value 'Text' ('M' + [char]0xFC + 'ller _x0041_') 'String'
+Set-Value '' 'the default' 'String'
+Set-Value 'Expand' '%SystemRoot%\x' 'ExpandString'
+Set-Value 'Many' ([string[]]@('a', 'b')) 'MultiString'
+Set-Value 'Bytes' ([byte[]]@(0, 171, 255)) 'Binary'
+Set-Value 'Word' -1 'DWord'
+[Microsoft.Win32.Registry]::SetValue('HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\LME-TEST',
+    'DependOnService', [string[]]@('MSExchangeCoCo', 'EventLog'), 'MultiString')
+"""
+ECHO = """
+[CmdletBinding()]
+param([string]$Text, [string[]]$Many, [string[]]$None, [int]$Number, [long]$Long, [switch]$Flag,
+    [Security.SecureString]$Password, [Parameter(ValueFromPipeline = $true)] $Item)
+process { if ($null -ne $Item) { "item " + $Item.GetType().Name + " $Item" } }
+end {
+    New-Object PSObject -Property @{ Text = $Text; Many = $Many; None = $None.Length; Number = $Number
+        Long = $Long
+        Flag = [bool]$Flag; Password = $Password.Length; Now = [DateTime]::UtcNow; Nothing = $null }
+    , (New-Object byte[] 20971520)
+    $Text
+    [int]7
+}
+"""
+SOFT = """
+[CmdletBinding()]
+param()
+$ErrorActionPreference = 'Stop'
+$text = 'nicht t' + [char]0xF6 + 'dlich'
+Write-Error -ErrorId 'ExRemote.Soft' -Category ObjectNotFound -ErrorAction Continue -Message $text
+'and on'
+Write-Error -ErrorId 'ExRemote.Hard' -Category PermissionDenied -Message 'Ende'
+'never'
+"""
+THROW = """
+[CmdletBinding()]
+param()
+$PSCmdlet.ThrowTerminatingError((New-Object Management.Automation.ErrorRecord (
+    (New-Object InvalidOperationException 'no'), 'ExRemote.Thrown', 'InvalidOperation', $null)))
+"""
+EXISTS = "param([string[]]$Path)\n$Path | ForEach-Object { [IO.File]::Exists($_) }\n"
+
+
+def furnish(drive: Path) -> None:
+    """A tree with everything that makes trees hard."""
+    root = drive / "exr" / "Conndata"
+    for name, data in {
+        "a.txt": b"alpha",
+        "a b.txt": b"with a space",
+        "empty.dat": b"",
+        "Mapnotes.tbl": WORDS,
+        "noise.bin": NOISE,
+        "Zürich 日本 \U0001f4ec.txt": b"names",
+        "locked.dat": b"nobody may",
+        "open.log": b"being written",
+        "0001.seq": b"1",
+        "Tables/deep/corr.db": b"table",
+        "Gwrouter/archive/old.api": b"huge",
+        "Gwrouter/togwise/x.api": b"WPC-API",
+        "[x]/y.txt": b"brackets",
+    }.items():
+        file = root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        os.utime(file, ns=(1_000_000_000_123_456_700, 1_000_000_000_123_456_700))
+    (root / "void").mkdir()
+    (root / "elsewhere").symlink_to(drive / "windows")
+    deep = root / "deep"
+    for _ in range(30):
+        deep /= "directory"
+    deep.mkdir(parents=True)
+    (deep / "far.txt").write_bytes(b"far")
+    api = drive / "exr" / "API"
+    for queue in ("API_IN", "API_OUT", "ATT_IN", "ATT_OUT", "GWHOLD"):
+        (api / queue).mkdir(parents=True)
+    (api / "API_OUT" / "36ED2937.API").write_bytes(b"WPC-API= 1.2;")
+    (api / "API_OUT" / "36ED2938.API").write_bytes(b"")
+    os.utime(api / "API_OUT" / "36ED2938.API", (1_000_000_000, 1_000_000_000))
+    (api / "EXPR0007.TMP").write_bytes(b"exremote probe, left behind")
+    (api / "EXPR0008.TMP").write_bytes(b"somebody else's")
+    (api / "Gwcorr.db").write_bytes(b"db")
+    programs = drive / "Program Files" / "Exchsrvr" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "Dispatch.exe").write_bytes(b"MZ")
+
+
+KEY = r"HKLM\SOFTWARE\exr"
+NAMES = [
+    "a.txt",
+    "noise.bin",
+    "locked.dat",
+    "gone.txt",
+    "Mapnotes.tbl",
+    "empty.dat",
+    "Zürich 日本 \U0001f4ec.txt",
+    "open.log",
+]
+VALUES = [f"{KEY}|{name}" for name in ("Text", "", "Expand", "Many", "Bytes", "Word", "Missing")]
+API = r"C:\exr\API"
+CALLS: dict[str, Call] = {
+    "stage": (LOCK, {}),
+    "echo": (
+        ECHO,
+        {
+            "Text": "日本語 äöü _x0041_ _X \t\r\n\U0001f4ec",
+            "Many": ["", "ß"],
+            "None": [],
+            "Number": -5,
+            "Long": 5_000_000_000,
+            "Flag": True,
+            "Password": Secret("geheim ü"),
+            "|": [f"s:{b64('ä')}", f"i:{b64('3')}", "y:" + base64.b64encode(b"abc").decode()],
+        },
+    ),
+    "soft": (SOFT, {}),
+    "throw": (THROW, {}),
+    "broken": ("param(\n", {}),
+    "unknown parameter": ("Get-HostFact", {"Nonsense": 1}),
+    "host": ("Get-HostFact", {}),
+    "registry": ("Get-RegistryValue", {"Value": [*VALUES, r"HKLM\SOFTWARE\nowhere|x"]}),
+    "registry bad": ("Get-RegistryValue", {"Value": ["HKLM|x"]}),
+    "services": ("Get-ServiceState", {"Name": ["lme-test", "LME-GHOST"]}),
+    "tree": ("Get-FileTree", {"Path": TREE, "Exclude": ["*.seq", r"gwrouter\ARCHIVE\*"]}),
+    "tree again": ("Get-FileTree", {"Path": TREE + "\\", "Exclude": ["*.SEQ", r"Gwrouter\archive\*"]}),
+    "tree unhashed": (
+        "Get-FileTree",
+        {"Path": TREE, "NoHash": True, "Exclude": [r"Gwrouter\*.api", "?.txt"]},
+    ),
+    "tree known": ("Get-FileTree", {"Path": r"C:\exr\API", "KnownDigest": "0" * 64}),
+    "tree missing": ("Get-FileTree", {"Path": r"C:\exr\nowhere"}),
+    "tree relative": ("Get-FileTree", {"Path": "exr"}),
+    "pack": ("Read-FilePack", {"Path": TREE, "Files": packed(*NAMES)}),
+    "pack resumed": (
+        "Read-FilePack",
+        {"Path": TREE, "Files": packed(*NAMES), "StartIndex": 1, "StartOffset": 2_900_001},
+    ),
+    "pack shorter": ("Read-FilePack", {"Path": TREE, "Files": packed("a.txt"), "StartOffset": 6}),
+    "pack missing": ("Read-FilePack", {"Path": r"C:\exr\nowhere", "Files": packed("a")}),
+    "pack outside": ("Read-FilePack", {"Path": TREE, "Files": packed(r"..\API\Gwcorr.db")}),
+    "export": ("Export-RegistryKey", {"Key": KEY}),
+    "export missing": ("Export-RegistryKey", {"Key": KEY + r"\nowhere"}),
+    "export bad": ("Export-RegistryKey", {"Key": "HKLM"}),
+    "export whatif": ("Export-RegistryKey", {"Key": KEY, "WhatIf": True}),
+    "directory": ("Get-ConnectorObject", {"Class": "msExchGroupWiseConnector"}),
+    "directory bad": ("Get-ConnectorObject", {"Class": "x)(objectClass=*"}),
+    "api": ("Test-ApiDirectory", {"Path": API}),
+    "api whatif": ("Test-ApiDirectory", {"Path": API, "Probe": True, "WhatIf": True}),
+    "api probe": ("Test-ApiDirectory", {"Path": API, "Probe": True}),
+    "api missing": ("Test-ApiDirectory", {"Path": r"C:\exr\nowhere", "Probe": True}),
+    "connect": ("Connect-Share", {"Path": r"\\NOWHERE\SYS\x", "UserName": "u", "Password": Secret("p")}),
+    "connect bad": ("Connect-Share", {"Path": "C:\\", "UserName": "u", "Password": Secret("p")}),
+    "connect whatif": (
+        "Connect-Share",
+        {"Path": r"\\NOWHERE\SYS", "UserName": "u", "Password": Secret("p"), "WhatIf": True},
+    ),
+    "disconnect whatif": ("Disconnect-Share", {"Path": r"\\NOWHERE\SYS", "WhatIf": True}),
+    "disconnect": ("Disconnect-Share", {"Path": r"\\NOWHERE\SYS"}),
+    "events": ("Get-EventSummary", {"Source": ["MSExchangeNOTES"], "SinceHours": 24}),
+}
+
+
+@pytest.fixture(scope="module")
+def windows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
+    folder = tmp_path_factory.mktemp("wine") / "prefix"
+    windows = Windows(folder)
+    try:
+        furnish(windows.drive)
+        windows.tool(
+            "sc.exe", "create", "LME-TEST", "start=", "demand", "binPath=",
+            r"C:\Program Files\Exchsrvr\bin\Dispatch.exe -cexchconn.ini -nLME-TEST",
+        )  # fmt: skip
+        yield windows
+    finally:
+        windows.stop()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def answers(windows: Windows) -> dict[str, Answer]:
+    return dict(zip(CALLS, windows.run(*CALLS.values()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def root(windows: Windows) -> Path:
+    return windows.drive / "exr" / "Conndata"
+
+
+def rows(answer: Answer) -> dict[str, list[str]]:
+    lines = answer.plain.decode().splitlines(keepends=True)
+    assert all(line.endswith("\n") for line in lines)
+    parts = [line.rstrip("\n").split("\t") for line in lines]
+    names = [part[4] for part in parts]
+    assert names == sorted(names, key=lambda name: name.encode("utf-16-be")), "not in ordinal order"
+    return {part[4]: part[:4] for part in parts}
+
+
+def test_parameters_of_every_kind_arrive_as_they_were_sent(answers: dict[str, Answer]) -> None:
+    echo = answers["echo"]
+    text = CALLS["echo"][1]["Text"]
+    assert echo.records[:3] == ["item String ä", "item Int32 3", "item Byte[] 97 98 99"]
+    bag = echo.records[3]
+    assert isinstance(bag, dict)
+    assert abs((bag.pop("Now") - datetime.now(UTC)).total_seconds()) < 300
+    assert bag == {
+        "Text": text, "Many": ["", "ß"], "None": 0, "Number": -5, "Long": 5_000_000_000, "Flag": True,
+        "Password": 8, "Nothing": None,
+    }  # fmt: skip
+
+
+def test_a_record_of_twenty_megabytes_of_bytes_is_one_record(answers: dict[str, Answer]) -> None:
+    assert answers["echo"].records[4:] == [bytes(20 * 1024 * 1024), CALLS["echo"][1]["Text"], 7]
+
+
+def test_an_error_comes_by_its_id_and_says_whether_it_was_the_end(answers: dict[str, Answer]) -> None:
+    soft, hard = answers["soft"].errors
+    assert answers["soft"].records == ["and on"]
+    assert (soft["ErrorId"], soft["Message"], soft["Terminating"]) == (
+        soft["ErrorId"],
+        "nicht tödlich",
+        False,
+    )
+    assert str(soft["ErrorId"]).startswith("ExRemote.Soft")
+    assert soft["Category"] == "ObjectNotFound"
+    assert str(hard["ErrorId"]).startswith("ExRemote.Hard")
+    assert (hard["Terminating"], hard["Category"]) == (True, "PermissionDenied")
+    assert answers["throw"].error == "ExRemote.Thrown"
+    assert "param(" in str(answers["broken"].errors[0]["Message"])
+    assert answers["unknown parameter"].error == "NamedParameterNotFound"
+
+
+def test_host_fact_needs_no_wmi(answers: dict[str, Answer]) -> None:
+    fact = answers["host"].last
+    assert {name for name, _ in LIBRARY.get("Get-HostFact").output_properties[0]} == set(fact)
+    assert fact["SystemRoot"] == r"C:\windows"
+    assert str(fact["OSVersion"]).startswith("10.0.")
+    assert fact["IsAdministrator"] is True
+    assert isinstance(fact["UtcNow"], datetime)
+    assert isinstance(fact["Disks"], list)
+    name, kind, system, total, free = fact["Disks"][0].split("|")
+    assert (name, kind) == ("C:\\", "Fixed")
+    assert system
+    assert int(total) > int(free) > 0
+    assert r"C:\windows\system32" in str(fact["SystemPath"])
+
+
+def test_registry_values_come_as_text_and_missing_ones_as_values(answers: dict[str, Answer]) -> None:
+    found = [
+        tuple(one[name] for name in ("Name", "KeyExists", "Exists", "Kind", "Text"))
+        for one in answers["registry"].objects
+    ]
+    assert found == [
+        ("Text", True, True, "String", "Müller _x0041_"),
+        ("", True, True, "String", "the default"),
+        ("Expand", True, True, "ExpandString", r"C:\windows\x"),
+        ("Many", True, True, "MultiString", "a\nb"),
+        ("Bytes", True, True, "Binary", "00abff"),
+        ("Word", True, True, "DWord", "4294967295"),
+        ("Missing", True, False, "", ""),
+        ("x", False, False, "", ""),
+    ]
+    assert answers["registry bad"].error == "ExRemote.BadArgument"
+
+
+def test_services_are_told_apart_from_what_is_not_there(answers: dict[str, Answer]) -> None:
+    there, missing = answers["services"].objects
+    assert there == {
+        "Name": "LME-TEST", "Exists": True, "DisplayName": "LME-TEST", "State": "Stopped",
+        "StartMode": "Manual",
+        "Account": "LocalSystem", "DependsOn": ["MSExchangeCoCo", "EventLog"], "ImageExists": True,
+        "ImagePath": r"C:\Program Files\Exchsrvr\bin\Dispatch.exe -cexchconn.ini -nLME-TEST",
+    }  # fmt: skip
+    assert missing == {
+        "Name": "LME-GHOST", "Exists": False, "DisplayName": "", "State": "", "StartMode": "", "Account": "",
+        "DependsOn": [], "ImageExists": False, "ImagePath": "",
+    }  # fmt: skip
+
+
+def test_a_tree_is_listed_whole_and_in_ordinal_order(answers: dict[str, Answer], root: Path) -> None:
+    found = rows(answers["tree"])
+    expected: dict[str, tuple[int, int, str]] = {}
+    for path in sorted(root.rglob("*")):
+        name = "\\".join(path.relative_to(root).parts)
+        if name.startswith(("elsewhere\\", "Gwrouter\\archive\\")):
+            continue
+        if path.is_symlink():
+            expected[name] = (-1, 0, "r")
+        elif path.is_dir():
+            expected[name] = (-1, 0, "x" if name == r"Gwrouter\archive" else "-")
+        else:
+            mark = {"0001.seq": "x", "locked.dat": "!ExRemote.FileLocked"}.get(name) or sha(path.read_bytes())
+            expected[name] = (path.stat().st_size, ticks(path), mark)
+    assert {
+        name: (int(row[0]), 0 if row[3] == "r" else int(row[1]), row[3]) for name, row in found.items()
+    } == expected
+    assert any(len(TREE) + len(name) > 260 for name in found), "no path over 260 characters was tried"
+    assert all(bool(int(row[2]) & 16) == (row[0] == "-1") for row in found.values())
+    assert int(found["elsewhere"][2]) & 1024
+
+
+def test_a_tree_knows_its_digest_and_its_sums(answers: dict[str, Answer]) -> None:
+    for name in ("tree", "tree again", "tree unhashed", "tree known"):
+        answer = answers[name]
+        digest = hashlib.sha256()
+        counted = []
+        for path, row in rows(answer).items():
+            if row[3] != "x":
+                digest.update(("\t".join([*row, path]) + "\n").encode())
+                counted += [int(row[0])] if row[0] != "-1" else []
+        assert answer.last["Digest"] == digest.hexdigest(), name
+        assert (answer.last["Files"], answer.last["Bytes"], answer.last["Same"]) == (
+            len(counted),
+            sum(counted),
+            False,
+        )
+    assert answers["tree"].last["Digest"] == answers["tree again"].last["Digest"], (
+        "patterns differ in case only"
+    )
+
+
+def test_exclude_patterns_match_names_or_paths(answers: dict[str, Answer]) -> None:
+    left_out = {name for name, row in rows(answers["tree unhashed"]).items() if row[3] == "x"}
+    assert left_out == {r"Gwrouter\togwise\x.api", r"Gwrouter\archive\old.api", "a.txt", r"[x]\y.txt"}
+    assert {row[3] for row in rows(answers["tree unhashed"]).values()} == {"-", "x", "r"}
+
+
+def test_a_root_that_is_not_there_is_a_value(answers: dict[str, Answer]) -> None:
+    assert answers["tree missing"].records == [
+        {"Path": r"C:\exr\nowhere", "Exists": False, "Files": 0, "Bytes": 0, "Digest": "", "Same": False}
+    ]
+    assert answers["tree relative"].error == "ExRemote.BadArgument"
+
+
+def test_a_known_tree_sends_no_listing_and_work_files_do_not_change_it(
+    answers: dict[str, Answer], windows: Windows, root: Path
+) -> None:
+    first = windows.run(("Get-FileTree", {"Path": TREE, "Exclude": ["*.seq"]}))[0]
+    (root / "0001.seq").write_bytes(b"a longer number")
+    known = {"Path": TREE, "Exclude": ["*.seq"], "KnownDigest": first.last["Digest"]}
+    same = windows.run(("Get-FileTree", known))[0]
+    assert same.records == [{**first.last, "Same": True}]
+
+
+def test_a_pack_brings_whole_files_and_names_those_it_could_not_read(
+    answers: dict[str, Answer], root: Path
+) -> None:
+    answer = answers["pack"]
+    files, errors, records = unpack(answer.plain)
+    assert {index: name for index, (name, _) in errors.items()} == {
+        2: "ExRemote.FileLocked",
+        3: "ExRemote.FileMissing",
+    }
+    assert all(message for _, message in errors.values())
+    for index, name in enumerate(NAMES):
+        if index in errors:
+            continue
+        data, file = (root / name).read_bytes(), files[index]
+        modified = ticks(root / name)
+        assert file.data == data, name
+        assert file.offset == 0
+        assert (file.begun[0], file.begun[2]) == (modified, len(data))
+        assert file.end == (len(data), modified, sha(data))
+    assert records == len(NAMES)
+    total = sum(len(file.data) for file in files.values())
+    assert answer.last == {"Files": 6, "Bytes": total, "Failed": 2}
+
+
+def test_a_pack_goes_on_from_an_offset_and_still_digests_the_whole_file(answers: dict[str, Answer]) -> None:
+    files, errors, _ = unpack(answers["pack resumed"].plain)
+    assert sorted([*files, *errors]) == list(range(1, len(NAMES)))
+    noise = files[1]
+    assert (noise.offset, noise.data) == (2_900_001, NOISE[2_900_001:])
+    assert noise.end is not None
+    assert (noise.end[0], noise.end[2]) == (len(NOISE), sha(NOISE))
+    assert files[4].data == WORDS
+    files, errors, _ = unpack(answers["pack shorter"].plain)
+    assert errors[0][0] == "ExRemote.ReadFailed"
+    assert answers["pack shorter"].last == {"Files": 0, "Bytes": 0, "Failed": 1}
+
+
+def test_a_pack_from_nowhere_or_from_outside_is_refused(answers: dict[str, Answer]) -> None:
+    assert answers["pack missing"].error == "ExRemote.PathMissing"
+    assert answers["pack outside"].error == "ExRemote.BadArgument"
+    assert answers["pack outside"].records == []
+
+
+def test_noise_travels_plain_and_text_deflated(answers: dict[str, Answer]) -> None:
+    blocks = answers["pack"].blocks
+    assert sum(block[0] == 0 for block in blocks) >= len(NOISE) // 262144
+    assert blocks[-1][0] == 1, "after noise, deflate was never tried again"
+    assert sum(map(len, blocks)) < len(NOISE) + len(WORDS) // 2
+
+
+def test_a_key_is_exported_as_reg_exe_writes_it_and_nothing_stays_behind(
+    answers: dict[str, Answer], windows: Windows
+) -> None:
+    data = answers["export"].plain
+    assert answers["export"].last == {"Key": KEY, "Exists": True, "Bytes": len(data), "Sha256": sha(data)}
+    text = data.decode("utf-16")
+    assert text.startswith("Windows Registry Editor Version 5.00")
+    assert "Müller _x0041_" in text
+    assert r"[HKEY_LOCAL_MACHINE\SOFTWARE\exr]" in text
+    assert answers["export missing"].records == [
+        {"Key": KEY + r"\nowhere", "Exists": False, "Bytes": 0, "Sha256": ""}
+    ]
+    assert answers["export bad"].error == "ExRemote.BadArgument"
+    assert answers["export whatif"].records == [{"Key": KEY, "Exists": True, "Bytes": 0, "Sha256": ""}]
+    assert not list(windows.drive.rglob("exremote-*.reg"))
+
+
+def test_api_queues_are_listed_and_only_the_probe_writes(
+    answers: dict[str, Answer], windows: Windows
+) -> None:
+    queues = {one["Queue"]: one for one in answers["api"].objects[:-1]}
+    assert list(queues) == ["API_IN", "API_OUT", "ATT_IN", "ATT_OUT", "GWHOLD", "GWPROB"]
+    assert queues["API_OUT"] == {
+        "Queue": "API_OUT", "Exists": True, "Files": 2, "Bytes": 13, "ZeroByte": 1,
+        "OldestUtc": datetime.fromtimestamp(1_000_000_000, UTC),
+    }  # fmt: skip
+    assert (queues["GWPROB"]["Exists"], queues["GWPROB"]["OldestUtc"]) == (False, None)
+    unprobed = {"Probed": False, "Written": False, "ReadBack": False, "Removed": False}
+    for name in ("api", "api whatif"):
+        last = answers[name].last
+        assert unprobed.items() <= last.items()
+        assert (last["Exists"], last["Leftovers"], last["ProbeError"]) == (True, ["EXPR0007.TMP"], "")
+    probed = answers["api probe"].last
+    assert dict.fromkeys(unprobed, True).items() <= probed.items()
+    assert (probed["ProbeError"], probed["Leftovers"]) == ("", ["EXPR0007.TMP"])
+    assert probed["Account"]
+    assert answers["api missing"].last["Exists"] is False
+    left = sorted(path.name for path in (windows.drive / "exr" / "API").iterdir() if path.is_file())
+    assert left == ["EXPR0008.TMP", "Gwcorr.db"], "a probe file stayed, or somebody else's went"
+
+
+def test_what_wine_has_not_fails_by_the_name_of_the_contract(answers: dict[str, Answer]) -> None:
+    """No directory and no network provider here: the errors are real, the successes are not tried."""
+    assert answers["directory"].error == "ExRemote.DirectoryUnavailable"
+    assert answers["directory bad"].error == "ExRemote.BadArgument"
+    assert answers["connect"].error == "ExRemote.ShareRefused"
+    assert answers["connect bad"].error == "ExRemote.BadArgument"
+    assert answers["connect whatif"].records == [{"Path": r"\\NOWHERE\SYS", "Connected": False}]
+    assert answers["disconnect"].error == "ExRemote.ShareRefused"
+    assert answers["disconnect whatif"].records == [{"Path": r"\\NOWHERE\SYS", "Connected": True}]
+    events = answers["events"]
+    assert events.objects == []
+    assert not events.errors or events.error == "ExRemote.EventLogUnavailable"
+
+
+def test_what_comes_out_is_what_the_help_promises(answers: dict[str, Answer]) -> None:
+    for name, answer in answers.items():
+        if "\n" in (called := CALLS[name][0]) or called not in {script.name for script in LIBRARY}:
+            continue
+        promised = [dict(line) for line in LIBRARY.get(called).output_properties if line]
+        for bag in answer.objects:
+            assert any(set(bag) == set(line) for line in promised), (name, sorted(bag))
+
+
+@pytest.mark.slow
+def test_64_mib_of_noise_travel_in_seconds(windows: Windows, root: Path) -> None:
+    """Seen here: about 4 s with the start of the engine (0.8 s); the bound is for a busy machine."""
+    big = root.parent / "big"
+    big.mkdir()
+    (big / "noise.bin").write_bytes(os.urandom(64 * 1024 * 1024))
+    started = time.monotonic()
+    answer = windows.run(("Read-FilePack", {"Path": r"C:\exr\big", "Files": packed("noise.bin")}))[0]
+    seconds = time.monotonic() - started
+    assert answer.last == {"Files": 1, "Bytes": 64 * 1024 * 1024, "Failed": 0}
+    assert seconds < 60, f"{seconds:.1f} s"
+    print(f"64 MiB in {seconds:.1f} s, {64 / seconds:.0f} MiB/s with the start of the engine")

@@ -1,0 +1,284 @@
+"""Connector files: every one loads, says its sources, and errors name the place."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from exremote.connector import (
+    FOLDER,
+    Connector,
+    Expect,
+    Sign,
+    expand,
+    matches,
+    presence,
+    program_of,
+    resolve_roots,
+    root_queries,
+    root_services,
+)
+from exremote.errors import ConnectorError
+
+ALL = Connector.load_all()
+SETUP = (r"hklm\software\microsoft\exchange\setup", "services")
+
+SMALL = r"""
+name = "small"
+title = "Small"
+exchange = ["2003"]
+source = "a test"
+
+[roots.one]
+registry = 'HKLM\SOFTWARE\One'
+value = "Path"
+source = "a test"
+
+[[file_tree]]
+id = "tree"
+path = "{one}"
+source = "a test"
+
+[[service]]
+name = "SVC"
+source = "a test"
+
+[[presence]]
+service = "SVC"
+source = "a test"
+
+[[check]]
+id = "small.check"
+title = "All is well"
+fact = "tree.tree.count"
+expect = { at_most = 0 }
+severity = "warning"
+remedy = "Mend it."
+source = "a test"
+"""
+
+
+def load(folder: Path, text: str, name: str = "small") -> Connector:
+    path = folder / f"{name}.toml"
+    path.write_text(text, encoding="utf-8")
+    return Connector.load(path)
+
+
+def test_the_three_connectors_are_there() -> None:
+    assert list(ALL) == ["calendar", "groupwise", "notes"]
+
+
+def test_services_stand_in_order_of_start() -> None:
+    assert [s.name for s in ALL["groupwise"].services] == ["MSExchangeCoCo", "MSExchangeGWRtr", "LME-GWISE"]
+    assert [s.name for s in ALL["notes"].services] == ["MSExchangeCoCo", "LME-NOTES"]
+    assert [s.name for s in ALL["calendar"].services] == ["MSExchangeCoCo", "MSExchangeCalCon"]
+
+
+def test_the_router_gets_more_than_three_minutes_to_stop() -> None:
+    """It may sleep for three minutes while it reconnects (Q201147)."""
+    router = next(s for s in ALL["groupwise"].services if s.name == "MSExchangeGWRtr")
+    assert router.stop_deadline_s > 180
+
+
+def test_conndata_is_one_item_of_both() -> None:
+    notes, groupwise = (ALL[name].file_trees[0] for name in ("notes", "groupwise"))
+    assert notes == groupwise
+    assert notes.shared
+    assert notes.left_out == (r"Gwrouter\archive\?*", "*.seq", "*.ck")
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.toml")), ids=lambda p: p.stem)
+def test_no_fact_without_a_source(path: Path) -> None:
+    """Each table of an item, a service, a sign, a check says where it was read."""
+    for block in re.split(r"\n(?=\[)", path.read_text(encoding="utf-8"))[1:]:
+        if "first = [" in block:
+            rules = [line for line in block.splitlines() if line.strip().startswith("{")]
+            assert rules
+            assert all("source" in line for line in rules)
+        else:
+            assert re.search(r"^source = \".+\"$", block, re.MULTILINE), block
+
+
+def test_what_is_inferred_is_marked() -> None:
+    signs = {sign.object: sign.sure for c in ALL.values() for sign in c.presence if sign.object}
+    assert signs["msExchNotesConnector"] == "I"
+    assert signs["msExchGroupWiseConnector"] == "S"
+    assert next(f for f in ALL["notes"].named_files if f.id == "exchconn-ini").sure == "I"
+
+
+def test_notes_secrets_are_secret() -> None:
+    notes = ALL["notes"]
+    assert next(f for f in notes.named_files if f.id == "notes-ini").secret
+    for tree in notes.file_trees[1:]:
+        assert "*.id" in tree.secret
+        assert "Notes.ini" in tree.secret
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ('severity = "warning"', 'severity = "bad"', 30, "severity"),
+        ('fact = "tree.tree.count"', 'fact = "moon.phase"', 25, "unknown fact"),
+        ('fact = "tree.tree.count"', 'fact = "tree.other.count"', None, "no item 'other'"),
+        ("expect = { at_most = 0 }", "expect = { at_most = 0, exists = true }", 29, "exactly one of"),
+        ("expect = { at_most = 0 }", 'expect = { newer_than = "1 hour" }', 29, "duration"),
+        ('path = "{one}"', 'path = "{two}"', None, "{two} is no root"),
+        ('name = "SVC"', 'name = "SVC"\nstop_dedline_s = 3', 19, "stop_dedline_s"),
+        ("registry = 'HKLM\\SOFTWARE\\One'", "", 7, "exactly one way"),
+        ('title = "Small"', "title = ", 3, "Invalid value"),
+    ],
+)
+def test_an_error_names_file_line_and_key(
+    tmp_path: Path, old: str, new: str, line: int | None, words: str
+) -> None:
+    assert old in SMALL
+    with pytest.raises(ConnectorError) as caught:
+        load(tmp_path, SMALL.replace(old, new))
+    assert words in caught.value.text
+    assert caught.value.file.endswith("small.toml")
+    assert caught.value.line == line
+
+
+def test_a_root_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
+    loop = SMALL.replace("registry = 'HKLM\\SOFTWARE\\One'\nvalue = \"Path\"", 'under = "one"\npath = "x"')
+    with pytest.raises(ConnectorError, match="leads back"):
+        load(tmp_path, loop)
+
+
+def test_two_files_must_say_the_same_of_what_they_share(tmp_path: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    other = SMALL.replace('name = "small"', 'name = "other"').replace("small.check", "other.check")
+    (tmp_path / "other.toml").write_text(other)
+    with pytest.raises(ConnectorError, match="item tree"):
+        Connector.load_all(tmp_path)  # the tree is not shared
+    shared = 'path = "{one}"\nshared = true'
+    (tmp_path / "small.toml").write_text(SMALL.replace('path = "{one}"', shared))
+    (tmp_path / "other.toml").write_text(other.replace('path = "{one}"', shared))
+    assert list(Connector.load_all(tmp_path)) == ["other", "small"]
+    (tmp_path / "other.toml").write_text(other.replace('path = "{one}"', shared).replace("One'", "Two'"))
+    with pytest.raises(ConnectorError, match="root one"):
+        Connector.load_all(tmp_path)
+
+
+def test_the_file_bears_the_connectors_name(tmp_path: Path) -> None:
+    (tmp_path / "else.toml").write_text(SMALL)
+    with pytest.raises(ConnectorError, match=r"small\.toml"):
+        Connector.load_all(tmp_path)
+
+
+def test_roots_come_from_the_registry_before_the_service() -> None:
+    images = {"msexchangesa": r'"E:\Exch\Bin\mad.exe"'}
+    roots = resolve_roots(ALL.values(), {SETUP: "D:\\Exchsrvr\\"}, images, {})
+    assert roots["exchsrvr"] == r"D:\Exchsrvr"
+    assert roots["conndata"] == r"D:\Exchsrvr\Conndata"
+    roots = resolve_roots(ALL.values(), {SETUP: None}, images, {})
+    assert roots["exchsrvr"] == r"E:\Exch"
+
+
+def test_half_a_path_is_no_root() -> None:
+    """It would be looked up below the host's current folder."""
+    for text in ("Exchsrvr", "C:Exchsrvr", "", " "):
+        assert resolve_roots(ALL.values(), {SETUP: text}, {}, {})["conndata"] is None
+
+
+def test_the_operators_word_goes_before_the_directorys() -> None:
+    attributes = {("msexchgroupwiseconnector", "msexchgwiseapigatewaypath"): "\\\\nw\\sys\\api\\"}
+    assert resolve_roots(ALL.values(), {}, {}, {}, attributes)["gateway"] == r"\\nw\sys\api"
+    said = {"groupwise_api": r"\\other\sys\api"}
+    assert resolve_roots(ALL.values(), {}, {}, said, attributes)["gateway"] == r"\\other\sys\api"
+    assert resolve_roots(ALL.values(), {}, {}, {})["gateway"] is None
+
+
+def test_what_the_roots_need_is_asked_once() -> None:
+    queries = root_queries(ALL.values())
+    assert queries.count((r"HKLM\SOFTWARE\Microsoft\Exchange\Setup", "Services")) == 1
+    assert (r"HKLM\SOFTWARE\Lotus\Notes", "DataPath") in queries
+    assert root_services(ALL.values()) == ("MSExchangeSA",)
+
+
+@pytest.mark.parametrize(
+    ("image", "program"),
+    [
+        (r'"C:\Program Files\Exchsrvr\bin\mad.exe"', r"C:\Program Files\Exchsrvr\bin\mad.exe"),
+        (r"C:\Program Files\bin\Dispatch.exe -cexchconn.ini", r"C:\Program Files\bin\Dispatch.exe"),
+        (r'"C:\a b\x.exe" -l"C:\y.exe"', r"C:\a b\x.exe"),
+        (r"C:\odd.exe.d\x.EXE -v", r"C:\odd.exe.d\x.EXE"),
+        ("", ""),
+    ],
+)
+def test_the_program_of_a_command_line(image: str, program: str) -> None:
+    assert program_of(image) == program
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "yes"),
+    [
+        (r"a\b.SEQ", "*.seq", True),
+        ("b.seq", "*.seq", True),
+        ("b.seqx", "*.seq", False),
+        (r"Gwrouter\archive\x", r"Gwrouter\archive\?*", True),
+        (r"gwrouter\ARCHIVE\x\y", r"Gwrouter\archive\?*", True),
+        (r"Gwrouter\archive", r"Gwrouter\archive\?*", False),
+        (r"x\Gwrouter\archive\y", r"Gwrouter\archive\?*", False),
+        ("a[1].ck", "*[1].ck", True),
+    ],
+)
+def test_patterns(path: str, pattern: str, yes: bool) -> None:
+    assert matches(path, pattern) is yes
+
+
+def test_a_template_with_an_unknown_root_has_no_path() -> None:
+    assert expand(r"{one}\x", {"one": None}) is None
+    assert expand(r"{one}\x", {}) is None
+    assert expand(r"{one}\x", {"one": r"C:\a"}) == r"C:\a\x"
+
+
+def test_a_duration_is_seconds() -> None:
+    assert Expect(newer_than="2h").seconds == 7200
+    assert Expect(older_than="7d").seconds == 7 * 86400
+
+
+def test_a_sign_has_one_form() -> None:
+    with pytest.raises(ValueError, match="exactly one"):
+        Sign(service="a", image="a", source="x")
+
+
+ROOTS = {"conndata": r"C:\Exch\Conndata"}
+FOLDER_GWISE = r"c:\exch\conndata\dxagwise"
+
+
+@pytest.mark.parametrize(
+    ("services", "images", "folders", "objects", "state"),
+    [
+        (True, True, [FOLDER_GWISE], True, "present"),
+        (True, False, [], True, "present"),
+        (True, False, [], False, "partial"),
+        (False, False, [FOLDER_GWISE], True, "partial"),
+        (False, False, [FOLDER_GWISE], False, "partial"),
+        (False, False, [], False, "absent"),
+    ],
+)
+def test_the_evidence_ladder(
+    services: bool, images: bool, folders: list[str], objects: bool, state: str
+) -> None:
+    """One sign alone is half an installation, and so is a connector without its service (domain.md 3.3)."""
+    name = "msexchgroupwiseconnector"
+    seen = presence(
+        ALL["groupwise"], ROOTS, {"lme-gwise": services}, {"lme-gwise": images}, folders, {name: objects}
+    )
+    assert seen.state == state
+    assert len(seen.found) + len(seen.missing) == 4
+
+
+def test_what_nobody_could_ask_is_neither_found_nor_missing() -> None:
+    seen = presence(ALL["groupwise"], {}, {}, {}, None, {})
+    assert (seen.state, seen.found, seen.missing) == ("unknown", (), ())
+
+
+def test_an_inferred_sign_that_is_absent_says_nothing() -> None:
+    seen = presence(
+        ALL["notes"], ROOTS, {"lme-notes": True}, {"lme-notes": True}, [], {"msexchnotesconnector": False}
+    )
+    assert (seen.state, seen.missing) == ("present", ())

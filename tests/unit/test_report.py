@@ -1,0 +1,146 @@
+"""The report: what a person, a pipe and a program get; a reader that goes away stops nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import pytest
+from rich.console import Console
+
+from exremote.errors import UsageError
+from exremote.report import Outlet, Report, count_text
+
+ID = "20261122T221230Z-groupwise-770de1"
+ROWS: list[dict[str, Any]] = [
+    {"host": "EXGW01", "id": ID, "created": "2026-11-22 22:12:30Z", "size": "1.3 MiB", "health": ""},
+    {"host": "EXNOTES01", "id": ID, "created": None, "size": "2 B", "health": "a\tb\nc"},
+]
+
+
+def terminal(width: int) -> tuple[Report, io.StringIO]:
+    """Return a report on a terminal of so many columns, and what it wrote."""
+    out = io.StringIO()
+    report = Report(out=out, err=io.StringIO())
+    report._out = Console(file=out, width=width, force_terminal=True, highlight=False, color_system=None)
+    return report, out
+
+
+def test_a_pipe_gets_every_cell() -> None:
+    """A tab between cells, a dash for nothing, nothing in a cell that ends a cell or a line."""
+    out = io.StringIO()
+    Report(out=out).rows("Snapshots", list(ROWS[0]), ROWS)
+    assert [line.split("\t") for line in out.getvalue().splitlines()] == [
+        ["EXGW01", ID, "2026-11-22 22:12:30Z", "1.3 MiB", "-"],
+        ["EXNOTES01", ID, "-", "2 B", "a b c"],
+    ]
+
+
+@pytest.mark.parametrize("width", [30, 50, 60, 80, 120])
+def test_an_id_is_never_cut(width: int) -> None:
+    report, out = terminal(width)
+    report.rows("Snapshots", list(ROWS[0]), ROWS, spare=["created", "health", "size"])
+    assert out.getvalue().count(ID) == 2
+    assert ("left out" in out.getvalue()) == (50 <= width < 100)
+
+
+def test_what_is_left_out_is_what_was_said_to_be_spare() -> None:
+    report, out = terminal(60)
+    report.rows("Snapshots", list(ROWS[0]), ROWS, spare=["created", "health", "size"])
+    assert "left out, for want of width: created" in out.getvalue()
+    assert "EXNOTES01" in out.getvalue()
+
+
+FINDINGS = [
+    {
+        "host": host,
+        "verdict": "critical",
+        "check": check,
+        "evidence": "Dxamex holds badfiles that nobody looked at for months, and more of them each day",
+        "remedy": "Look at C:\\Program\\Exchsrvr\\Conndata\\Dxamex\\badfiles\\0000000000000000000000001.txt",
+    }
+    for host, check in (("EXSICK01", "a.check"), ("EXSICK01", "b.check"), ("EXGW01", "c.check"))
+]
+
+
+def test_sentences_are_a_list_on_a_narrow_terminal() -> None:
+    """Verdict and check, then evidence, then remedy; the host once; no word is broken."""
+    report, out = terminal(80)
+    below = ["evidence", "remedy"]
+    report.sentences("Findings", list(FINDINGS[0]), FINDINGS, below=below, style_by="verdict")
+    text = out.getvalue()
+    assert text.count("EXSICK01") == 1
+    assert re.search(r"^ critical  a\.check\n    Dxamex holds badfiles", text, re.MULTILINE)
+    assert text.count(FINDINGS[0]["remedy"].split()[-1]) == 3
+    assert not re.search(r"[│┃]", text)
+    report, out = terminal(160)
+    report.sentences("Findings", list(FINDINGS[0]), FINDINGS, below=below, style_by="verdict")
+    assert re.search(r"[│┃]", out.getvalue())
+
+
+def test_an_early_error_is_json_too_and_once() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    report = Report(as_json=True, out=out, err=err)
+    report.error(UsageError("No.", "Yes."))
+    assert json.loads(out.getvalue()) == {"error": "No. Yes.", "exit_code": 2}
+    out = io.StringIO()
+    report = Report(as_json=True, out=out, err=err)
+    report.json({"answer": 1})
+    report.error(UsageError("No."))
+    assert json.loads(out.getvalue()) == {"answer": 1}
+
+
+def test_a_full_disk_is_remembered_and_stops_nothing() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full here")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        report = Report(out=full)
+        report.line("lost")
+        report.line("lost, too")
+        assert "No space" in report.trouble
+        assert "lost" not in report.trouble
+
+
+def test_a_reader_that_has_gone_is_no_trouble() -> None:
+    reads, writes = os.pipe()
+    os.close(reads)
+    with os.fdopen(writes, "w", encoding="utf-8") as gone:
+        report = Report(out=gone)
+        report.line("nobody")
+        report.rows("Snapshots", list(ROWS[0]), ROWS)
+        assert report.trouble == ""
+
+
+def test_no_stream_at_all_is_said() -> None:
+    outlet = Outlet(None)
+    assert outlet.write("lost") == 4
+    outlet.flush()
+    assert outlet.trouble == "it is closed"
+    assert outlet.isatty() is False
+
+
+def test_a_character_that_the_stream_has_not_is_escaped() -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    outlet = Outlet(cast(TextIO, stream))
+    outlet.write("Dxa→\n")
+    outlet.flush()
+    assert raw.getvalue() == b"Dxa\\u2192\n"
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 files"), (1, "1 file"), (2, "2 files")])
+def test_one_is_singular(count: int, text: str) -> None:
+    assert count_text(count, "file") == text
+
+
+def test_a_failure_is_told_once() -> None:
+    """The line of the moment says that it failed; why stands in the report."""
+    err = io.StringIO()
+    report = Report(err=err)
+    with report.progress("health", ["EXDOWN01"]) as live:
+        live.finished("EXDOWN01", "no answer. Look at the cable.", "unreachable")
+    assert err.getvalue() == "EXDOWN01: unreachable\n"
