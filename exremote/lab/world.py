@@ -6,7 +6,6 @@ on another address than loopback.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import socket
@@ -136,8 +135,6 @@ class World:
         self.hosts: dict[str, Host] = {}
         self._holders: list[socket.socket] = []
         self._timers: list[threading.Timer] = []
-        self._refused: set[str] = set()
-        self._lock = threading.RLock()
         self.endpoint = Endpoint(USER, self.password, latency_s=latency_s, bandwidth_bps=bandwidth_bps)
         self._folder = tempfile.TemporaryDirectory(prefix="exremote-lab-")
         self.folder = Path(self._folder.name)
@@ -258,10 +255,9 @@ class World:
             case "disk-full":
                 machine.files.full = True
             case "refused":
-                self._refuse(name)
+                self.endpoint.refuse(name)
             case "restart":
-                self._refuse(name)
-                self._accept(name)
+                self.restart(name)
         if fault.seconds:
             timer = threading.Timer(fault.seconds, self._mend, (name, machine))
             timer.daemon = True
@@ -270,32 +266,12 @@ class World:
 
     def _mend(self, name: str, machine: Machine) -> None:
         machine.files.full = False
-        self._accept(name)
+        self.endpoint.accept(name)
 
-    def _refuse(self, name: str) -> None:
-        """Have a host's port refuse connections, and end those that are there with their shells."""
-        with self._lock:
-            if name in self._refused:
-                return
-            self._refused.add(name)
-            for shell in self.endpoint.shells(name):
-                self.endpoint.drop_shell(name, shell.id)
-            listener = self.endpoint._listeners[name]
-            with contextlib.suppress(OSError):
-                listener._socket.shutdown(socket.SHUT_RDWR)
-            listener._socket.close()
-            for connection in list(listener._connections):
-                connection.close()
-
-    def _accept(self, name: str) -> None:
-        """Have a host's port take connections again."""
-        with self._lock:
-            if name not in self._refused:
-                return
-            listener = self.endpoint._listeners[name]
-            listener._socket = socket.create_server((listener.where.host, listener.where.port), backlog=64)
-            threading.Thread(target=listener._accept, name=f"wsman {name}", daemon=True).start()
-            self._refused.discard(name)
+    def restart(self, name: str) -> None:
+        """Restart a host's WinRM service: all connections and shells are gone. Raise KeyError."""
+        self.endpoint.refuse(name)
+        self.endpoint.accept(name)
 
     def counters(self, name: str) -> dict[str, object]:
         """Return what was counted about a host. Raise KeyError."""

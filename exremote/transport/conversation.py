@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 CLOSE_S = 4.0
 """Operation time-out of the request that deletes a shell; a second try, over a new connection, has half."""
+LATE_SHELL_S = 1.0
+"""How long is waited for a shell whose creation was not answered; a later one is the next run's to delete."""
 POLL_S = 5.0
 """How long a request for output may be held back at most: so often is looked whether to go on at all."""
 KEEP_FINISHED = 10
@@ -102,8 +104,11 @@ class Conversation(ABC):
         """Run one script, yielding records and error records as they come."""
 
     @abstractmethod
-    def _delete(self, shell_id: str, kind: str, fresh: bool, timeout_s: float | None) -> None:
-        """Delete a shell, over a new connection if `fresh`; by default as patiently as the settings say."""
+    def _delete(self, shell_id: str, kind: str, fresh: bool, timeout_s: float | None) -> bool:
+        """Delete a shell, over a new connection if `fresh`; by default as patiently as the settings say.
+
+        Return whether it was there; an unknown one is gone, which is what was wanted.
+        """
 
     @abstractmethod
     def _has_connection(self) -> bool:
@@ -281,7 +286,10 @@ class Conversation(ABC):
             except Exception:  # noqa: S110 - tried once more below
                 pass
         try:
-            self._delete(shell, self.kind, fresh=True, timeout_s=CLOSE_S / 2)
+            if not self._delete(shell, self.kind, fresh=True, timeout_s=CLOSE_S / 2) and not self._created:
+                # The host may be making it still: a Create whose answer was lost, and a Delete that came too soon.
+                time.sleep(LATE_SHELL_S)
+                return self._delete(shell, self.kind, fresh=False, timeout_s=CLOSE_S / 2)
         except AccessDenied as error:
             if not self._clean:
                 self.refused = error  # the credential is taken no more: whoever knows it must not try again

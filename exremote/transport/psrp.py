@@ -263,24 +263,26 @@ class PsrpConversation(Conversation):
             with suppress(HostError):
                 self._call(self._connected, self._signal, SignalCode.TERMINATE, self._finished.pop(0))
 
-    def _delete(self, shell_id: str, kind: str, fresh: bool, timeout_s: float | None) -> None:
+    def _delete(self, shell_id: str, kind: str, fresh: bool, timeout_s: float | None) -> bool:
         if fresh:
             self._hang_up()
             self._wsman = self._call(self._connection)
         wsman = self._wsman
         assert wsman is not None
         timeout = None if timeout_s is None else math.ceil(timeout_s)
-        self._call(self._delete_once, wsman, shell_id, SHELL_URIS[kind], fresh, timeout)
+        return self._call(self._delete_once, wsman, shell_id, SHELL_URIS[kind], fresh, timeout)
 
-    def _delete_once(self, wsman: WSMan, shell_id: str, uri: str, fresh: bool, timeout: int | None) -> None:
+    def _delete_once(self, wsman: WSMan, shell_id: str, uri: str, fresh: bool, timeout: int | None) -> bool:
         try:
             if fresh:
                 wsman.delete(uri, selector_set=_selector(shell_id), timeout=timeout)
             else:
                 self._connected(wsman.delete, uri, selector_set=_selector(shell_id), timeout=timeout)
         except WSManFaultError as error:
-            if error.code != UNKNOWN_SHELL:  # unknown is what it should be
+            if error.code != UNKNOWN_SHELL:
                 raise
+            return False
+        return True
 
     def _has_connection(self) -> bool:
         return self._wsman is not None

@@ -123,6 +123,7 @@ class WinrsConversation(Conversation):
             codepage=65001,
             idle_timeout=f"PT{self.settings.idle_timeout_s}S",
         )
+        self._created = True
         self._announce(shell)
 
     def _converse(
@@ -225,7 +226,7 @@ class WinrsConversation(Conversation):
             with suppress(HostError):
                 self._call(self._connected, self._signal, self._finished.pop(0))
 
-    def _delete(self, shell_id: str, kind: str, fresh: bool, timeout_s: float | None) -> None:
+    def _delete(self, shell_id: str, kind: str, fresh: bool, timeout_s: float | None) -> bool:
         if fresh:
             self._hang_up()
             self._protocol = self._call(self._connection, timeout_s)
@@ -235,16 +236,18 @@ class WinrsConversation(Conversation):
         if not fresh and timeout_s is not None:
             protocol.operation_timeout_sec = math.ceil(timeout_s)
             protocol.transport.read_timeout_sec = (timeout_s + 2.0, timeout_s + 2.0)  # type: ignore[assignment]
-        self._call(self._delete_once, protocol, shell_id, SHELL_URIS[kind])
+        return self._call(self._delete_once, protocol, shell_id, SHELL_URIS[kind])
 
-    def _delete_once(self, protocol: _Protocol, shell_id: str, uri: str) -> None:
+    def _delete_once(self, protocol: _Protocol, shell_id: str, uri: str) -> bool:
         header = protocol.build_wsman_header(_DELETE, uri, shell_id, uuid.uuid4())
         header["env:Body"] = {}
         try:
             self._connected(protocol.send_message, xmltodict.unparse({"env:Envelope": header}))
         except WSManFaultError as error:
-            if error.wsman_fault_code != UNKNOWN_SHELL:  # unknown is what it should be
+            if error.wsman_fault_code != UNKNOWN_SHELL:
                 raise
+            return False
+        return True
 
     def _has_connection(self) -> bool:
         return self._protocol is not None

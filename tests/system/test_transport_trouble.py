@@ -105,6 +105,25 @@ def test_misfortunes_have_their_names_and_leave_no_shell(
     assert not endpoint.counters("EX01").auth_failures
 
 
+def test_a_shell_that_is_made_after_its_connection_was_cut_is_deleted(
+    endpoint: Endpoint, host: Listening
+) -> None:
+    """The Delete over a new connection comes before the host has finished the Create, and again later."""
+    first = [True]
+
+    def hook(info: RequestInfo) -> Misfortune | None:
+        if info.action == "Create" and first.pop():
+            for connection in list(endpoint._listeners["EX01"]._connections):
+                connection.close()
+            time.sleep(0.7)
+        return None
+
+    endpoint.set_hook("EX01", lambda info: hook(info) if first else None)
+    raises(Unreachable, reach(host, "psrp"))
+    assert endpoint.counters("EX01").shells_created == 1
+    assert endpoint.shells("EX01") == []
+
+
 @WIRES
 def test_a_read_time_out_is_not_repeated(endpoint: Endpoint, host: Listening, wire: str) -> None:
     transport = reach(host, wire, operation_timeout_s=1, read_timeout_s=2)

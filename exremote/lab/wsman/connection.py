@@ -97,6 +97,7 @@ class Connection:
         self._socket = sock
         self._client = client
         self._service = service
+        self._starts = service.verbs.starts
         self._acceptor: Acceptor | None = None
         self._headers: dict[str, str] = {}
 
@@ -291,7 +292,7 @@ class Connection:
             )
             service.counters.tally("actions", info.action)
             early = self._ask(info)
-            envelope = service.verbs.answer(request, user, self._client)
+            envelope = service.verbs.answer(request, user, self._client, self._starts)
             late = self._ask(replace(info, phase="answer", size=len(envelope)))
             late = replace(
                 late,

@@ -77,24 +77,44 @@ class _Listener:
         self.where = Listening(
             service.site.name, _HOST, self._socket.getsockname()[1], "https" if service.site.https else "http"
         )
-        threading.Thread(target=self._accept, name=f"wsman {service.site.name}", daemon=True).start()
+        self._listen()
 
     def close(self) -> None:
         """End the listener, its connections and its shells."""
+        self.refuse()
+        self.service.verbs.close()
+
+    def refuse(self) -> None:
+        """Refuse connections from now on; end those that are there, then all shells. May be called twice."""
         with self._lock:
+            if self._closed:
+                return
             self._closed = True
             connections = list(self._connections)
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes accept
         self._socket.close()
-        self.service.verbs.close()
         for connection in connections:
             connection.close()
+        self.service.verbs.restart()
 
-    def _accept(self) -> None:
+    def accept(self) -> None:
+        """Take connections again, on the same port. Does nothing if it does so already. Raise OSError."""
+        with self._lock:
+            if not self._closed:
+                return
+            self._socket = socket.create_server((_HOST, self.where.port), backlog=64)
+            self._closed = False
+        self._listen()
+
+    def _listen(self) -> None:
+        name = f"wsman {self.service.site.name}"
+        threading.Thread(target=self._accept, args=(self._socket,), name=name, daemon=True).start()
+
+    def _accept(self, listening: socket.socket) -> None:
         while True:
             try:
-                sock, address = self._socket.accept()
+                sock, address = listening.accept()
             except OSError:
                 return
             connection = Connection(sock, str(address[0]), self.service)
@@ -187,6 +207,14 @@ class Endpoint:
         )
         listener = self._listeners[site.name] = _Listener(service)
         return listener.where
+
+    def refuse(self, name: str) -> None:
+        """Have a host refuse connections, as one that is down; its shells are gone. Raise KeyError."""
+        self._listeners[name].refuse()
+
+    def accept(self, name: str) -> None:
+        """Have it take connections again, on the same port. Raise KeyError."""
+        self._listeners[name].accept()
 
     def remove(self, name: str) -> None:
         """End one host: its listener, connections and shells. Raise KeyError."""

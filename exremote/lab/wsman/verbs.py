@@ -35,10 +35,15 @@ class Verbs:
         self._opening: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
         self._closed = False
+        self.starts = 0
+        """How often the service was started anew: a shell that was being opened then is lost."""
         self._spare = Spare(site.relay, site.relay_environment) if site.relay and site.spare_relay else None
 
-    def answer(self, request: soap.Request, user: str, client: str) -> bytes:
-        """Carry out one request of an authenticated user. Return the answer's envelope. Raise Fault."""
+    def answer(self, request: soap.Request, user: str, client: str, starts: int) -> bytes:
+        """Carry out one request of an authenticated user. Return the answer's envelope. Raise Fault.
+
+        `starts`: of the service, when the connection came.
+        """
         limits = self.site.limits
         allowed = limits.max_envelope_kb * 1024
         if user.partition("\\")[2] in {name.lower() for name in self.site.denied_users}:
@@ -46,7 +51,7 @@ class Verbs:
         if request.size > allowed:
             raise soap.too_large(request.size, allowed)
         with self._operation(user):
-            parts = self._dispatch(request, user, client)
+            parts = self._dispatch(request, user, client, starts)
         envelope = soap.answer(request, parts)
         budget = min(allowed, request.max_envelope)
         if len(envelope) > budget:
@@ -75,13 +80,19 @@ class Verbs:
         for shell_id in late:
             self.drop(shell_id)
 
+    def restart(self) -> None:
+        """Remove all shells, those too that are being opened right now."""
+        with self._lock:
+            self.starts += 1
+            ids = list(self._shells)
+        for shell_id in ids:
+            self.drop(shell_id)
+
     def close(self) -> None:
         """Remove all shells; no more can be opened."""
         with self._lock:
             self._closed = True
-            ids = list(self._shells)
-        for shell_id in ids:
-            self.drop(shell_id)
+        self.restart()
         if self._spare is not None:
             self._spare.close()
 
@@ -98,14 +109,14 @@ class Verbs:
             with self._lock:
                 self._in_flight[user] -= 1
 
-    def _dispatch(self, request: soap.Request, user: str, client: str) -> list[bytes]:
+    def _dispatch(self, request: soap.Request, user: str, client: str, starts: int) -> list[bytes]:
         action = request.action
         if action == soap.TRANSFER + "Get" and request.resource.startswith(soap.CONFIG):
             return [self._config(request.resource)]
         if not (request.resource.startswith(soap.SHELL) or request.resource.startswith(soap.POWERSHELL)):
             raise soap.unknown_resource(request.resource)
         if action == soap.TRANSFER + "Create":
-            return [self._create(request, user, client)]
+            return [self._create(request, user, client, starts)]
         if action == soap.ENUMERATION + "Enumerate":
             return [self._enumerate(request, user, client)]
         shell = self._shell(request, user)
@@ -154,7 +165,7 @@ class Verbs:
             raise soap.access_denied()
         return shell
 
-    def _create(self, request: soap.Request, user: str, client: str) -> bytes:
+    def _create(self, request: soap.Request, user: str, client: str, starts: int) -> bytes:
         if request.body is None or request.body.tag != soap.RSP + "Shell":
             raise soap.invalid_xml("no rsp:Shell")
         limits = self.site.limits
@@ -167,12 +178,12 @@ class Verbs:
         with self._reserved(user, shell_id):
             shell = self._made(request, shell_id, user, idle_s)
             with self._lock:
-                closed = self._closed
-                if not closed:
+                lost = self._closed or self.starts != starts
+                if not lost:
                     self._shells[shell_id] = shell
-        if closed:
+        if lost:
             shell.close()
-            raise soap.internal("the endpoint is closing")
+            raise soap.internal("the service is going down")
         self.counters.add(shells_open=1, shells_created=1)
         created = (
             f"<x:ResourceCreated><a:Address>http://localhost/wsman</a:Address><a:ReferenceParameters>"
