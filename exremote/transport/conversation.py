@@ -287,7 +287,7 @@ class Conversation(ABC):
                 pass
         try:
             if not self._delete(shell, self.kind, fresh=True, timeout_s=CLOSE_S / 2) and not self._created:
-                # The host may be making it still: a Create whose answer was lost, and a Delete that came too soon.
+                # It may be in the making still: the answer to Create was lost, and the Delete came too soon.
                 time.sleep(LATE_SHELL_S)
                 return self._delete(shell, self.kind, fresh=False, timeout_s=CLOSE_S / 2)
         except AccessDenied as error:
