@@ -1,7 +1,7 @@
 """The command lines of a simulated host: powershell.exe with the bootstrap of the WinRS wire, and hostname.
 
-It knows the payload of ps_scripts/wire/Receive-Call.ps1 and answers as that script does. It never runs any
-program.
+It knows the payload of ps_scripts/wire/Receive-Call.ps1 and Receive-RawCall.ps1 and answers as these scripts
+do. It never runs any program.
 """
 
 from __future__ import annotations
@@ -10,14 +10,17 @@ import base64
 import binascii
 import ntpath
 import re
+import struct
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import count
 
 from exremote.lab.wsman.clixml import element
-from exremote.lab.wsman.engine import Call, ErrorRecord, Record, RunCommand, RunScript, ScriptThrew
+from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, RunCommand, RunScript, ScriptThrew
 from exremote.script import ScriptLibrary
 
 _DECODED = "[Text.Encoding]::UTF8.GetString([Convert]::FromBase64String((@($input)-join'')))"
+CLIXML, RAW = "wire/Receive-Call", "wire/Receive-RawCall"
 BOOTSTRAP = f"&([scriptblock]::Create({_DECODED}))"
 _HEAD = '#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04">'
 _CALL = re.compile(
@@ -27,6 +30,9 @@ _ITEM = re.compile(r"'([^']*)'")
 _UNSAFE = re.compile(r"[^\x20-\x7e]|_(?=[xX])")
 _WORDS = re.compile(r'"([^"]*)"|(\S+)')
 _WRITE_AT = 48 * 1024
+
+
+_RAW_MARK = b"EXREMOTE RAW 1\r\n"
 
 
 class _Refused(Exception):
@@ -105,6 +111,59 @@ def _records(records: Iterator[Record]) -> Iterator[object]:
     yield {"ExremoteEnd": True}
 
 
+def _raw_value(value: object) -> str:
+    """Return a property as Receive-RawCall writes it: KIND:DATA."""
+
+    def b64(text: object) -> str:
+        return base64.b64encode(str(text).encode()).decode()
+
+    match value:
+        case None:
+            return "n:"
+        case bool():
+            return f"b:{b64(str(value).lower())}"
+        case int():
+            return f"{'l' if isinstance(value, Long) else 'i'}:{b64(int(value))}"
+        case datetime():
+            since = value - datetime(1, 1, 1, tzinfo=UTC)
+            return f"t:{b64((since.days * 86400 + since.seconds) * 10_000_000 + since.microseconds * 10)}"
+        case bytes():
+            return f"y:{base64.b64encode(value).decode()}"
+        case list() | tuple():
+            return "a:" + "".join(f".{b64(item)}" for item in value)
+    return f"s:{b64(value)}"
+
+
+def _frame(kind: bytes, payload: bytes) -> bytes:
+    return kind + struct.pack("<I", len(payload)) + payload
+
+
+def _bag(kind: bytes, values: Mapping[str, object]) -> bytes:
+    lines = (f"{name}:{_raw_value(value)}" for name, value in values.items())
+    return _frame(kind, "\n".join(lines).encode())
+
+
+def _frames(records: Iterator[Record]) -> Iterator[bytes]:
+    """Yield what Receive-RawCall writes: the mark, records and errors as frames, the end."""
+    yield _RAW_MARK
+    try:
+        for record in records:
+            if isinstance(record, ErrorRecord):
+                failure = _failure(record, False)
+                said = {"ErrorId": failure["ErrorId"], "Message": record.message, "Terminating": False}
+                yield _bag(b"E", said)
+            elif isinstance(record, bytes):
+                yield _frame(b"B", record)
+            elif isinstance(record, dict):
+                yield _bag(b"O", record)
+            elif record is None or isinstance(record, str | int | float):
+                yield _frame(b"V", _raw_value(record).encode())
+    except ScriptThrew as thrown:
+        name, message = thrown.record.error_id, thrown.record.message
+        yield _bag(b"E", {"ErrorId": name, "Message": message, "Terminating": True})
+    yield _frame(b"Z", b"")
+
+
 def _encoded_command(words: Sequence[str]) -> str:
     """Return the text behind -EncodedCommand. Raise _Refused if there is none."""
     for place, word in enumerate(words[:-1]):
@@ -121,18 +180,21 @@ def _encoded_command(words: Sequence[str]) -> str:
     )
 
 
-def _payload(stdin: Iterator[bytes], wire_text: str) -> tuple[str, dict[str, object], list[object]]:
-    """Return script, parameters and source of what came on standard input. Raise _Refused."""
+def _payload(
+    stdin: Iterator[bytes], far_ends: Mapping[str, str]
+) -> tuple[str, str, dict[str, object], list[object]]:
+    """Return far end, script, parameters and source of what came on standard input. Raise _Refused."""
     try:
         text = base64.b64decode(b"".join(b"".join(stdin).split()), validate=True).decode()
         found = _CALL.fullmatch(text.replace("\r\n", "\n"))
         if found is None:
             raise _Refused("What came on standard input is not a call of Receive-Call.")
-        if found.group(1).strip() != wire_text.strip():
+        far_end = far_ends.get(found.group(1).strip())
+        if far_end is None:
             raise _Refused("The far end was sent another Receive-Call than the bundled one.")
         named = {name: _value(kind, data) for name, kind, data in _items(found.group(3), 3)}
         source = [_value(kind, data) for kind, data in _items(found.group(4), 2)]
-        return _text(found.group(2)), named, source
+        return far_end, _text(found.group(2)), named, source
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
         raise _Refused(str(error)) from error
 
@@ -144,14 +206,14 @@ def _powershell(
     stderr: Callable[[bytes], None],
     call: Call,
     run_script: RunScript,
-    wire_text: str,
+    far_ends: Mapping[str, str],
 ) -> int:
     """Play powershell.exe. Return its exit code."""
     try:
         command = _encoded_command(words)
         if command.strip() != BOOTSTRAP:
             raise _Refused("The lab knows the bootstrap of Receive-Call, not this command.")
-        script, named, source = _payload(stdin, wire_text)
+        far_end, script, named, source = _payload(stdin, far_ends)
     except _Refused as refused:
         stderr(
             f'{_HEAD}<S S="Error">{to_ascii(str(refused))}_x000D__x000A_</S></Objs>'.encode(
@@ -159,10 +221,15 @@ def _powershell(
             )
         )
         return 1
+    records = run_script(script, named, iter(source), call)
+    if far_end == RAW:
+        for frame in _frames(records):
+            stdout(frame)
+        return 0
     references = count()
     waiting = [_HEAD]
     size = 0
-    for record in _records(run_script(script, named, iter(source), call)):
+    for record in _records(records):
         xml = element(record, "", references)
         head, space, rest = xml.partition(" ") if xml.startswith(("<Obj ", "<Nil ")) else xml.partition(">")
         waiting += [head, ' S="Output"', space, rest]
@@ -177,7 +244,7 @@ def _powershell(
 
 def console(host_name: str, run_script: RunScript, library: ScriptLibrary) -> RunCommand:
     """Return the function that runs the command lines of one simulated host."""
-    wire_text = library.get("wire/Receive-Call").text
+    far_ends = {library.get(name).text.strip(): name for name in (CLIXML, RAW)}
 
     def run(
         text: str,
@@ -197,7 +264,7 @@ def console(host_name: str, run_script: RunScript, library: ScriptLibrary) -> Ru
                 stdout(f"{call.user.lower()}\r\n".encode())
                 return 0
             case "powershell":
-                return _powershell(words[1:], stdin, stdout, stderr, call, run_script, wire_text)
+                return _powershell(words[1:], stdin, stdout, stderr, call, run_script, far_ends)
         raise FileNotFoundError(text)
 
     return run

@@ -28,12 +28,13 @@ from exremote.facts import (
     FactError,
 )
 from exremote.inventory import Host, RetryPolicy
-from exremote.pack import PackError, open_block
+from exremote.pack import BlockReader, PackError
 from exremote.script import Effect, ScriptLibrary
 from exremote.session.answers import weight
 from exremote.transport import (
     Address,
     Login,
+    Piece,
     Secret,
     ShellEvent,
     Transport,
@@ -304,7 +305,7 @@ class Line:
         with closing(records):
             for record in records:
                 self._stopping()
-                if not isinstance(record, bytes):
+                if not isinstance(record, Piece):
                     count, size = count + 1, size + weight(record)
                     if count > MAX_RECORDS or size > MAX_TEXT:
                         raise self._endless(name)
@@ -382,13 +383,17 @@ class Line:
 
     def _blocks(self, records: Iterable[object], summary: list[Fields]) -> Iterator[bytes]:
         """Given records, yield the plain bytes of blocks and put what is no block into `summary`."""
+        reader = BlockReader()
         for record in records:
-            if isinstance(record, bytes):
+            if isinstance(record, Piece):
                 if summary:
                     raise PackError("a block behind the summary")
-                yield open_block(record)
+                if plain := reader.feed(record.data, record.last):
+                    yield plain
             else:
                 summary.append(self._fields("a stream of blocks", record))
+        if not reader.between:
+            raise PackError("a stream that ends within a block")
 
     def _summary(self, name: str, summary: Sequence[Fields]) -> Fields:
         """Given the objects of an answer, return the one that there must be. Raise FactError otherwise."""

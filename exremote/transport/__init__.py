@@ -1,8 +1,9 @@
 """Transport: (script, parameters, input) to records, over PSRP or WinRS. The one door to the wire libraries.
 
 It never retries, never authenticates twice where once failed, and lets no exception of a library through.
-Below it: `wire` (the words), `psrp` and `winrs` (the two wires), `conversation` (what they share),
-`clixml`, `fragments` and `payload` (formats), `errormap`, `failures`, `faults`, `scene` (what errors mean).
+Below it: `wire` (the words), `psrp`, `winrs` and `raw` (the wires), `conversation` and `linked` (what they
+share), `link` (a connection of pypsrp), `clixml`, `fragments`, `receive` and `payload` (formats), `errormap`,
+`failures`, `faults`, `scene` (what errors mean).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from exremote.transport.wire import (
     Auth,
     Kind,
     Login,
+    Piece,
     Record,
     Secret,
     ShellEvent,
@@ -32,6 +34,7 @@ __all__ = [
     "Auth",
     "Kind",
     "Login",
+    "Piece",
     "Record",
     "Secret",
     "ShellEvent",
@@ -70,6 +73,10 @@ def connect(
         from exremote.transport.winrs import WinrsConversation
 
         return WinrsConversation(address, login, settings, on_shell)
+    if settings.wire == "raw":
+        from exremote.transport.raw import RawConversation
+
+        return RawConversation(address, login, settings, on_shell)
     from exremote.transport.psrp import PsrpConversation
 
     return PsrpConversation(address, login, settings, on_shell)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from binascii import Error as Base64Error
-from binascii import a2b_base64
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from xml.parsers import expat
@@ -207,11 +206,6 @@ def decode(data: bytes) -> object:
     """Given one value as PSRP sends it, return it. Raise ClixmlError."""
     if data.startswith(_BOM):
         data = data[len(_BOM) :]
-    if data.startswith(b"<BA>") and data.endswith(b"</BA>"):  # bulk answers are nothing but this
-        try:
-            return a2b_base64(memoryview(data)[4:-5], strict_mode=True)
-        except Base64Error as error:
-            raise ClixmlError(f"<BA>: {error}") from None
     if not data:
         return None
     for _, value in ClixmlReader(wrapped=False).feed(data, last=True):

@@ -10,12 +10,12 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import ClassVar, ParamSpec, TypeVar
 
 from exremote.errors import (
     AccessDenied,
     ExremoteError,
+    HostError,
     QuotaExceeded,
     RemoteTimeout,
     ScriptFailed,
@@ -25,8 +25,19 @@ from exremote.errors import (
 )
 from exremote.transport.errormap import translate
 from exremote.transport.failures import answered, reached
+from exremote.transport.payload import complaint
 from exremote.transport.scene import Scene, shorten
-from exremote.transport.wire import Address, Kind, Login, Record, Secret, ShellEvent, Value, WireSettings
+from exremote.transport.wire import (
+    Address,
+    Kind,
+    Login,
+    Record,
+    RemoteError,
+    Secret,
+    ShellEvent,
+    Value,
+    WireSettings,
+)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -44,25 +55,8 @@ WinRM 2.0 allows 15 at a time. Most sessions are shorter than this, and pay noth
 SHELL_URIS: Mapping[str, str] = {
     "psrp": "http://schemas.microsoft.com/powershell/Microsoft.PowerShell",
     "winrs": "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/cmd",
+    "raw": "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/cmd",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RemoteError:
-    """One error record of a script, on its way to become ScriptFailed."""
-
-    error_id: str
-    """The name, without what stands behind the comma."""
-    message: str
-
-
-def error_name(qualified: str) -> str:
-    """Given a FullyQualifiedErrorId, return the name in it.
-
-    `throw 'a text'` makes the whole text the id; a text is no name.
-    """
-    name = qualified.partition(",")[0].strip()
-    return name if name and len(name) <= 100 and not any(c.isspace() for c in name) else "RuntimeException"
 
 
 class Conversation(ABC):
@@ -109,6 +103,10 @@ class Conversation(ABC):
 
         Return whether it was there; an unknown one is gone, which is what was wanted.
         """
+
+    @abstractmethod
+    def _signal(self, command_id: str, forget: bool) -> None:
+        """Tell the host to stop a command; with `forget` to hold nothing of it. Raise a library's error."""
 
     @abstractmethod
     def _has_connection(self) -> bool:
@@ -267,6 +265,36 @@ class Conversation(ABC):
                 "Raise deadlines.script_s for the host if it is only slow.",
             )
         return left
+
+    def _make_room(self) -> None:
+        """Have the host forget one finished command if there are many: it counts them against its quota."""
+        if len(self._finished) >= KEEP_FINISHED:
+            with suppress(HostError):
+                self._call(self._signal, self._finished.pop(0), True)
+
+    def _stop(self, command_id: str) -> None:
+        """Stop a command that nobody wants; without a sound connection the shell's end will do it."""
+        if not self._clean or self._ended:
+            return
+        try:
+            self._call(self._signal, command_id, False)
+        except HostError:
+            self._ended = True  # whatever came of it, this conversation is of no more use
+
+    def _cut(self, stderr: bytes) -> None:
+        """Given what powershell.exe complained of, raise what its answer without an end means."""
+        said = self._hide(shorten(complaint(stderr), 500))
+        what = self._label or "the script"
+        if said:
+            raise ScriptFailed(
+                self.address.host,
+                f"{what}: powershell.exe gave up: {said}",
+                script=self._label,
+                error_id="Transport.PowerShellFailed",
+                remedy="PowerShell 2.0 must be installed on the host and may be run by this account.",
+            )
+        self._ended = True
+        raise SessionLost(self.address.host, f"the answer of {what} was cut off.")
 
     # how a shell goes
 

@@ -47,6 +47,8 @@ from exremote.transport.failures import (
     wrong_state,
 )
 from exremote.transport.fragments import FramingError
+from exremote.transport.frames import FrameError
+from exremote.transport.receive import AnswerError
 from exremote.transport.scene import Scene
 
 P, W, R, U, S = (
@@ -166,6 +168,8 @@ LIBRARY_ERRORS: Mapping[type[BaseException], Translator] = {
     Base64Error: damaged,
     ClixmlError: damaged,
     FramingError: damaged,
+    AnswerError: damaged,
+    FrameError: damaged,
     ValueError: bad_settings,
     # a garbled answer trips both libraries in plain Python ways: a missing element, header or enum member
     LookupError: damaged,

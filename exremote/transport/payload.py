@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal
 
 from exremote.transport.clixml import ClixmlError, ClixmlReader, PsObject
-from exremote.transport.conversation import RemoteError, error_name
-from exremote.transport.wire import Record, Secret, Value
+from exremote.transport.wire import Piece, Record, RemoteError, Secret, Value, error_name
 
 BOOTSTRAP = (
     "&([scriptblock]::Create([Text.Encoding]::UTF8.GetString("
@@ -19,17 +19,17 @@ BOOTSTRAP = (
 """Runs what standard input says. Written down in Receive-Call.ps1; a contract test compares the two."""
 
 COMMAND = "powershell.exe"
-ARGUMENTS = (
-    "-NoProfile",
-    "-NonInteractive",
-    "-OutputFormat",
-    "XML",
-    "-EncodedCommand",
-    base64.b64encode(BOOTSTRAP.encode("utf-16-le")).decode("ascii"),
-)
+MAX_COMPLAINT = 16384
+"""Bytes of standard error that are kept."""
 _MARK = b"#< CLIXML"
 _LINE = 4096
 MAX_PREAMBLE = 65536
+
+
+def arguments(output: Literal["XML", "Text"]) -> tuple[str, ...]:
+    """Given how what is left in the pipeline comes out, return the arguments of powershell.exe."""
+    encoded = base64.b64encode(BOOTSTRAP.encode("utf-16-le")).decode("ascii")
+    return ("-NoProfile", "-NonInteractive", "-OutputFormat", output, "-EncodedCommand", encoded)
 
 
 def _b64(text: str) -> str:
@@ -52,6 +52,25 @@ def typed(value: object) -> str:
         case list() | tuple() if all(isinstance(item, str) for item in value):
             return "a:" + "".join(f".{_b64(str(item))}" for item in value)
     raise TypeError(f"a {type(value).__name__} cannot travel over WinRS")
+
+
+def untyped(kind: str, data: str) -> object:
+    """Given KIND and DATA, return the value; the ticks of a date as a number. Raise ValueError."""
+    if kind == "a":
+        return [base64.b64decode(item, validate=True).decode("utf-8") for item in data.split(".")[1:]]
+    plain = base64.b64decode(data, validate=True)
+    match kind:
+        case "n":
+            return None
+        case "y":
+            return plain
+        case "i" | "l" | "t":
+            return int(plain)
+        case "b":
+            return plain == b"true"
+        case "s":
+            return plain.decode("utf-8")
+    raise ValueError(f"no kind {kind!r}")
 
 
 def encode(
@@ -105,7 +124,7 @@ class Answer:
                     error_name(str(value.get("ErrorId") or "")), str(value.get("Message") or "")
                 )
                 return
-        yield value
+        yield Piece(value, True) if isinstance(value, bytes) else value
 
 
 def _text(value: object) -> str:

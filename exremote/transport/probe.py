@@ -31,6 +31,7 @@ from exremote.transport import connect
 from exremote.transport.errormap import translate
 from exremote.transport.failures import no_route
 from exremote.transport.faults import _LOGON
+from exremote.transport.link import Link, link
 from exremote.transport.psrp import PsrpConversation
 from exremote.transport.scene import Scene, shorten
 from exremote.transport.wire import Address, Login, WireSettings
@@ -214,8 +215,9 @@ def configuration(address: Address, login: Login, settings: WireSettings) -> Con
     or another HostError.
     """
     conversation = cast(PsrpConversation, connect(address, login, replace(settings, wire="psrp")))
+    wsman: Link | None = None
     try:
-        wsman = conversation._connection()
+        wsman = link(address, login, settings)
         body = wsman.get(CONFIG_URI)
         started = time.monotonic()
         wsman.get(CONFIG_URI)
@@ -234,8 +236,8 @@ def configuration(address: Address, login: Login, settings: WireSettings) -> Con
     except Exception as error:
         raise _hidden(conversation, error) from None
     finally:
-        with suppress(Exception):
-            conversation._hang_up()
+        if wsman is not None:
+            wsman.close()
 
 
 def _hidden(conversation: PsrpConversation, error: Exception) -> HostError:

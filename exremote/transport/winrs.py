@@ -8,24 +8,23 @@ from __future__ import annotations
 import math
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from functools import cache
 from typing import Any, ClassVar
 
 import winrm.transport
 import xmltodict
-from pypsrp._pool_manager import DisableNewConnectionsContext, create_request_adapter
+from pypsrp._pool_manager import create_request_adapter
 from urllib3.util.retry import Retry
 from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
 from winrm.protocol import Protocol
 
-from exremote.errors import HostError, ScriptFailed, SessionLost
 from exremote.script import ScriptLibrary
-from exremote.transport.conversation import KEEP_FINISHED, SHELL_URIS, Conversation, RemoteError
+from exremote.transport.conversation import SHELL_URIS, Conversation
 from exremote.transport.faults import UNKNOWN_SHELL
-from exremote.transport.payload import ARGUMENTS, COMMAND, Answer, complaint, encode
-from exremote.transport.scene import shorten
-from exremote.transport.wire import Kind, Record, Value
+from exremote.transport.link import connected
+from exremote.transport.payload import COMMAND, MAX_COMPLAINT, Answer, arguments, encode
+from exremote.transport.receive import NOTHING, Received, read_answer
+from exremote.transport.wire import Kind, Record, RemoteError, Value
 
 _METHODS = {
     "negotiate": "ntlm",
@@ -34,10 +33,10 @@ _METHODS = {
     "credssp": "credssp",
     "basic": "basic",
 }
+_RECEIVE = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/Receive"
 _SIGNAL = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/Signal"
 _TERMINATE = "http://schemas.microsoft.com/wbem/wsman/1/windows/shell/signal/terminate"
 _DELETE = "http://schemas.xmlsoap.org/ws/2004/09/transfer/Delete"
-_MAX_COMPLAINT = 16384
 STOP_S = 5
 winrm.transport.DISPLAYED_CA_TRUST_WARNING = True  # what REQUESTS_CA_BUNDLE says is meant to hold
 
@@ -135,14 +134,18 @@ class WinrsConversation(Conversation):
         data = self._call(encode, receiver(), script, parameters, source)
         answer, stderr, running = Answer(), b"", True
         command = self._call(
-            self._connected, protocol.run_command, shell, COMMAND, ARGUMENTS, console_mode_stdin=False
+            connected, protocol.run_command, shell, COMMAND, arguments("XML"), console_mode_stdin=False
         )
         try:
             self._send(protocol, shell, command, data, deadline)
             while running:
-                stdout, complaints, running = self._receive(protocol, shell, command, deadline)
-                stderr = (stderr + complaints)[:_MAX_COMPLAINT]
-                yield from self._call(lambda stdout=stdout: list(answer.feed(stdout)))  # type: ignore[misc]
+                received = self._receive(protocol, shell, command, deadline)
+                running = not received.done
+                for name, data in received.streams:
+                    if name == "stdout":
+                        yield from self._call(_fed, answer, data)
+                    else:
+                        stderr = (stderr + data)[:MAX_COMPLAINT]
         finally:
             self._finished.append(command)
             if running:
@@ -157,7 +160,7 @@ class WinrsConversation(Conversation):
             self._left(deadline)
             end = start + size >= len(data)
             self._call(
-                self._connected,
+                connected,
                 protocol.send_command_input,
                 shell,
                 command,
@@ -165,66 +168,30 @@ class WinrsConversation(Conversation):
                 end=end,
             )
 
-    def _receive(
-        self, protocol: _Protocol, shell: str, command: str, deadline: float
-    ) -> tuple[bytes, bytes, bool]:
-        """Ask for output. Return standard output, standard error, and whether the command still runs."""
+    def _receive(self, protocol: _Protocol, shell: str, command: str, deadline: float) -> Received:
+        """Ask for output. Return it, nothing if the command was silent."""
         patient, protocol.operation_timeout_sec = protocol.operation_timeout_sec, self._poll_s(deadline)
+        header = protocol.build_wsman_header(_RECEIVE, SHELL_URIS["winrs"], shell)
+        wanted = {"@CommandId": command, "#text": "stdout stderr"}
+        header["env:Body"] = {"rsp:Receive": {"rsp:DesiredStream": wanted}}
 
-        def once() -> tuple[bytes, bytes, int, bool]:
+        def once() -> Received:
             try:
-                return protocol.get_command_output_raw(shell, command)
+                return read_answer(protocol.send_message(xmltodict.unparse({"env:Envelope": header})))
             except WinRMOperationTimeoutError:
-                return b"", b"", -1, False
+                return NOTHING
 
         try:
-            stdout, stderr, _, done = self._call(self._connected, once)
+            return self._call(connected, once)
         finally:
             protocol.operation_timeout_sec = patient
-        return stdout, stderr, not done
 
-    def _connected(self, function: Any, *args: Any, **kwargs: Any) -> Any:
-        """Call the library on the connection that is there; a new one would need another handshake."""
-        with DisableNewConnectionsContext():
-            return function(*args, **kwargs)
-
-    def _cut(self, stderr: bytes) -> None:
-        """Raise what an answer without its end means."""
-        said = self._hide(shorten(complaint(stderr), 500))
-        what = self._label or "the script"
-        if said:
-            raise ScriptFailed(
-                self.address.host,
-                f"{what}: powershell.exe gave up: {said}",
-                script=self._label,
-                error_id="Transport.PowerShellFailed",
-                remedy="PowerShell 2.0 must be installed on the host and may be run by this account.",
-            )
-        self._ended = True
-        raise SessionLost(self.address.host, f"the answer of {what} was cut off.")
-
-    def _stop(self, command: str) -> None:
-        """End a command that nobody wants; without a sound connection the shell's end will do it."""
-        if not self._clean or self._ended:
-            return
-        try:
-            self._call(self._connected, self._signal, command)
-            self._finished.remove(command)
-        except HostError:
-            self._ended = True
-
-    def _signal(self, command: str) -> None:
+    def _signal(self, command_id: str, forget: bool) -> None:
         assert self._protocol is not None and self.shell_id is not None
         self._protocol.operation_timeout_sec = STOP_S
         header = self._protocol.build_wsman_header(_SIGNAL, SHELL_URIS["winrs"], self.shell_id, uuid.uuid4())
-        header["env:Body"] = {"rsp:Signal": {"@CommandId": command, "rsp:Code": _TERMINATE}}
-        self._protocol.send_message(xmltodict.unparse({"env:Envelope": header}))
-
-    def _make_room(self) -> None:
-        """Remove one finished command if there are many: the host counts them against its quota."""
-        if len(self._finished) >= KEEP_FINISHED:
-            with suppress(HostError):
-                self._call(self._connected, self._signal, self._finished.pop(0))
+        header["env:Body"] = {"rsp:Signal": {"@CommandId": command_id, "rsp:Code": _TERMINATE}}
+        connected(self._protocol.send_message, xmltodict.unparse({"env:Envelope": header}))
 
     def _delete(self, shell_id: str, kind: str, fresh: bool, timeout_s: float | None) -> bool:
         if fresh:
@@ -242,7 +209,7 @@ class WinrsConversation(Conversation):
         header = protocol.build_wsman_header(_DELETE, uri, shell_id, uuid.uuid4())
         header["env:Body"] = {}
         try:
-            self._connected(protocol.send_message, xmltodict.unparse({"env:Envelope": header}))
+            connected(protocol.send_message, xmltodict.unparse({"env:Envelope": header}))
         except WSManFaultError as error:
             if error.wsman_fault_code != UNKNOWN_SHELL:
                 raise
@@ -256,3 +223,8 @@ class WinrsConversation(Conversation):
         if self._protocol is not None:
             self._protocol.transport.close_session()
             self._protocol.transport.encryption = None
+
+
+def _fed(answer: Answer, data: bytes) -> list[Record | RemoteError]:
+    """Given the next bytes of standard output, return what they complete. Raise ClixmlError."""
+    return list(answer.feed(data))

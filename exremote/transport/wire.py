@@ -5,12 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from exremote.errors import AccessDenied
 
 Auth = Literal["negotiate", "ntlm", "kerberos", "credssp", "certificate", "basic"]
-Kind = Literal["psrp", "winrs"]
+Kind = Literal["psrp", "winrs", "raw"]
+
+
+class Piece(NamedTuple):
+    """Part of a byte array that a script answers: what has arrived of it, the rest may never come."""
+
+    data: bytes
+    """The next bytes; none behind the last one."""
+    last: bool
+    """Whether the array is whole with this."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteError:
+    """One error record of a script, on its way to become ScriptFailed."""
+
+    error_id: str
+    """The name, without what stands behind the comma."""
+    message: str
+
+
+def error_name(qualified: str) -> str:
+    """Given a FullyQualifiedErrorId, return the name in it.
+
+    `throw 'a text'` makes the whole text the id; a text is no name.
+    """
+    name = qualified.partition(",")[0].strip()
+    return name if name and len(name) <= 100 and not any(c.isspace() for c in name) else "RuntimeException"
 
 
 class Secret:
@@ -44,7 +71,8 @@ Value = str | int | bool | Sequence[str] | Secret | None
 """What a script's parameter can be. None leaves the parameter out."""
 
 Record = object
-"""What a script answers: a mapping for an object, or bytes, str, int, bool, aware datetime, list, None."""
+"""What a script answers: a mapping for an object, pieces of a byte array, or str, int, bool, aware datetime,
+list, None."""
 
 ShellEvent = Callable[[str, str], None]
 """Called with "opened" or "closed" and a shell's id; "opened" comes before the shell does, if we name it."""

@@ -58,7 +58,7 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
     assert {script.name for script in SCRIPTS} == {
         "Get-HostFact", "Get-RegistryValue", "Get-ServiceState", "Get-FileTree", "Read-FilePack",
         "Export-RegistryKey", "Get-ConnectorObject", "Test-ApiDirectory", "Connect-Share", "Disconnect-Share",
-        "Get-EventSummary", "wire/Receive-Call",
+        "Get-EventSummary", "wire/Receive-Call", "wire/Receive-RawCall",
     }  # fmt: skip
 
 
@@ -121,6 +121,8 @@ def test_what_is_not_read_can_be_asked_what_if(script: Script) -> None:
 @each()
 def test_under_whatif_the_object_still_comes(script: Script) -> None:
     last = script.text.rstrip().splitlines()[-1]
+    if script.name == "wire/Receive-RawCall":  # what it answers goes past the pipeline
+        return
     assert script.effect is Effect.READ or re.match(r"New-Object PSObject -Property (?:\$answer|@\{)", last)
 
 

@@ -97,7 +97,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-WIRES = pytest.mark.parametrize("wire", ["psrp", "winrs"])
+WIRES = pytest.mark.parametrize("wire", ["psrp", "winrs", "raw"])
 
 
 @pytest.fixture(scope="module")

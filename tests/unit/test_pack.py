@@ -6,6 +6,7 @@ import base64
 import contextlib
 import hashlib
 import itertools
+import random
 import struct
 import time
 import tracemalloc
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from exremote.pack import (
     MAX_BLOCK,
+    BlockReader,
     FileBegin,
     FileData,
     FileEnd,
@@ -28,7 +30,6 @@ from exremote.pack import (
     PackReader,
     datetime_to_ticks,
     encode_names,
-    open_block,
     parse_listing,
     seal_block,
     ticks_to_datetime,
@@ -55,6 +56,16 @@ def file_records(index: int, pieces: list[bytes], before: bytes = b"") -> bytes:
 
 def error_record(index: int, text: str) -> bytes:
     return record(b"X", struct.pack("<I", index) + text.encode())
+
+
+def open_block(record: bytes, *cuts: int) -> bytes:
+    """Return what a block holds, read in pieces that end at these places."""
+    reader = BlockReader()
+    edges = [0, *sorted(c % (len(record) + 1) for c in cuts), len(record)]
+    pieces = [record[start:stop] for start, stop in itertools.pairwise(edges)]
+    plain = b"".join(reader.feed(piece, i == len(pieces) - 1) for i, piece in enumerate(pieces))
+    assert reader.between
+    return plain
 
 
 def pack_of(files: list[list[bytes] | None]) -> bytes:
@@ -96,9 +107,22 @@ def contents(events: list[PackEvent]) -> list[bytes | None]:
 # ---------------------------------------------------------------- blocks
 
 
-@given(st.binary(max_size=2000) | st.binary(max_size=40).map(lambda b: b * 500))
-def test_a_block_opens_to_what_was_sealed(plain: bytes) -> None:
-    assert open_block(seal_block(plain)) == plain
+CUTS = st.lists(st.integers(0, 5000), max_size=5)
+
+
+@given(st.binary(max_size=2000) | st.binary(max_size=40).map(lambda b: b * 500), CUTS)
+def test_a_block_opens_to_what_was_sealed_wherever_it_is_cut(plain: bytes, cuts: list[int]) -> None:
+    assert open_block(seal_block(plain), *cuts) == plain
+
+
+def test_the_bytes_of_half_a_block_are_there_before_the_rest() -> None:
+    reader = BlockReader()
+    assert reader.feed(b"\0abc", False) == b"abc"
+    assert not reader.between
+    assert reader.feed(b"", True) == b""
+    assert reader.between
+    packed = b"\1" + deflate(random.Random(1).randbytes(5000))
+    assert len(reader.feed(packed[:4000], False)) > 3000
 
 
 def test_a_block_is_deflated_only_where_it_saves_a_tenth() -> None:
@@ -137,27 +161,28 @@ def test_a_block_is_deflated_only_where_it_saves_a_tenth() -> None:
     ],
 )
 def test_a_malformed_block_is_refused(bad: bytes) -> None:
-    with pytest.raises(PackError):
-        open_block(bad)
+    for cuts in ((), (1,), (2, 3, 4), tuple(range(0, 5000, 50))):
+        with pytest.raises(PackError):
+            open_block(bad, *cuts)
     with pytest.raises(PackError):
         seal_block(bytes(MAX_BLOCK + 1))
 
 
-@given(st.text(max_size=300))
-def test_a_block_of_text_travels_as_utf_8_and_comes_back_as_utf_16(text: str) -> None:
+@given(st.text(max_size=300), CUTS)
+def test_a_block_of_text_travels_as_utf_8_and_comes_back_as_utf_16(text: str, cuts: list[int]) -> None:
     plain = ("\ufeff" + text).encode("utf-16-le", "surrogatepass")
     try:
         sent = plain.decode("utf-16-le").encode()
     except UnicodeError:
         return  # half a pair: a host sends such a block as any other
-    assert open_block(b"\x02" + deflate(sent)) == plain
+    assert open_block(b"\x02" + deflate(sent), *cuts) == plain
 
 
-@given(st.binary(max_size=300))
-def test_any_bytes_as_a_block_are_bytes_or_pack_error(data: bytes) -> None:
+@given(st.binary(max_size=300), CUTS)
+def test_any_bytes_as_a_block_are_bytes_or_pack_error(data: bytes, cuts: list[int]) -> None:
     for record_ in (data, b"\x01" + data, b"\x02" + data, b"\x02" + deflate(data)):
         with contextlib.suppress(PackError):
-            assert len(open_block(record_)) <= MAX_BLOCK
+            assert len(open_block(record_, *cuts)) <= MAX_BLOCK
 
 
 def test_a_bomb_is_refused_with_bounded_memory() -> None:

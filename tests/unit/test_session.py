@@ -26,7 +26,7 @@ from exremote.inventory import Deadlines, Host, RetryPolicy
 from exremote.pack import seal_block
 from exremote.script import Effect, Script, ScriptLibrary
 from exremote.session import Session
-from exremote.transport import Address, Login, Secret, ShellEvent, Value, WireSettings
+from exremote.transport import Address, Login, Piece, Secret, ShellEvent, Value, WireSettings
 
 LIBRARY = ScriptLibrary.load()
 HOST = Host(
@@ -90,7 +90,11 @@ class _Transport:
         for record in answer:
             if isinstance(record, HostError):
                 raise record
-            yield record
+            if isinstance(record, bytes):
+                yield Piece(record[:2], False)
+                yield Piece(record[2:], True)
+            else:
+                yield record
 
     def close(self) -> None:
         self.wire.closed += 1
@@ -461,8 +465,9 @@ def test_a_pack_is_not_tried_again_by_itself() -> None:
         with pytest.raises(SessionLost):
             for plain in asked.read_pack("D:\\x", ["a", "b"]):
                 got.append(plain)
-        assert list(asked.read_pack("D:\\x", ["a", "b"], start_index=1, start_offset=9)) == [b"def"]
-        assert got == [b"abc"]
+        rest = asked.read_pack("D:\\x", ["a", "b"], start_index=1, start_offset=9)
+        assert b"".join(rest) == b"def"
+        assert b"".join(got) == b"abc"
     assert wire.made == 2
     assert (wire.asked[1][1]["StartIndex"], wire.asked[1][1]["StartOffset"]) == (1, 9)
 

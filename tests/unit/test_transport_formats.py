@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import pickle
 import re
 import struct
@@ -13,11 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exremote.transport import Login, Secret
+from exremote.transport import Login, Piece, Secret
 from exremote.transport.clixml import ClixmlError, ClixmlReader, PsObject, decode, unescape
-from exremote.transport.conversation import RemoteError, error_name
 from exremote.transport.fragments import FramingError, Joiner
-from exremote.transport.payload import ARGUMENTS, BOOTSTRAP, Answer, complaint, encode, typed
+from exremote.transport.frames import MARK, FrameError, FrameReader
+from exremote.transport.payload import BOOTSTRAP, Answer, arguments, complaint, encode, typed
+from exremote.transport.receive import AnswerError, Received, read_answer
+from exremote.transport.wire import RemoteError, error_name
 
 SCRIPTS = Path(__file__).parents[2] / "ps_scripts"
 OBJECT = b"".join(
@@ -119,6 +122,94 @@ def test_fragments_are_joined_over_any_number_of_answers() -> None:
     assert got == [(0x41004, b"x" * 1000)]
 
 
+def message(body: bytes, kind: int = 0x41004) -> bytes:
+    return struct.pack("<II", 1, kind) + bytes(32) + body
+
+
+def fragments(whole: bytes, size: int, object_id: int = 7) -> list[bytes]:
+    pieces = [whole[i : i + size] for i in range(0, len(whole), size)]
+    ends = len(pieces) - 1
+    return [fragment(object_id, n, (n == 0) | (2 * (n == ends)), piece) for n, piece in enumerate(pieces)]
+
+
+@pytest.mark.parametrize("size", [1, 3, 40, 44, 47, 48, 100, 5000])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_a_byte_array_comes_in_pieces_as_its_fragments_do(size: int, bom: bytes) -> None:
+    plain = bytes(range(256)) * 4
+    joiner, got = Joiner(), []
+    for one in fragments(message(bom + b"<BA>" + base64.b64encode(plain) + b"</BA>"), size):
+        got += list(joiner.feed(one))
+    assert all(isinstance(piece, Piece) for piece in got)
+    assert b"".join(piece.data for piece in got) == plain  # type: ignore[union-attr]
+    assert [piece.last for piece in got] == [False] * (len(got) - 1) + [True]  # type: ignore[union-attr]
+
+
+def test_the_bytes_of_half_a_message_are_there_before_the_rest() -> None:
+    first, *_ = fragments(message(b"<BA>" + base64.b64encode(bytes(3000)) + b"</BA>"), 2048)
+    (piece,) = Joiner().feed(first)
+    assert piece == Piece(bytes(1503), False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<BA>QUJD</BA>x", b"<BA>QUJD</B>", b"<BA>QUJD", b"<BA>QUI!</BA>", b"<BA>QUJ</BA>", b"<BA>Q=JD</BA>"],
+)
+def test_a_byte_array_that_is_none_is_refused(body: bytes) -> None:
+    with pytest.raises(FramingError):
+        list(Joiner().feed(b"".join(fragments(message(body), 30))))
+
+
+def test_bytes_of_another_kind_of_message_are_left_to_others() -> None:
+    (whole,) = fragments(message(b"<BA>QUJD</BA>", kind=0x41005), 500)
+    assert list(Joiner().feed(whole)) == [(0x41005, b"<BA>QUJD</BA>")]
+
+
+ANSWER = (
+    b'<s:Envelope xmlns:s="x"><s:Header><a:RelatesTo>uuid:ABC</a:RelatesTo></s:Header><s:Body>'
+    b"<rsp:ReceiveResponse>%s</rsp:ReceiveResponse></s:Body></s:Envelope>"
+)
+
+
+def test_an_answer_is_read_for_its_streams_and_its_state() -> None:
+    answer = read_answer(
+        ANSWER % b'<rsp:Stream Name="stdout" CommandId="C">QUJD</rsp:Stream>'
+        b"<rsp:Stream CommandId='C' Name='stderr'>RA==</rsp:Stream>"
+        b'<rsp:Stream Name="stdout" CommandId="C" End="true"/>'
+        b'<rsp:Stream Name="stdout" CommandId="C"></rsp:Stream>'
+        b'<rsp:CommandState CommandId="C" State="http://x/CommandState/Done"><rsp:ExitCode>-3</rsp:ExitCode>'
+        b"</rsp:CommandState>"
+    )
+    assert answer == Received((("stdout", b"ABC"), ("stderr", b"D")), True, -3, "uuid:ABC")
+    running = read_answer(ANSWER % b'<rsp:CommandState State="http://x/CommandState/Running"/>')
+    assert running == Received((), False, None, "uuid:ABC")
+    spaced = read_answer(ANSWER % b'<rsp:Stream Name="stdout">\r\n QUJD\r\nREVG\t</rsp:Stream>')
+    assert spaced.streams == (("stdout", b"ABCDEF"),)
+
+
+@pytest.mark.parametrize(
+    "envelope",
+    [
+        b"",
+        b"<html>Stream </html>",
+        ANSWER % b'<rsp:Stream Name="stdout"',
+        (ANSWER % b'<rsp:Stream Name="stdout">QUJD</rsp:Stream>')[:-5],
+        ANSWER % b'<rsp:Stream Name="stdout">QUJ</rsp:Stream>',
+        ANSWER % b'<rsp:Stream Name="stdout">QU!D</rsp:Stream>',
+        ANSWER % b'<rsp:Stream Name="stdout">QUJD&amp;</rsp:Stream>',
+    ],
+)
+def test_what_is_no_answer_is_refused(envelope: bytes) -> None:
+    with pytest.raises(AnswerError):
+        read_answer(envelope)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_are_an_answer_or_an_error(data: bytes) -> None:
+    for envelope in (data, ANSWER % data, ANSWER % (b'<rsp:Stream Name="stdout">' + data)):
+        with contextlib.suppress(AnswerError):
+            read_answer(envelope)
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -138,8 +229,8 @@ def test_bad_fragments_are_refused(data: bytes) -> None:
 def test_the_bootstrap_is_the_one_that_the_far_end_documents() -> None:
     text = (SCRIPTS / "wire" / "Receive-Call.ps1").read_text(encoding="ascii")
     assert f"        {BOOTSTRAP}\n" in text
-    assert base64.b64decode(ARGUMENTS[-1]).decode("utf-16-le") == BOOTSTRAP
-    assert len(" ".join(ARGUMENTS)) < 1000  # cmd.exe of old hosts takes 2047
+    assert base64.b64decode(arguments("XML")[-1]).decode("utf-16-le") == BOOTSTRAP
+    assert len(" ".join(arguments("XML"))) < 1000  # cmd.exe of old hosts takes 2047
 
 
 def test_the_payload_is_ascii_and_typed() -> None:
@@ -179,6 +270,72 @@ def test_an_answer_cut_short_is_not_complete() -> None:
     assert not answer.complete
     with pytest.raises(ClixmlError):
         list(Answer().feed(b"x" * 70_000))
+
+
+def frame(kind: bytes, payload: bytes = b"") -> bytes:
+    return kind + struct.pack("<I", len(payload)) + payload
+
+
+STREAM = (
+    b"Welcome\r\n" + MARK + frame(b"B", b"\0block") + frame(b"B") + frame(b"V", b"s:w7w=")
+    + frame(b"O", b"A:i:NQ==\nB:n:\nC:a:.eA==.\nD:b:dHJ1ZQ==\nE:y:AAE=\nF:t:NjM4Mzk3NjE0NDU2Nzg5MDE5")
+    + frame(b"O") + frame(b"E", b"ErrorId:s:RXhSZW1vdGUuWCxZ\nMessage:s:bQ==\nTerminating:b:ZmFsc2U=")
+    + frame(b"Z") + b"behind the end"
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("size", [1, 3, 7, 16, 50, 1000])
+def test_frames_are_read_however_they_are_cut(size: int) -> None:
+    reader, got = FrameReader(), []
+    for i in range(0, len(STREAM), size):
+        got += list(reader.feed(STREAM[i : i + size]))
+    assert reader.complete
+    pieces = [item for item in got if isinstance(item, Piece)]
+    assert b"".join(piece.data for piece in pieces) == b"\0block"
+    assert sum(piece.last for piece in pieces) == 2
+    moment = datetime(2024, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+    assert [item for item in got if not isinstance(item, Piece)] == [
+        "ü", {"A": 5, "B": None, "C": ["x", ""], "D": True, "E": b"\0\1", "F": moment}, {},
+        RemoteError("ExRemote.X", "m"),
+    ]  # fmt: skip
+
+
+def test_the_bytes_of_half_a_block_are_handed_on_at_once() -> None:
+    reader = FrameReader()
+    assert list(reader.feed(MARK + frame(b"B", bytes(100))[:50])) == [Piece(bytes(45), False)]
+    assert not reader.complete
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        bytes(70_000),
+        MARK + frame(b"Q", b"x"),
+        MARK + b"O" + struct.pack("<I", 1 << 30),
+        MARK + frame(b"O", b"A:i"),
+        MARK + frame(b"O", b"A:i:eA=="),
+        MARK + frame(b"O", b"A:x:eA=="),
+        MARK + frame(b"O", b"A:s:!!"),
+        MARK + frame(b"O", b"A:t:OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5"),
+        MARK + frame(b"V", b"s"),
+    ],
+)
+def test_what_is_no_frame_is_refused(data: bytes) -> None:
+    with pytest.raises(FrameError):
+        list(FrameReader().feed(data))
+
+
+@given(st.binary(max_size=100))
+def test_any_bytes_are_frames_or_an_error(data: bytes) -> None:
+    for stream in (
+        data,
+        MARK + data,
+        MARK + frame(b"O", data),
+        MARK + frame(b"E", data),
+        MARK + frame(b"V", data),
+    ):
+        with contextlib.suppress(FrameError):
+            list(FrameReader().feed(stream))
 
 
 def test_complaints_are_read_in_both_forms() -> None:

@@ -1,0 +1,173 @@
+"""One connection of pypsrp, for PSRP and for raw streams. It reads bulk answers without building elements.
+
+It never repeats a request, and never authenticates anew behind its caller's back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+
+from pypsrp._pool_manager import DisableNewConnectionsContext
+from pypsrp.exceptions import WinRMError, WinRMTransportError, WSManFaultError
+from pypsrp.wsman import OptionSet, SelectorSet, WSMan, WSManAction
+
+from exremote.transport.eager import EagerNegotiateAuth
+from exremote.transport.faults import OPERATION_TIMEOUT, UNKNOWN_SHELL
+from exremote.transport.receive import NOTHING, Received, read_answer
+from exremote.transport.wire import Address, Login, WireSettings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+RSP = "{http://schemas.microsoft.com/wbem/wsman/1/windows/shell}"
+_ENVELOPE = "{http://www.w3.org/2003/05/soap-envelope}Envelope"
+_BODY = "{http://www.w3.org/2003/05/soap-envelope}Body"
+
+
+class Link(WSMan):
+    """pypsrp's WSMan without its silent repetition: a read time-out would authenticate anew, five times."""
+
+    created = False
+    """Whether the host has answered a Create: then there is a shell, whatever comes next."""
+
+    def create(
+        self,
+        resource_uri: str,
+        resource: Element,
+        option_set: OptionSet | None = None,
+        selector_set: SelectorSet | None = None,
+        timeout: int | None = None,
+    ) -> Element:
+        """Send one Create, and remember its success. Return the body of its answer."""
+        answer = super().create(resource_uri, resource, option_set, selector_set, timeout)
+        self.created = True
+        return answer
+
+    def receive(
+        self,
+        resource_uri: str,
+        resource: Element,
+        option_set: OptionSet | None = None,
+        selector_set: SelectorSet | None = None,
+        timeout: int | None = None,
+    ) -> Element:
+        """Send one Receive, once. Return the body of its answer."""
+        answer = self.invoke(WSManAction.RECEIVE, resource_uri, resource, option_set, selector_set, timeout)
+        body = answer.find(_BODY)
+        if body is None:
+            raise AttributeError("an answer without a body")
+        return body
+
+    def ask_output(self, uri: str, shell_id: str, command_id: str, streams: str, timeout: int) -> Received:
+        """Ask once for a command's output, over the connection that is there. Return it, nothing if silent.
+
+        Raise what pypsrp raises, or AnswerError.
+        """
+        receive = Element(f"{RSP}Receive")
+        wanted = ElementTree.SubElement(receive, f"{RSP}DesiredStream", {"CommandId": command_id})
+        wanted.text = streams
+        options = OptionSet()
+        options.add_option("WSMAN_CMDSHELL_OPTION_KEEPALIVE", "True")
+        message_id, header = self._create_header(
+            WSManAction.RECEIVE, uri, options, selector(shell_id), timeout
+        )
+        envelope = Element(_ENVELOPE)
+        envelope.append(header)
+        ElementTree.SubElement(envelope, _BODY).append(receive)
+        message = ElementTree.tostring(envelope, encoding="utf-8", method="xml")
+        try:
+            response = connected(self.transport.send, message, timeout=timeout + 2)
+        except WinRMTransportError as error:
+            fault = self._fault_in(error)
+            if isinstance(fault, WSManFaultError) and fault.code == OPERATION_TIMEOUT:
+                return NOTHING
+            raise fault from None
+        answer = read_answer(response)
+        if answer.relates_to != f"uuid:{message_id}":
+            raise WinRMError(f"an answer to {answer.relates_to or 'nothing'}, not to uuid:{message_id}")
+        return answer
+
+    def _fault_in(self, error: WinRMTransportError) -> Exception:
+        """Given an HTTP error, return the fault in it, or the error itself."""
+        try:
+            return self._parse_wsman_fault(error.response_text)
+        except ElementTree.ParseError:
+            return error
+
+    def delete_shell(self, uri: str, shell_id: str, fresh: bool, timeout: int | None) -> bool:
+        """Delete a shell, over the connection that is there unless `fresh`. Return whether it was there."""
+        try:
+            if fresh:
+                self.delete(uri, selector_set=selector(shell_id), timeout=timeout)
+            else:
+                connected(self.delete, uri, selector_set=selector(shell_id), timeout=timeout)
+        except WSManFaultError as error:
+            if error.code != UNKNOWN_SHELL:
+                raise
+            return False
+        return True
+
+    def send_signal(self, uri: str, shell_id: str, command_id: str, code: str, timeout: int) -> None:
+        """Send a signal to a command, over the connection that is there."""
+        body = Element(f"{RSP}Signal", {"CommandId": command_id})
+        ElementTree.SubElement(body, f"{RSP}Code").text = code
+        connected(self.signal, uri, body, selector_set=selector(shell_id), timeout=timeout)
+
+    @property
+    def sent_nothing(self) -> bool:
+        """Whether no request can have left yet: with sealing an empty handshake comes first."""
+        return bool(self.transport.wrap_required and self.transport.encryption is None)
+
+
+def link(address: Address, login: Login, settings: WireSettings) -> Link:
+    """Given where, as whom and how, return a connection that is not open yet."""
+    extra: dict[str, Any] = {}
+    if login.auth == "certificate":
+        extra["certificate_pem"] = str(login.certificate_pem)
+        extra["certificate_key_pem"] = str(login.certificate_key_pem)
+    verify = settings.verify if isinstance(settings.verify, bool) else str(settings.verify)
+    wsman = Link(
+        address.address,
+        max_envelope_size=settings.envelope_kb * 1024,
+        operation_timeout=max(1, math.ceil(settings.operation_timeout_s)),
+        port=address.port,
+        username=login.username or None,
+        password=login.password.reveal() or None,
+        ssl=address.scheme == "https",
+        path=address.path,
+        auth=login.auth,
+        cert_validation=verify,  # type: ignore[arg-type] # a path is passed on to requests as it is
+        connection_timeout=settings.connect_timeout_s,  # type: ignore[arg-type] # so are fractions
+        encryption=settings.encryption,
+        no_proxy=True,
+        read_timeout=max(settings.read_timeout_s, settings.operation_timeout_s + 10),  # type: ignore[arg-type]
+        reconnection_retries=0,
+        **extra,
+    )
+    if login.auth in ("ntlm", "negotiate") and address.scheme == "http":
+        http = wsman.transport
+        http.session = http._build_session()
+        http.session.auth = EagerNegotiateAuth(
+            http.username, http.password, login.auth, wrap_required=http.wrap_required
+        )
+    return wsman
+
+
+def selector(shell_id: str) -> SelectorSet:
+    """Given a shell's id, return what names it in a request."""
+    selectors = SelectorSet()
+    selectors.add_option("ShellId", shell_id)
+    return selectors
+
+
+def connected(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call a library on the connection that is there.
+
+    A new one would be authenticated with a message sealed for the old one: it can only fail.
+    """
+    with DisableNewConnectionsContext():
+        return function(*args, **kwargs)
