@@ -22,10 +22,9 @@ from benchmarks.content import HOST
 from benchmarks.meter import Meter, Used
 from exremote.backup import listing_text
 from exremote.credential import Secret
-from exremote.facts import FileEntry
 from exremote.inventory import Inventory
 from exremote.lab.client import LabClient
-from exremote.pack import TreeEntry, parse_listing
+from exremote.pack import parse_listing
 from exremote.repository import Repository, SnapshotDraft, TreeRecord
 from exremote.session import Session
 from exremote.transfer import pull_tree
@@ -64,9 +63,7 @@ def tree(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]
         known = None
         if previous is not None:
             known = parse_listing((previous.path / "trees" / f"{ITEM}.tsv").read_bytes())
-        fact = session.file_tree(request["root"], known_digest=known.digest if known else "")
-        if fact.same and known is not None:
-            fact = replace(fact, entries=tuple(map(_entry, known.entries)))
+        fact = session.file_tree(request["root"], known=known)
         with repository.staging("run", HOST) as staging:
             copied = pull_tree(
                 session, repository, staging, item=ITEM, root=request["root"], listing=fact.entries
@@ -87,20 +84,8 @@ def tree(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]
     used = meter.stop()
     if copied.missing:
         raise RuntimeError(f"missing: {copied.missing}")
-    return used, {"files": copied.sent_files, "bytes": copied.sent_bytes, "same": fact.same}
-
-
-def _entry(entry: TreeEntry) -> FileEntry:
-    """Given a line of a listing that the repository holds, return it as facts have it."""
-    return FileEntry(
-        entry.path,
-        entry.size,
-        entry.modified_ticks,
-        entry.attributes,
-        entry.sha256,
-        entry.state,
-        entry.error_id,
-    )
+    same = known is not None and fact.digest == known.digest
+    return used, {"files": copied.sent_files, "bytes": copied.sent_bytes, "same": same}
 
 
 def registry(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from exremote import __version__
 from exremote.facts import HostFacts, TreeFact
 from exremote.health import Finding, Verdict
+from exremote.pack import format_entry
 from exremote.plan import (
     CopyFiles,
     CopyTree,
@@ -61,9 +62,4 @@ def draft_of(
 
 def listing_text(tree: TreeFact) -> bytes:
     """Given a tree, return its listing in the form in which the host sent it: the next run reads it again."""
-    marks = {"excluded": "x", "reparse": "r", "directory": "-", "unhashed": "-"}
-    return "".join(
-        f"{e.size}\t{e.modified_ticks}\t{e.attributes}\t"
-        f"{e.sha256 or marks.get(e.state) or '!' + e.error_id}\t{e.path}\n"
-        for e in tree.entries
-    ).encode()
+    return b"".join(map(format_entry, tree.entries))

@@ -94,8 +94,7 @@ class Errand:
         """Given a host and an open session, back it up. Return the outcome; raise HostError if it is lost."""
         started = self.now()
         previous, warnings = self._previous(host)
-        listings = _listings(previous.values())
-        known = {item: listing.digest for item, listing in listings.items()}
+        known = _listings(previous.values())
         self.stage(host.name, "asking")
         facts = health.collect(
             session,
@@ -104,13 +103,13 @@ class Errand:
             probe=False,
             now=started,
             trees="hash",
-            known_digests=known,
-            listings={item: listing.entries for item, listing in listings.items()},
+            known=known,
             api_account=self.api_account(host),
         )
         chosen, gaps, unlisted = choose(host, facts, self.connectors, self.only)
         warnings += unlisted
-        plan = plan_backup(host.name, facts, chosen, known, gaps)
+        digests = {item: listing.digest for item, listing in known.items()}
+        plan = plan_backup(host.name, facts, chosen, digests, gaps)
         findings = health.judge(facts, {c.name: c for c in chosen})
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:

@@ -138,6 +138,4 @@ def listed(facts: HostFacts, item: str) -> TreeFact | str:
         return why(facts, f"tree {item}")
     if not tree.exists:
         return f"{tree.path} is not there"
-    if tree.same and not tree.entries:
-        return f"{tree.path} is as the last snapshot has it, so it was not listed"
     return tree

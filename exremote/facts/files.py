@@ -62,8 +62,6 @@ class TreeFact:
     """Their size."""
     digest: str
     """Identity of the tree; '' if it is not there."""
-    same: bool
-    """True if the digest is the one that was given: then there are no entries."""
     entries: tuple[FileEntry, ...] = ()
     """Sorted by path."""
 
@@ -77,7 +75,6 @@ class TreeFact:
             files=take(script, record, "Files", int),
             bytes=take(script, record, "Bytes", int),
             digest=take(script, record, "Digest", str),
-            same=take(script, record, "Same", bool),
             entries=tuple(
                 FileEntry(e.path, e.size, e.modified_ticks, e.attributes, e.sha256, str(e.state), e.error_id)
                 for e in entries

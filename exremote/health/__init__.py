@@ -1,7 +1,7 @@
 """Health: facts of a host are collected, facts become findings; neither knows the other."""
 
 from exremote.checks.finding import Finding, Verdict
-from exremote.health.collecting import Asker, collect, with_listings
+from exremote.health.collecting import Asker, collect
 from exremote.health.judging import judge, judge_tables, rank, worst
 
 __all__ = [
@@ -12,6 +12,5 @@ __all__ = [
     "judge",
     "judge_tables",
     "rank",
-    "with_listings",
     "worst",
 ]

@@ -6,7 +6,7 @@ It never judges. What a script refuses is noted with the reason; a host that is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Protocol
@@ -29,7 +29,6 @@ from exremote.facts import (
     ApiDirectoryFact,
     ConnectorObject,
     EventCount,
-    FileEntry,
     HostFact,
     HostFacts,
     NamedFile,
@@ -41,7 +40,7 @@ from exremote.facts import (
     TreeFact,
 )
 from exremote.inventory import Host
-from exremote.pack import FileBegin, FileData, FileEnd, FileError, PackError, PackReader, TreeEntry
+from exremote.pack import FileBegin, FileData, FileEnd, FileError, Listing, PackError, PackReader
 
 EVENT_HOURS = 24
 """How far back events are counted."""
@@ -66,7 +65,7 @@ class Asker(Protocol):
         """Ask how services are."""
 
     def file_tree(
-        self, path: str, exclude: Sequence[str] = (), known_digest: str = "", hashed: bool = True
+        self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True
     ) -> TreeFact:
         """Ask what is below a folder."""
 
@@ -98,14 +97,13 @@ def collect(
     probe: bool,
     now: datetime,
     trees: Literal["list", "hash"] = "list",
-    known_digests: Mapping[str, str] | None = None,
-    listings: Mapping[str, Iterable[TreeEntry]] | None = None,
+    known: Mapping[str, Listing] | None = None,
     api_account: Account | None = None,
 ) -> HostFacts:
     """Given an open session, ask the host all that the connectors need to know, in few calls.
 
-    `known_digests` and `listings` are what the repository last saw of the trees: a tree that is the same
-    is not listed again. A question that a script refuses is noted with the reason, and the rest goes on.
+    `known` is what the repository last saw of the trees: of what is the same nothing travels. A question
+    that a script refuses is noted with the reason, and the rest goes on.
     Raise HostError if the host is lost.
     """
     errand = _Errand(
@@ -114,8 +112,7 @@ def collect(
         connectors,
         HostFacts(host.name, now),
         trees == "hash",
-        known_digests or {},
-        listings or {},
+        known or {},
     )
     errand.ask_host()
     errand.ask_shared_trees()
@@ -127,30 +124,6 @@ def collect(
     return replace(errand.facts, unavailable=errand.unavailable)
 
 
-def with_listings(facts: HostFacts, listings: Mapping[str, Iterable[TreeEntry]]) -> HostFacts:
-    """Given facts and listings that the repository holds, return the facts with these as the entries of
-    trees that are the same as then: what was not sent again can be judged all the same.
-    """
-    trees = dict(facts.trees)
-    for item, entries in listings.items():
-        tree = trees.get(item)
-        if tree is not None and tree.same and not tree.entries:
-            trees[item] = replace(tree, entries=tuple(map(_entry, entries)))
-    return replace(facts, trees=trees)
-
-
-def _entry(entry: TreeEntry) -> FileEntry:
-    return FileEntry(
-        entry.path,
-        entry.size,
-        entry.modified_ticks,
-        entry.attributes,
-        entry.sha256,
-        entry.state,
-        entry.error_id,
-    )
-
-
 @dataclass(slots=True)
 class _Errand:
     """One collecting: what was asked so far."""
@@ -160,8 +133,7 @@ class _Errand:
     connectors: Mapping[str, Connector]
     facts: HostFacts
     hashed: bool
-    known: Mapping[str, str]
-    listings: Mapping[str, Iterable[TreeEntry]]
+    known: Mapping[str, Listing]
     unavailable: dict[str, str] = field(default_factory=dict)
 
     def ask_host(self) -> None:
@@ -231,14 +203,13 @@ class _Errand:
         if path is None:
             self.unavailable[f"tree {item.id}"] = f"{item.path}: nothing on the host says where this is"
             return
-        known = self.known.get(item.id, "") if self.hashed else ""
+        known = self.known.get(item.id) if self.hashed else None
         try:
             tree = self.session.file_tree(path, item.left_out, known, self.hashed)
         except ScriptFailed as error:
             self.unavailable[f"tree {item.id}"] = _reason(error)
             return
         self.facts = replace(self.facts, trees={**self.facts.trees, item.id: tree})
-        self.facts = with_listings(self.facts, {k: v for k, v in self.listings.items() if k == item.id})
 
     def ask_shared_trees(self) -> None:
         """Ask for the trees whose folders are signs of a connector, once each, where one may be there."""
@@ -252,8 +223,6 @@ class _Errand:
         """Find out which connectors are there; ask the directory about those that may be."""
         folders: set[str] | None = None
         for tree in self.facts.trees.values():
-            if tree.exists and tree.same and not tree.entries:
-                continue  # the last snapshot's listing says what is there, and we have not got it here
             folders = folders or set()
             folders |= {tree.path.lower()} if tree.exists else set()
             folders |= {f"{tree.path}\\{e.path}".lower() for e in tree.entries if e.size < 0}

@@ -82,6 +82,49 @@ def _read(files: FileSystem, path: str, node: Node) -> tuple[int, str]:
     return opened.content.size, opened.content.sha256().hex()
 
 
+class _Groups:
+    """The groups of lines that a caller knows: those that are the same are left out."""
+
+    def __init__(self, known: str) -> None:
+        lines = decode_names(known) if known else []
+        self._known = [(digest, _ordinal(last)) for digest, _, last in (x.partition("\t") for x in lines)]
+        self._number = 0
+        self._lines: list[bytes] = []
+        self._digest = hashlib.sha256()
+        self.changed: list[int] = []
+
+    def before(self, name: str | None) -> Iterator[bytes]:
+        """Yield the lines of the groups that end before a name, or, with None, of all that there are."""
+        while self._number < len(self._known):
+            half, last = self._known[self._number]
+            if name is not None and _ordinal(name) <= last:
+                return
+            yield from self._close(self._digest.hexdigest()[:32] == half)
+
+    def add(self, line: bytes, counts: bool) -> None:
+        """Add a line; whether it counts for the digest."""
+        self._lines.append(line)
+        if counts:
+            self._digest.update(line)
+
+    def end(self) -> Iterator[bytes]:
+        """Yield what is left, and what lies behind all groups."""
+        yield from self.before(None)
+        if self._lines:
+            yield from self._close(False)
+
+    def _close(self, same: bool) -> Iterator[bytes]:
+        if not same:
+            yield from self._lines
+            self.changed.append(self._number)
+        self._lines, self._digest = [], hashlib.sha256()
+        self._number += 1
+
+
+def _ordinal(name: str) -> bytes:
+    return name.encode("utf-16-be", "surrogatepass")
+
+
 def file_tree(
     machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
 ) -> Iterator[Record]:
@@ -95,7 +138,7 @@ def file_tree(
         "Files": Long(0),
         "Bytes": Long(0),
         "Digest": "",
-        "Same": False,
+        "Changed": "",
     }
     if not machine.files.is_directory(path) or not machine.may_use(path, call.shell_id):
         yield answer
@@ -104,16 +147,18 @@ def file_tree(
     root = path.rstrip("\\") + "\\"
     with machine.lock:
         found = list(_entries(machine.files, path, arguments.texts("Exclude"), arguments.flag("NoHash")))
-    found.sort(key=lambda entry: entry[0].encode("utf-16-be", "surrogatepass"))
+    found.sort(key=lambda entry: _ordinal(entry[0]))
     heads = [
         f"{node.size}\t{0 if node.size == -1 else node.modified}\t{node.attributes}" for _, node, _ in found
     ]
     digest = hashlib.sha256()
+    groups = _Groups(arguments.text("Known"))
     count = total = 0
 
     def listing() -> Iterator[bytes]:
         nonlocal count, total
         for (name, node, mark), head in zip(found, heads, strict=True):
+            yield from groups.before(name)
             if mark == "?":
                 _, _, rest = head.partition("\t")
                 try:
@@ -132,19 +177,12 @@ def file_tree(
                 if length != -1:
                     count += 1
                     total += length
-            yield line
+            groups.add(line, counts=mark != "x")
+        yield from groups.end()
 
-    known = arguments.text("KnownDigest")
-    held: list[bytes] = []
-    for block in blocks(listing()):
-        if known:
-            held.append(block)
-        else:
-            yield block
+    yield from blocks(listing())
     answer |= {"Files": Long(count), "Bytes": Long(total), "Digest": digest.hexdigest()}
-    answer["Same"] = str(answer["Digest"]) == known.lower()
-    if not answer["Same"]:
-        yield from held
+    answer["Changed"] = ",".join(map(str, groups.changed))
     yield answer
 
 

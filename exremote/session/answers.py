@@ -37,14 +37,8 @@ def _excluded(exclude: Sequence[str]) -> re.Pattern[str]:
     return re.compile(f"(?is)(?:{'|'.join(parts)})")
 
 
-def wrong_listing(
-    fact: TreeFact, listing: Listing, exclude: Sequence[str], known_digest: str, hashed: bool
-) -> str:
+def wrong_listing(fact: TreeFact, listing: Listing, exclude: Sequence[str], hashed: bool) -> str:
     """Given what a host says of a tree and what was asked, return what does not belong together, or ''."""
-    if fact.same:
-        if not fact.exists or not known_digest or fact.digest.lower() != known_digest.lower():
-            return "it is said to be the same as one that nobody knows"
-        return "it is said to be the same and comes all the same" if listing.entries else ""
     if not fact.exists:
         return "it is said not to be there and comes all the same" if listing.entries else ""
     if fact.digest != listing.digest:

@@ -23,7 +23,7 @@ from exremote.facts import (
     ServiceState,
     TreeFact,
 )
-from exremote.pack import PackError, encode_names, parse_listing
+from exremote.pack import Listing, Outline, PackError, encode_lines, parse_listing
 from exremote.script import Effect
 from exremote.session.answers import same_path, wrong_listing
 from exremote.session.line import Fields, Line
@@ -63,30 +63,37 @@ class Session(Line):
         return self._each(name, {"Name": names}, ServiceState.parse, names, lambda s: s.name)
 
     def file_tree(
-        self, path: str, exclude: Sequence[str] = (), known_digest: str = "", hashed: bool = True
+        self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True
     ) -> TreeFact:
-        """Given a folder, return it with all below, or only that it is the same as `known_digest` says.
+        """Given a folder, return it with all below; of what is as `known` says nothing has to travel.
 
         Raise TransferMismatch if the listing that arrived is not the one that was sent, or another HostError.
         """
+        name = "Get-FileTree"
+        outlines = [Outline.of(known)] if known else []
 
-        def read(records: Iterator[object]) -> TreeFact:
+        def once() -> TreeFact:
+            outline = outlines.pop() if outlines else None  # what went wrong with it is asked for without
+            parameters: dict[str, Value] = {
+                "Path": path,
+                "Exclude": exclude or None,
+                "Known": (outline.text if outline else "") or None,
+                "NoHash": None if hashed else True,
+            }
             summary: list[Fields] = []
-            listing = parse_listing(self._bounded("Get-FileTree", self._blocks(records, summary)))
-            fact = TreeFact.parse(self._summary("Get-FileTree", summary), listing.entries)
+            with closing(self._run(name, parameters)) as records:
+                listing = parse_listing(self._bounded(name, self._blocks(records, summary)))
+            record = self._summary(name, summary)
+            if outline is not None and outline.text:
+                listing = outline.filled(str(record.get("Changed")), listing)
+            fact = TreeFact.parse(record, listing.entries)
             if not same_path(fact.path, path):
                 raise self._mismatch(f"the listing of {path} (it names {fact.path[:200]!r})")
-            if wrong := wrong_listing(fact, listing, exclude, known_digest, hashed):
+            if wrong := wrong_listing(fact, listing, exclude, hashed):
                 raise self._mismatch(f"the listing of {path} ({wrong})")
             return fact
 
-        parameters: dict[str, Value] = {
-            "Path": path,
-            "Exclude": exclude or None,
-            "KnownDigest": known_digest or None,
-            "NoHash": None if hashed else True,
-        }
-        return self._ask("Get-FileTree", parameters, read)
+        return self._retry(name, self._library.get(name).effect, once)
 
     def read_pack(
         self, path: str, files: Sequence[str], start_index: int = 0, start_offset: int = 0
@@ -97,7 +104,7 @@ class Session(Line):
         """
         parameters: dict[str, Value] = {
             "Path": path,
-            "Files": encode_names(files),
+            "Files": encode_lines(files),
             "StartIndex": start_index or None,
             "StartOffset": start_offset or None,
         }

@@ -417,7 +417,7 @@ CALLS: dict[str, Call] = {
         "Get-FileTree",
         {"Path": TREE, "NoHash": True, "Exclude": [r"Gwrouter\*.api", "?.txt"]},
     ),
-    "tree known": ("Get-FileTree", {"Path": r"C:\exr\API", "KnownDigest": "0" * 64}),
+    "tree known": ("Get-FileTree", {"Path": r"C:\exr\API", "Known": packed("0" * 32 + "\tzzz")}),
     "tree missing": ("Get-FileTree", {"Path": r"C:\exr\nowhere"}),
     "tree relative": ("Get-FileTree", {"Path": "exr"}),
     "pack": ("Read-FilePack", {"Path": TREE, "Files": packed(*NAMES)}),
@@ -598,11 +598,8 @@ def test_a_tree_knows_its_digest_and_its_sums(answers: dict[str, Answer]) -> Non
                 digest.update(("\t".join([*row, path]) + "\n").encode())
                 counted += [int(row[0])] if row[0] != "-1" else []
         assert answer.last["Digest"] == digest.hexdigest(), name
-        assert (answer.last["Files"], answer.last["Bytes"], answer.last["Same"]) == (
-            len(counted),
-            sum(counted),
-            False,
-        )
+        assert (answer.last["Files"], answer.last["Bytes"]) == (len(counted), sum(counted))
+        assert answer.last["Changed"] == "0"
     assert answers["tree"].last["Digest"] == answers["tree again"].last["Digest"], (
         "patterns differ in case only"
     )
@@ -616,7 +613,7 @@ def test_exclude_patterns_match_names_or_paths(answers: dict[str, Answer]) -> No
 
 def test_a_root_that_is_not_there_is_a_value(answers: dict[str, Answer]) -> None:
     assert answers["tree missing"].records == [
-        {"Path": r"C:\exr\nowhere", "Exists": False, "Files": 0, "Bytes": 0, "Digest": "", "Same": False}
+        {"Path": r"C:\exr\nowhere", "Exists": False, "Files": 0, "Bytes": 0, "Digest": "", "Changed": ""}
     ]
     assert answers["tree relative"].error == "ExRemote.BadArgument"
 
@@ -626,9 +623,26 @@ def test_a_known_tree_sends_no_listing_and_work_files_do_not_change_it(
 ) -> None:
     first = windows.run(("Get-FileTree", {"Path": TREE, "Exclude": ["*.seq"]}))[0]
     (root / "0001.seq").write_bytes(b"a longer number")
-    known = {"Path": TREE, "Exclude": ["*.seq"], "KnownDigest": first.last["Digest"]}
-    same = windows.run(("Get-FileTree", known))[0]
-    assert same.records == [{**first.last, "Same": True}]
+    lines = first.plain.decode().splitlines(keepends=True)
+    groups = [lines[i : i + 3] for i in range(0, len(lines), 3)]
+    kept = ["".join(line for line in group if line.split("\t")[3] != "x") for group in groups]
+    lasts = [group[-1].split("\t")[4].rstrip("\n") for group in groups]
+    known = [f"{sha(text.encode())[:32]}\t{last}" for text, last in zip(kept, lasts, strict=True)]
+    asked = {"Path": TREE, "Exclude": ["*.seq"], "Known": packed(*known)}
+    same = windows.run(("Get-FileTree", asked))[0]
+    assert same.records == [{**first.last, "Changed": ""}]
+    (root / "0002.new").write_bytes(b"in the first group")
+    (root / "zzzz.new").write_bytes(b"behind all")
+    other = windows.run(("Get-FileTree", asked))[0]
+    (root / "0002.new").unlink()
+    (root / "zzzz.new").unlink()
+    sent = other.plain.decode().splitlines(keepends=True)
+    assert other.last["Changed"] == f"0,{len(groups)}"
+    assert {x.split("\t")[4] for x in groups[0]} < {x.split("\t")[4] for x in sent}
+    assert sent[-1].endswith("\tzzzz.new\n")
+    whole = sorted([*sent, *(x for group in groups[1:] for x in group)], key=lambda x: x.split("\t")[4])
+    digest = sha("".join(x for x in whole if x.split("\t")[3] != "x").encode())
+    assert other.last["Digest"] == digest
 
 
 def test_a_pack_brings_whole_files_and_names_those_it_could_not_read(

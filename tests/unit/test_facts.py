@@ -82,7 +82,7 @@ def test_a_null_text_is_an_empty_one_and_an_unrolled_array_is_an_array() -> None
 
 
 def test_a_true_is_no_number() -> None:
-    record = {"Path": "C:\\x", "Exists": True, "Files": True, "Bytes": 0, "Digest": "", "Same": False}
+    record = {"Path": "C:\\x", "Exists": True, "Files": True, "Bytes": 0, "Digest": ""}
     with pytest.raises(FactError, match="Files"):
         TreeFact.parse(record)
 

@@ -31,9 +31,9 @@ from exremote.facts import (
     ServiceState,
     TreeFact,
 )
-from exremote.health import Asker, Finding, Verdict, collect, judge, judge_tables, rank, with_listings, worst
+from exremote.health import Asker, Finding, Verdict, collect, judge, judge_tables, rank, worst
 from exremote.inventory import Host, Inventory
-from exremote.pack import TreeEntry
+from exremote.pack import Listing
 
 ALL = Connector.load_all()
 DATA = Path(__file__).parents[1] / "data" / "facts"
@@ -73,6 +73,7 @@ class World:
     api: ApiDirectoryFact | None = None
     refuse: dict[str, str] = field(default_factory=dict)
     locked: set[str] = field(default_factory=set)
+    known: dict[str, Listing | None] = field(default_factory=dict)
     lost_at: str = ""
     calls: list[str] = field(default_factory=list)
     cut: int = 0
@@ -112,7 +113,7 @@ class World:
         return [self.services.get(name, replace(nothing, name=name)) for name in names]
 
     def file_tree(
-        self, path: str, exclude: Sequence[str] = (), known_digest: str = "", hashed: bool = True
+        self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True
     ) -> TreeFact:
         self._called(f"tree {path}")
         below = f"{path}\\".lower()
@@ -120,7 +121,7 @@ class World:
         parents = {"\\".join(r.split("\\")[:n]) for r in found for n in range(1, r.count("\\") + 1)}
         parents |= {p[len(below) :] for p in self.folders if p.lower().startswith(below)}
         if not found and not parents:
-            return TreeFact(path, False, 0, 0, "", False)
+            return TreeFact(path, False, 0, 0, "")
         entries = [FileEntry(p, -1, ticks(NOW), 16, None, "directory") for p in parents]
         for relative, full in found.items():
             data, state = self.files[full], "file" if hashed else "unhashed"
@@ -134,10 +135,8 @@ class World:
         entries.sort(key=lambda e: e.path)
         kept = [e for e in entries if e.size >= 0 and e.state != "excluded"]
         digest = hashlib.sha256(repr([(e.path, e.size, e.sha256) for e in kept]).encode()).hexdigest()
-        same = digest == known_digest
-        return TreeFact(
-            path, True, len(kept), sum(e.size for e in kept), digest, same, () if same else tuple(entries)
-        )
+        self.known[path] = known
+        return TreeFact(path, True, len(kept), sum(e.size for e in kept), digest, tuple(entries))
 
     def read_pack(
         self, path: str, files: Sequence[str], start_index: int = 0, start_offset: int = 0
@@ -698,21 +697,12 @@ def test_a_huge_archive_is_seen_though_it_is_left_out(host: Host) -> None:
     assert bad(findings) == {("groupwise.archive", "warning")}
 
 
-def test_an_unchanged_tree_is_judged_by_the_last_snapshots_listing(host: Host) -> None:
-    world = healthy("groupwise")
-    first = asked(world, host, trees="hash").trees["conndata"]
-    known = {"conndata": first.digest}
-    again = asked(world, host, trees="hash", known_digests=known)
-    assert again.trees["conndata"].same
-    assert ("groupwise.bad-files", "unknown") in bad(judge(again, ALL))
-    entries = [
-        TreeEntry(e.path, e.size, e.modified_ticks, e.attributes, e.sha256, e.state, e.error_id)  # type: ignore[arg-type]
-        for e in first.entries
-    ]
-    filled = with_listings(again, {"conndata": entries})
-    assert ("groupwise.bad-files", "unknown") not in bad(judge(filled, ALL))
-    at_once = asked(world, host, trees="hash", known_digests=known, listings={"conndata": entries})
-    assert bad(judge(at_once, ALL)) == set()
+def test_a_tree_is_held_against_what_the_repository_last_saw_of_it(host: Host) -> None:
+    world, seen = healthy("groupwise"), Listing((), "0" * 64)
+    tree = asked(world, host, trees="hash", known={"conndata": seen}).trees["conndata"]
+    assert world.known[tree.path] is seen
+    asked(world, host, trees="list", known={"conndata": seen})
+    assert world.known[tree.path] is None, "what has digests is no help where none are wanted"
 
 
 def test_a_table_emptied_halved_or_gone_is_a_finding() -> None:

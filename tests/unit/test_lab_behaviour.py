@@ -17,6 +17,7 @@ from exremote.lab.files import Generated
 from exremote.lab.machine import Machine, Share
 from exremote.lab.site import build_machine
 from exremote.lab.wsman.engine import Call, ErrorRecord, Record, ScriptThrew
+from exremote.pack import Outline, parse_listing
 from exremote.script import ScriptLibrary
 
 LIBRARY = ScriptLibrary.load()
@@ -124,9 +125,14 @@ def test_tree_listing_sorts_leaves_out_and_digests(machine: Machine) -> None:
     kept = "".join(line + "\n" for line in text.splitlines() if line.split("\t")[3] != "x")
     assert answer["Digest"] == hashlib.sha256(kept.encode()).hexdigest()
     assert answer["Files"] == sum(line[0] != "-1" and line[3] != "x" for line in lines)
-    again = ask(machine, "Get-FileTree", Path=CONNDATA, Exclude=exclude, KnownDigest=answer["Digest"])
+    known = Outline.of(parse_listing(text.encode()))
+    again = ask(machine, "Get-FileTree", Path=CONNDATA, Exclude=exclude, Known=known.text)
     assert plain(again) == b""
-    assert objects(again)[0]["Same"] is True
+    assert objects(again) == [{**answer, "Path": CONNDATA, "Changed": ""}]
+    machine.files.write(rf"{CONNDATA}\zzz", b"new")
+    (more,) = objects(found := ask(machine, "Get-FileTree", Path=CONNDATA, Exclude=exclude, Known=known.text))
+    assert plain(found).decode().splitlines()[-1].endswith("\tzzz")
+    assert known.filled(str(more["Changed"]), parse_listing(plain(found))).digest == more["Digest"]
 
 
 def test_tree_without_hashes_missing_and_relative(machine: Machine) -> None:

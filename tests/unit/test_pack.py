@@ -24,12 +24,16 @@ from exremote.pack import (
     FileData,
     FileEnd,
     FileError,
+    Listing,
+    Outline,
     PackEnd,
     PackError,
     PackEvent,
     PackReader,
+    TreeEntry,
     datetime_to_ticks,
-    encode_names,
+    encode_lines,
+    format_entry,
     parse_listing,
     seal_block,
     ticks_to_datetime,
@@ -202,7 +206,7 @@ def test_a_bomb_is_refused_with_bounded_memory() -> None:
 
 @given(st.lists(st.text(st.characters(blacklist_characters="\n", codec="utf-8"), min_size=1), min_size=1))
 def test_names_come_back(names: list[str]) -> None:
-    text = encode_names(names)
+    text = encode_lines(names)
     assert text.isascii()
     assert zlib.decompress(base64.b64decode(text), -15).decode().split("\n") == names
 
@@ -210,7 +214,7 @@ def test_names_come_back(names: list[str]) -> None:
 @pytest.mark.parametrize("bad", ["", "a\nb", "\ud800"])
 def test_a_name_that_is_no_line_is_refused(bad: str) -> None:
     with pytest.raises(PackError):
-        encode_names(["good", bad])
+        encode_lines(["good", bad])
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
@@ -419,3 +423,75 @@ def test_a_record_of_gigabytes_is_passed_on_piecewise() -> None:
     assert total == 1 << 30
     assert peak < 8 * MAX_BLOCK
     assert time.monotonic() - began < 30
+
+
+# ---------------------------------------------------------------- outlines
+
+
+def listing_of(names: dict[str, int]) -> Listing:
+    lines = [
+        f"{size}\t0\t32\t{'x' if size == 7 else f'{size:064x}'}\t{name}\n" for name, size in names.items()
+    ]
+    return parse_listing("".join(sorted(lines, key=lambda x: x.split("\t")[4])).encode())
+
+
+def answered(outline: Outline, now: Listing) -> tuple[str, Listing]:
+    """What a host answers that holds a tree against an outline: the slow way, from the description."""
+    groups = [
+        line.split("\t") for line in zlib.decompress(base64.b64decode(outline.text), -15).decode().split("\n")
+    ]
+    lasts = [path for _, path in groups]
+    found: list[list[TreeEntry]] = [[] for _ in range(len(groups) + 1)]
+    for entry in now.entries:
+        found[next((n for n, last in enumerate(lasts) if entry.path <= last), len(lasts))].append(entry)
+    changed, sent = [], []
+    for number, entries in enumerate(found):
+        text = b"".join(format_entry(e) for e in entries if e.state != "excluded")
+        known = groups[number][0] if number < len(groups) else ""
+        if hashlib.sha256(text).hexdigest()[:32] != known and (entries or known):
+            changed.append(str(number))
+            sent += entries
+    return ",".join(changed), Listing(tuple(sent), "")
+
+
+NAMES = st.dictionaries(st.text("abcdefgh", min_size=1, max_size=4), st.integers(0, 9), max_size=40)
+
+
+@given(NAMES, NAMES)
+def test_a_listing_is_whole_again_from_what_is_known_and_what_differs(
+    then: dict[str, int], now: dict[str, int]
+) -> None:
+    known, current = listing_of(then), listing_of(now)
+    outline = Outline.of(known)
+    if not then:
+        assert outline.text == ""
+        return
+    filled = outline.filled(*answered(outline, current))
+    assert filled.digest == current.digest
+    kept = [e for e in current.entries if e.state != "excluded"]
+    assert [e for e in filled.entries if e.state != "excluded"] == kept
+
+
+def test_a_changed_file_of_a_thousand_brings_a_few_dozen_lines() -> None:
+    then = {f"file{n:04}": n + 100 for n in range(1000)}
+    changed, sent = answered(Outline.of(listing_of(then)), listing_of({**then, "file0500": 5}))
+    assert changed.count(",") == 0
+    assert len(sent.entries) < 40
+    same, nothing = answered(Outline.of(listing_of(then)), listing_of(then))
+    assert (same, nothing.entries) == ("", ())
+
+
+def test_an_unsorted_or_unspeakable_listing_has_no_outline() -> None:
+    assert Outline.of(Listing(tuple(reversed(listing_of({"a": 1, "b": 2}).entries)), "")).text == ""
+
+
+def test_a_line_is_written_as_it_was_read() -> None:
+    lines = [
+        b"3\t638000000000000000\t32\t" + b"a" * 64 + b"\ta.txt\n",
+        b"-1\t0\t16\t-\tfolder\n",
+        b"5\t1\t-2147483616\t-\tunhashed\n",
+        b"7\t1\t32\tx\tleft.out\n",
+        b"-1\t0\t1040\tr\tlink\n",
+        b"0\t0\t0\t!ExRemote.FileLocked\tlocked\n",
+    ]
+    assert [format_entry(e) for e in parse_listing(b"".join(lines)).entries] == lines

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import pytest
 
@@ -23,7 +24,7 @@ from exremote.errors import (
     Unreachable,
 )
 from exremote.inventory import Deadlines, Host, RetryPolicy
-from exremote.pack import seal_block
+from exremote.pack import encode_lines, parse_listing, seal_block
 from exremote.script import Effect, Script, ScriptLibrary
 from exremote.session import Session
 from exremote.transport import Address, Login, Piece, Secret, ShellEvent, Value, WireSettings
@@ -246,18 +247,18 @@ LINE = f"3\t638000000000000000\t32\t{'a' * 64}\ta.txt\n".encode()
 DIGEST = hashlib.sha256(LINE).hexdigest()
 
 
-def tree(digest: str = DIGEST, same: bool = False) -> dict[str, object]:
-    return {"Path": "D:\\x", "Exists": True, "Files": 1, "Bytes": 3, "Digest": digest, "Same": same}
+def tree(digest: str = DIGEST, changed: str = "0") -> dict[str, object]:
+    return {"Path": "D:\\x", "Exists": True, "Files": 1, "Bytes": 3, "Digest": digest, "Changed": changed}
 
 
 def test_a_tree_is_held_against_its_digest() -> None:
-    wire = Wire([[seal_block(LINE[:20]), seal_block(LINE[20:]), tree()], [tree(same=True)]])
+    wire = Wire([[seal_block(LINE[:20]), seal_block(LINE[20:]), tree()], [tree(changed="")]])
     with session(wire) as asked:
         fact = asked.file_tree("D:\\x", exclude=["*.log"])
         assert [entry.path for entry in fact.entries] == ["a.txt"]
-        assert asked.file_tree("D:\\x", known_digest=DIGEST, hashed=False).same
+        assert asked.file_tree("D:\\x", known=parse_listing(LINE)) == fact
     assert wire.asked[0][1] == {"Path": "D:\\x", "Exclude": ["*.log"]}
-    assert wire.asked[1][1] == {"Path": "D:\\x", "KnownDigest": DIGEST, "NoHash": True}
+    assert wire.asked[1][1] == {"Path": "D:\\x", "Known": encode_lines([f"{DIGEST[:32]}\ta.txt"])}
 
 
 def line(name: str, mark: str = "a" * 64, size: int = 3, attributes: int = 32) -> bytes:
@@ -275,7 +276,7 @@ def listed(*lines: bytes, **over: object) -> list[object]:
 @pytest.mark.parametrize(
     "answer",
     [
-        [tree(same=True)],
+        [tree()],
         listed(line("a.txt"), Path="C:\\Windows"),
         listed(line("a.txt"), Files=2),
         listed(line("a.txt"), Bytes=-5),
@@ -310,10 +311,37 @@ def test_marks_that_the_question_allows() -> None:
         assert asked.file_tree("D:\\x", hashed=False).entries[0].state == "unhashed"
 
 
-@pytest.mark.parametrize("known", ["", "0" * 64])
-def test_same_is_believed_of_a_known_digest_only(known: str) -> None:
-    with session(Wire([[tree(same=True)]] * 3)) as asked, pytest.raises(TransferMismatch):
-        asked.file_tree("D:\\x", known_digest=known)
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [tree("0" * 64, changed="")],
+        [tree(changed="0")],
+        [tree(changed="7")],
+        [tree(changed="x")],
+        [tree(changed="1,")],
+        [seal_block(LINE), tree(changed="")],
+        [seal_block(LINE), tree(changed="1")],
+        [{**tree(changed=""), "Changed": None}],
+    ],
+)
+def test_what_does_not_fit_a_known_listing_is_asked_for_whole(answer: list[object]) -> None:
+    told, wire = Told(), Wire([answer, [seal_block(LINE), tree()]])
+    with session(wire, told) as asked:
+        assert asked.file_tree("D:\\x", known=parse_listing(LINE)).digest == DIGEST
+    assert ["Known" in parameters for _, parameters in wire.asked] == [True, False]
+    assert len(told.retries) == 1
+
+
+def test_only_groups_that_differ_travel() -> None:
+    known = [line(f"f{n:02}") for n in range(20)]
+    now = [*known[:3], line("f03", "b" * 64), *known[5:], line("g")]
+    whole = listed(*now)
+    summary = {**cast(dict[str, object], whole[-1]), "Changed": "0,3"}
+    wire = Wire([[seal_block(b"".join([*now[:7], now[-1]])), summary]])
+    with session(wire) as asked:
+        fact = asked.file_tree("D:\\x", known=parse_listing(b"".join(known)))
+    assert [e.path for e in fact.entries] == [f"f{n:02}" for n in range(20) if n != 4] + ["g"]
+    assert fact.entries[3].sha256 == "b" * 64
 
 
 @pytest.mark.parametrize(
