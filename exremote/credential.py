@@ -12,10 +12,8 @@ import re
 import stat
 import struct
 import sys
-import threading
 import tomllib
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -49,7 +47,11 @@ class Place:
 
 
 class Secret:
-    """A user name and a password, in memory only: no text form has it, and nothing copies it out."""
+    """A user name and a password, in memory only: no text form has it, and nothing copies it out.
+
+    Two are equal if they are one account with one password, whatever references led to them: Windows knows no
+    case in names.
+    """
 
     __slots__ = ("_password", "_username")
 
@@ -73,52 +75,15 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Secret)
-            and other._username == self._username
+            and other._username.casefold() == self._username.casefold()
             and other._password == self._password
         )
 
     def __hash__(self) -> int:
-        return hash((self._username, self._password))
+        return hash((self._username.casefold(), self._password))
 
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("a Secret is not pickled")
-
-
-class Gate:
-    """Lets one host try a credential before all others, so that a wrong password locks no account.
-
-    Hosts that share a credential wait until one of them was let in. Once it was refused, none tries it
-    again, not even where it had been taken before.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._turns: dict[Hashable, threading.Lock] = {}
-        self._proven: set[Hashable] = set()
-        self._refused: dict[Hashable, str] = {}
-
-    def refused_by(self, key: Hashable) -> str:
-        """Given what identifies a credential, return the host that refused it in this run, or ''."""
-        return self._refused.get(key, "")
-
-    def refuse(self, key: Hashable, host: str) -> None:
-        """Given what identifies a credential and the host that refused it, let nobody try it any more."""
-        self._refused.setdefault(key, host)
-
-    @contextmanager
-    def turn(self, key: Hashable) -> Iterator[None]:
-        """Given what identifies a credential, wait until it is proven or refused, or it is one's own turn.
-
-        The body tries it, and calls `refuse` if it was refused; a body that ends well proves it.
-        """
-        if key in self._proven:
-            yield
-            return
-        with self._lock:
-            turn = self._turns.setdefault(key, threading.Lock())
-        with turn:
-            yield
-            self._proven.add(key)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,7 +18,7 @@ import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -156,10 +156,10 @@ class Journal:
         if sync or number - self._synced >= UNSYNCED_EVENTS:
             self._sync(number)
 
-    def shell(self, what: str, host: str, shell_id: str) -> None:
-        """Given that a shell is about to be "opened" or was "closed" on a host, note it for the clean-up."""
+    def shell(self, what: str, host: str, shell_id: str, wire: str) -> None:
+        """Given that a shell of a wire is about to be "opened" or was "closed", note it for the clean-up."""
         kinds = {"opened": SHELL_OPENED, "closed": SHELL_CLOSED}
-        self.event(kinds[what], host=host, shell_id=shell_id)
+        self.event(kinds[what], host=host, shell_id=shell_id, wire=wire)
 
     def close(self, outcome: str) -> None:
         """Given how the run ended, append that and close. A second call does nothing."""
@@ -265,16 +265,33 @@ def unaccounted(records: Iterable[RunRecord], present: Collection[tuple[str, str
     return [key for key in committed if key not in forgotten and key not in present]
 
 
-def open_shells(record: RunRecord) -> list[tuple[str, str]]:
-    """Given a run, return the host and id of each shell that it opened and did not close, in their order."""
-    found: dict[tuple[str, str], None] = {}
+@dataclass(frozen=True, slots=True)
+class OpenShell:
+    """A shell that a run opened, or was about to."""
+
+    host: str
+    """where"""
+    id: str
+    """as the host knows it"""
+    wire: str = field(default="", compare=False)
+    """which wire it is of; empty in journals of old"""
+
+
+def open_shells(record: RunRecord) -> list[OpenShell]:
+    """Given a run, return each shell that it opened and did not close, in their order."""
+    found: dict[OpenShell, None] = {}
     for event in record.events:
-        key = (str(event.fields.get("host", "")), str(event.fields.get("shell_id", "")))
         if event.kind == SHELL_OPENED:
-            found[key] = None
+            found[shell_of(event)] = None
         elif event.kind == SHELL_CLOSED:
-            found.pop(key, None)
+            found.pop(shell_of(event), None)
     return list(found)
+
+
+def shell_of(event: Event) -> OpenShell:
+    """Given an event about a shell, return the shell."""
+    host, shell_id, wire = (str(event.fields.get(name, "")) for name in ("host", "shell_id", "wire"))
+    return OpenShell(host, shell_id, wire)
 
 
 def _read(path: Path) -> RunRecord:

@@ -108,20 +108,22 @@ def speaking(as_json: bool, looks: bool = False) -> Iterator[Report]:
     """Given whether a program reads, yield the report; an error that comes through gives the exit code.
 
     `looks` says that the answer is all that the command is for: then it must arrive. What a run did is
-    told by its own exit code, whether or not anybody reads the answer.
+    told by its own exit code, whether or not anybody reads the answer. SIGTERM and the like are an
+    interrupt, as Ctrl-C is: what is held is let go.
     """
     report = Report(as_json=as_json)
     code = EXIT_OK
-    try:
-        yield report
-    except ExremoteError as error:
-        report.error(error)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        report.error(ExremoteError("interrupted."), EXIT_INTERRUPTED)
-        code = EXIT_INTERRUPTED
-    except typer.Exit as left:
-        code = left.exit_code
+    with heard_once():
+        try:
+            yield report
+        except ExremoteError as error:
+            report.error(error)
+            code = error.exit_code
+        except KeyboardInterrupt:
+            report.error(ExremoteError("interrupted."), EXIT_INTERRUPTED)
+            code = EXIT_INTERRUPTED
+        except typer.Exit as left:
+            code = left.exit_code
     if report.trouble:
         report.note(f"error: standard output cannot be written ({report.trouble}); the answer is not whole.")
         code = code or (UsageError.exit_code if looks else EXIT_OK)
@@ -244,7 +246,6 @@ def on_hosts(
     stop = threading.Event()
     ended = "failed"
     with ExitStack() as stack:
-        stack.enter_context(heard_once())
         for past in {folder, runs_folder()}:
             clear_dead_runs(past)
         lock = hold(run_lock(folder, run_id), verb, run=run_id, since=now(), on_takeover=lambda who: None)

@@ -25,6 +25,7 @@ from exremote.connector import Connector
 from exremote.credential import Credential, Secret
 from exremote.doctor import STAGES, Stage, Verdict, examine, exit_code
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ConfigError, ExremoteError, UsageError
+from exremote.gate import LogonGate
 from exremote.inventory import Host
 from exremote.journal import Journal, new_run_id
 from exremote.report import Report
@@ -64,11 +65,11 @@ def doctor(
         journal = Journal.create(folder, run_id, "doctor", ["doctor", *(h.name for h in chosen)], now)
         ended = "failed"
         stack.callback(lambda: journal.close(ended))
-        refused: dict[str, str] = {}
+        logons = LogonGate()
         found: dict[str, list[Stage]] = {}
         for host in chosen:
             warnings = tuple(w.partition(": ")[2] for w in site.warnings if w.startswith(f"{host.name}: "))
-            found[host.name] = _look(report, journal, host, secrets, warnings, refused)
+            found[host.name] = _look(report, journal, host, secrets, warnings, logons)
         codes = [exit_code(stages, fail_on) for stages in found.values()]
         together = EXIT_OK if not any(codes) else EXIT_INCOMPLETE
         code = codes[0] if len(codes) == 1 else together
@@ -110,7 +111,7 @@ def _look(
     host: Host,
     secrets: Mapping[str, Secret | ExremoteError],
     warnings: tuple[str, ...],
-    refused: dict[str, str],
+    logons: LogonGate,
 ) -> list[Stage]:
     """Given a host, examine it: a line as each stage ends, or, on a terminal, a display and then a table."""
     terminal = Console(file=sys.stdout).is_terminal
@@ -118,7 +119,7 @@ def _look(
 
     def tell(kind: str, fields: Mapping[str, object]) -> None:
         if kind == "shell":
-            journal.shell(str(fields["what"]), host.name, str(fields["shell_id"]))
+            journal.shell(*(str(fields[name]) for name in ("what", "host", "shell_id", "wire")))
         else:
             journal.event(kind, host=host.name, said=dict(fields))
 
@@ -127,7 +128,7 @@ def _look(
         secrets[host.credential.identity],
         now=now,
         warnings=warnings,
-        refused=refused,
+        logons=logons,
         api_account=secrets[host.api_credential.identity] if host.api_credential else None,
         on_event=tell,
     )

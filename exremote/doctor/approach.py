@@ -187,22 +187,14 @@ def schemes(case: Case) -> Stage:
 
 def authentication(case: Case) -> Stage:
     """Log on, once, and ask for WinRM's settings."""
-    host, identity = case.host, case.host.credential.identity
-    before = case.refused.get(identity)
-    if before:
-        return failed(
-            f"not tried: {before} refused the same credential in this run.",
-            "Correct the credential, then run again; nothing more was tried, to lock no account.",
-            AccessDenied.exit_code,
-        )
+    host = case.host
     _, login, settings = case.session.target()
     try:
-        case.configuration = probe.configuration(case.address, login, settings)
+        with case.session.logging_on():
+            case.configuration = probe.configuration(case.address, login, settings)
     except AccessDenied as error:
-        if "user name or password" not in error.message:
-            return failed(error.message, error.remedy, error.exit_code)
-        case.refused[identity] = host.name
-        return failed(error.message, f"{error.remedy}{_more(case)}", error.exit_code)
+        wrong = "user name or password" in error.message
+        return failed(error.message, f"{error.remedy}{_more(case) if wrong else ''}", error.exit_code)
     return ok(f"{login.username or 'the certificate'} was let in ({host.auth})")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from exremote.doctor import approach, inside
 from exremote.doctor.stage import Stage, Verdict, failed, skipped
 from exremote.errors import ExremoteError, HostError, ScriptFailed
 from exremote.facts import HostFact
+from exremote.gate import LogonGate
 from exremote.inventory import Host, RetryPolicy
 from exremote.session import EventHandler, Session
 from exremote.transport import Address, probe
@@ -34,8 +35,6 @@ class Case:
     """Our clock."""
     warnings: tuple[str, ...]
     """What the inventory warns of for this host."""
-    refused: MutableMapping[str, str]
-    """Which host refused which credential in this run."""
     api_account: Account | ExremoteError | None
     """For the second hop, or why it is not to be had; None: the session's own."""
     listener: probe.Listener | None = None
@@ -100,7 +99,7 @@ def examine(
     *,
     now: Callable[[], datetime],
     warnings: tuple[str, ...] = (),
-    refused: MutableMapping[str, str] | None = None,
+    logons: LogonGate | None = None,
     api_account: Account | ExremoteError | None = None,
     on_event: EventHandler = lambda kind, fields: None,
     sleep: Callable[[float], None] = time.sleep,
@@ -108,7 +107,7 @@ def examine(
 ) -> Iterator[Stage]:
     """Given a host and its secret (or why there is none), yield its stages as they are looked at.
 
-    `refused` is shared by the hosts of one run: a credential that one refused is not tried on another.
+    `logons` is shared by the hosts of one run: a credential that one refused is not tried on another.
     Close the iterator to end early: the shell is deleted in every outcome.
     """
     broken: list[str] = []
@@ -120,14 +119,13 @@ def examine(
         on_event(kind, fields)
 
     known = account if isinstance(account, Account) else None
-    with Session(host, known, on_event=tell, sleep=sleep, policy=PATIENCE) as session:
+    with Session(host, known, on_event=tell, sleep=sleep, policy=PATIENCE, logons=logons) as session:
         case = Case(
             host,
             account,
             session,
             now,
             warnings,
-            {} if refused is None else refused,
             api_account,
             broken=broken,
         )

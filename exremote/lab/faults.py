@@ -3,8 +3,8 @@
 One line a fault, `HOST:WHAT:WHEN:EFFECT`, as in `EXSICK01:Receive:3:cut=4096`:
 
 - HOST is a name, wildcards allowed.
-- WHAT is a request (`Create`, `Command`, `Send`, `Receive`, `Signal`, `Delete`, `any`), a bundled script
-  (`Read-FilePack`: its records are counted), or `host`.
+- WHAT is a request (`Create`, `Command`, `Send`, `Receive`, `Signal`, `Delete`, `any`), `Logon` (a proof of a
+  password has come, right or wrong), a bundled script (`Read-FilePack`: its records are counted), or `host`.
 - WHEN counts from 1, from the moment the fault is added: `3`, `2-5`, `4-`, `*`.
 - EFFECT is a name with a value if it needs one, and `,for=SECONDS` if it ends by the clock.
 
@@ -53,7 +53,19 @@ HOST = {
 }
 """Effects on a host as a whole."""
 REQUESTS = frozenset(
-    {"any", "Create", "Command", "Send", "Receive", "Signal", "Delete", "Get", "Disconnect", "Reconnect"}
+    {
+        "any",
+        "Create",
+        "Command",
+        "Send",
+        "Receive",
+        "Signal",
+        "Delete",
+        "Get",
+        "Disconnect",
+        "Reconnect",
+        "Logon",
+    }
 )
 _NEEDS_VALUE = frozenset({"status", "fault", "delay", "cut", "throw", "error"})
 _NUMBERS = _NEEDS_VALUE - {"throw", "error"} | {"corrupt"}
@@ -186,7 +198,7 @@ class Schedule:
             for fault in self._faults:
                 if fault.effect not in effects or not self._meant(fault, host):
                     continue
-                if fault.what != what and not (fault.what == "any" and what in REQUESTS):
+                if fault.what != what and not (fault.what == "any" and what in REQUESTS - {"Logon"}):
                     continue
                 fault.seen += 1
                 if fault.first <= fault.seen <= fault.last:

@@ -12,7 +12,6 @@ from exremote.runner.interrupts import heard_once
 from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
 from exremote.runner.steps import Harvest, Workplace, execute, to_document
 from exremote.runner.visit import (
-    CredentialGate,
     Stopped,
     Visit,
     clear_dead_runs,
@@ -22,7 +21,6 @@ from exremote.runner.visit import (
 )
 
 __all__ = [
-    "CredentialGate",
     "Harvest",
     "Outcome",
     "State",

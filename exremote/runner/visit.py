@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from exremote.credential import Gate
 from exremote.credential import Secret as Account
-from exremote.errors import ExremoteError, HostError, LogonRefused, RepositoryError, Unreachable
+from exremote.errors import ExremoteError, HostError, RepositoryError, Unreachable
+from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host
-from exremote.journal import SHELL_CLOSED, Journal, journals, open_shells, read_run
+from exremote.journal import SHELL_CLOSED, Journal, OpenShell, journals, open_shells, read_run, shell_of
 from exremote.repository import break_lock, is_dead, list_locks, read_owner
 from exremote.runner.outcome import Outcome, failed, interrupted
 from exremote.script import ScriptLibrary
@@ -28,37 +28,13 @@ class Stopped(Exception):
     """The operator asked the run to stop."""
 
 
-class CredentialGate(Gate):
-    """The gate that hosts go through with the credentials of the inventory."""
-
-    @contextmanager
-    def admit(self, host: Host) -> Iterator[None]:
-        """Given a host, wait for its turn; the body opens the session. Raise LogonRefused if refused.
-
-        Only a refused logon closes a credential; whatever else a host denies concerns that host alone.
-        """
-        identity = host.credential.identity
-        with self.turn(identity):
-            if refused_by := self.refused_by(identity):
-                raise LogonRefused(
-                    host.name,
-                    f"not tried: {refused_by} refused the same credential in this run.",
-                    "Correct the credential, then run again; nothing more was tried, to lock no account.",
-                )
-            try:
-                yield
-            except LogonRefused:
-                self.refuse(identity, host.name)
-                raise
-
-
-def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[str]]:
+def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[OpenShell]]:
     """Given folders of journals, return by host the shells that killed runs of the last day left open.
 
     A run whose process is alive, here or for all we know on another machine, keeps its shells.
     """
-    left: dict[tuple[str, str], None] = {}
-    closed: set[tuple[str, str]] = set()
+    left: dict[OpenShell, None] = {}
+    closed: set[OpenShell] = set()
     for folder in folders:
         for record in map(read_run, journals(folder)):
             if record.started is None:
@@ -66,18 +42,14 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[st
             if now - record.started > LEFTOVERS_OF:
                 break
             with suppress(OSError, ValueError):  # gone or changed since: no journal stops a run
-                closed |= {
-                    (str(e.fields.get("host", "")), str(e.fields.get("shell_id", "")))
-                    for e in record.events
-                    if e.kind == SHELL_CLOSED
-                }
+                closed |= {shell_of(event) for event in record.events if event.kind == SHELL_CLOSED}
                 owner = read_owner(run_lock(folder, record.path.stem))
                 if record.ended is not None or owner is None or is_dead(owner):
                     left.update(dict.fromkeys(open_shells(record)))
-    shells: dict[str, list[str]] = {}
-    for host, shell in left:
-        if (host, shell) not in closed:
-            shells.setdefault(host, []).append(shell)
+    shells: dict[str, list[OpenShell]] = {}
+    for shell in left:
+        if shell not in closed:
+            shells.setdefault(shell.host, []).append(shell)
     return shells
 
 
@@ -118,7 +90,7 @@ class Visit:
     """By the credential's identity; fetched once, before the run."""
     journal: Journal
     """What happened."""
-    leftovers: Mapping[str, Sequence[str]]
+    leftovers: Mapping[str, Sequence[OpenShell]]
     """By host: shells that a killed run left there."""
     work: Callable[[Host, Session], Outcome]
     """What the verb does with an open session."""
@@ -126,7 +98,7 @@ class Visit:
     """Set when the operator interrupts."""
     stage: Callable[[str, str], None]
     """Told what a host is doing."""
-    gate: CredentialGate = field(default_factory=CredentialGate)
+    logons: LogonGate = field(default_factory=LogonGate)
     """One host tries a credential before the others."""
     shares: Gate = field(default_factory=Gate)
     """The same for the accounts of shares."""
@@ -136,11 +108,10 @@ class Visit:
         self.journal.event("host-started", host=host.name)
         outcome = interrupted(host)
         try:
-            with self._guard(host), self._watched(host) as session:
+            with self._guard(host), self._session(host) as session:
                 self.stage(host.name, "connecting")
-                with self.gate.admit(host):
-                    session.open()
                 self._clear(host, session)
+                session.open()
                 outcome = self.work(host, session)
         except Stopped:
             pass
@@ -157,23 +128,10 @@ class Visit:
     def _guard(self, host: Host) -> AbstractContextManager[object]:
         return self.work.guard(host) if isinstance(self.work, Guarded) else nullcontext()
 
-    @contextmanager
-    def _watched(self, host: Host) -> Iterator[Session]:
-        """Given a host, yield a session that is closed in every outcome; a logon that it was refused in
-        the middle closes the credential for the others too.
-        """
-        session = self._session(host)
-        try:
-            with session:
-                yield session
-        finally:
-            if isinstance(session.refused, LogonRefused):
-                self.gate.refuse(host.credential.identity, host.name)
-
     def _session(self, host: Host) -> Session:
         def tell(kind: str, fields: Mapping[str, object]) -> None:
             if kind == "shell":
-                self.journal.shell(str(fields["what"]), host.name, str(fields["shell_id"]))
+                self.journal.shell(*(str(fields[name]) for name in ("what", "host", "shell_id", "wire")))
                 return
             self.journal.event(kind, host=host.name, said=dict(fields))
             if kind == "retry":
@@ -198,16 +156,22 @@ class Visit:
             on_event=tell,
             sleep=sleep,
             stopping=stopping,
+            logons=self.logons,
             shares=self.shares,
         )
 
     def _clear(self, host: Host, session: Session) -> None:
-        """Given a host, delete the shells that a killed run left there: old servers allow five in all."""
+        """Given a host, delete the shells that a killed run left there, before one of ours is opened.
+
+        Old servers allow five in all. Raise HostError if the host is not to be had.
+        """
         for shell in self.leftovers.get(host.name, ()):
             try:
-                gone = session.delete_shell(shell)
+                gone = session.delete_shell(shell.id, shell.wire)
             except HostError as error:
-                self.journal.event("shell-left", host=host.name, shell_id=shell, error=error.text)
+                if error.transient or session.refused is not None:
+                    raise
+                self.journal.event("shell-left", host=host.name, shell_id=shell.id, error=error.text)
             else:
                 if gone:
-                    self.journal.shell("closed", host.name, shell)
+                    self.journal.shell("closed", host.name, shell.id, shell.wire)

@@ -14,12 +14,20 @@ REPARSE = 0x400
 
 
 def weight(record: object) -> int:
-    """Given a record, return about how many bytes it holds."""
-    if isinstance(record, str | bytes):
-        return len(record)
-    if isinstance(record, Mapping):
-        return sum(len(str(key)) + weight(value) for key, value in record.items())
-    return sum(map(weight, record)) if isinstance(record, list | tuple) else 8
+    """Given a record, return about how many bytes it holds; what it holds many times over, once."""
+    total, seen, left = 0, set[int](), [record]
+    while left:
+        part = left.pop()
+        if isinstance(part, str | bytes):
+            total += len(part)
+        elif isinstance(part, Mapping | list | tuple):
+            if id(part) not in seen:
+                seen.add(id(part))
+                total += 8 + (sum(len(str(key)) for key in part) if isinstance(part, Mapping) else 0)
+                left += part.values() if isinstance(part, Mapping) else part
+        else:
+            total += 8
+    return total
 
 
 def same_path(said: str, asked: str) -> bool:

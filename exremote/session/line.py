@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, TypeVar, cast
 
 import tenacity
 
-from exremote.credential import Gate
 from exremote.credential import Secret as Account
 from exremote.errors import (
     AccessDenied,
     HostError,
+    LogonRefused,
     QuotaExceeded,
     RemoteTimeout,
     ScriptFailed,
@@ -27,12 +27,14 @@ from exremote.errors import (
 from exremote.facts import (
     FactError,
 )
+from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host, RetryPolicy
 from exremote.pack import BlockReader, PackError
 from exremote.script import Effect, ScriptLibrary
 from exremote.session.answers import weight
 from exremote.transport import (
     Address,
+    Kind,
     Login,
     Piece,
     Secret,
@@ -41,12 +43,13 @@ from exremote.transport import (
     Value,
     WireSettings,
     connect,
+    proves_early,
 )
 
 T = TypeVar("T")
 Fields = Mapping[str, object]
 EventHandler = Callable[[str, Fields], None]
-"""Called with "retry" (script, attempt, wait_s, error) and "shell" (what: opened or closed, shell_id)."""
+"""Called with "retry" (script, attempt, wait_s, error), "shell" (what: opened, closed; shell_id, wire)."""
 
 MAX_WAIT_S = 60.0
 MAX_RECORDS = 100_000
@@ -55,6 +58,8 @@ MAX_TEXT = 64 << 20
 """Bytes that these objects may hold together."""
 MAX_PLAIN = 512 << 20
 """Plain bytes of one listing or export: some three million files. A pack has no end of its own."""
+LAST_S = 15.0
+"""What is left for the end of a session when the host's time is over: its shell is to be deleted."""
 BAD_ANSWER = "Session.BadAnswer"
 
 
@@ -99,15 +104,20 @@ class Line:
         sleep: Callable[[float], None] = time.sleep,
         policy: RetryPolicy | None = None,
         stopping: Callable[[], None] = lambda: None,
+        logons: LogonGate | None = None,
         shares: Gate | None = None,
+        wire: Kind | None = None,
     ) -> None:
         """Given a host and an account, be ready to ask.
 
         `stopping` is called between any two answers, and every few seconds where none comes; what it
-        raises goes through. `shares` remembers which accounts a file server refused in this run.
+        raises goes through. `logons` and `shares` remember which accounts a host, or a file server, refused
+        in this run. `wire`: another one than the inventory says.
         """
         self.host = host
+        self._wire: Kind = wire or host.wire
         self._stopping = stopping
+        self._logons = logons or LogonGate()
         self._shares = shares or Gate()
         self._account = account
         self._library = library or ScriptLibrary.load()
@@ -152,7 +162,9 @@ class Line:
         def delete() -> bool:
             # Before any shell of ours is opened: the left-overs may be what fills the quota.
             try:
-                return self._ready(opened=False).delete_shell(shell_id, kind)
+                transport = self._ready(opened=False)
+                with self.logging_on():
+                    return transport.delete_shell(shell_id, kind)
             except AccessDenied as error:
                 self._refused = error
                 raise
@@ -251,11 +263,32 @@ class Line:
             self._transport = self._factory(*self.target(), self._on_shell)
         if opened:
             try:
-                self._transport.open()
+                with self.logging_on():
+                    self._transport.open()
             except AccessDenied as error:
                 self._refused = error  # never tried again: it could lock the account
                 raise
         return self._transport
+
+    @contextmanager
+    def logging_on(self) -> Iterator[None]:
+        """Let the body log on. Where the proof of a password leaves before any request, it is alone with it.
+
+        All others, the wire's own door sees leave, one by one. Raise LogonRefused if it may not be tried.
+        """
+        self._logons.check(self._key, self.host.name)
+        with self._logons.turn(self._key) if proves_early(self.host.auth) else nullcontext():
+            self._logons.check(self._key, self.host.name)
+            try:
+                yield
+            except LogonRefused:
+                self._logons.refuse(self._key, self.host.name)
+                raise
+
+    @property
+    def _key(self) -> Hashable:
+        """Return what the gate knows the account by."""
+        return self._account if self._account is not None else self.host.credential.identity
 
     def target(self) -> tuple[Address, Login, WireSettings]:
         """Return where, as whom and how."""
@@ -270,18 +303,21 @@ class Line:
                 host.certificate_key,
             ),
             WireSettings(
-                wire=host.wire,
+                wire=self._wire,
                 encryption=host.encryption,
                 verify=host.verify,
                 connect_timeout_s=times.connect_s,
                 operation_timeout_s=times.operation_s,
                 read_timeout_s=times.read_s,
                 between=self._stopping,
+                left_s=lambda: max(self._ends - time.monotonic(), LAST_S),
+                proof=lambda: self._logons.proof(self._key, host.name),
             ),
         )
 
     def _on_shell(self, what: str, shell_id: str) -> None:
-        self._on_event("shell", {"what": what, "shell_id": shell_id})
+        fields = {"what": what, "host": self.host.name, "shell_id": shell_id, "wire": self._wire}
+        self._on_event("shell", fields)
 
     def _run(
         self, name: str, parameters: Mapping[str, Value], deadline_s: float | None = None

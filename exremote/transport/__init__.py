@@ -42,6 +42,7 @@ __all__ = [
     "Value",
     "WireSettings",
     "connect",
+    "proves_early",
     "translate",
 ]
 
@@ -51,6 +52,16 @@ for _name in ("pypsrp", "winrm", "spnego", "requests", "urllib3", "requests_ntlm
     logging.getLogger(_name).setLevel(logging.WARNING)
 for _name in ("pypsrp", "urllib3"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
+
+
+def proves_early(auth: Auth) -> bool:
+    """Given how to authenticate, return whether a password is tried before any request leaves, or unseen.
+
+    Kerberos asks a domain controller, CredSSP speaks inside a TLS of its own.
+    """
+    if auth == "negotiate":
+        return sys.platform == "win32" or importlib.util.find_spec("krb5") is not None
+    return auth in ("kerberos", "credssp")
 
 
 def connect(

@@ -5,12 +5,15 @@ It never sends a byte itself, and never authenticates a second time where the fi
 
 from __future__ import annotations
 
+import base64
 import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from typing import ClassVar, ParamSpec, TypeVar
+from urllib.parse import quote
+from xml.sax.saxutils import escape
 
 from exremote.errors import (
     AccessDenied,
@@ -82,7 +85,7 @@ class Conversation(ABC):
         self._reached = True
         """False if the last error was that there is no connection at all."""
         self._label = ""
-        self._secrets: list[str] = [text for text in (login.password.reveal(),) if len(text) > 3]
+        self._secrets: list[str] = _forms(login)
         self._finished: list[str] = []
 
     # what a wire does
@@ -328,3 +331,16 @@ class Conversation(ABC):
             if interrupted is not None:
                 raise interrupted
         return True
+
+
+def _forms(login: Login) -> list[str]:
+    """Given a log-on, return all texts that hold its password, the longest first: none may be quoted."""
+    password = login.password.reveal()
+    if len(password) < 4:
+        return []
+    basic = f"{login.username}:{password}"
+    forms = {password, escape(password), escape(password, {'"': "&quot;", "'": "&apos;"}), quote(password)}
+    for code in ("utf-8", "latin-1", "utf-16-le"):
+        with suppress(UnicodeError):
+            forms |= {base64.b64encode(text.encode(code)).decode() for text in (basic, password)}
+    return sorted(forms, key=len, reverse=True)

@@ -21,6 +21,7 @@ import winrm.exceptions
 
 from exremote.errors import HostError
 from exremote.transport.clixml import ClixmlError
+from exremote.transport.door import AnswerTooLarge
 from exremote.transport.failures import (
     Translator,
     bad_address,
@@ -169,6 +170,7 @@ LIBRARY_ERRORS: Mapping[type[BaseException], Translator] = {
     ClixmlError: damaged,
     FramingError: damaged,
     AnswerError: damaged,
+    AnswerTooLarge: damaged,
     FrameError: damaged,
     ValueError: bad_settings,
     # a garbled answer trips both libraries in plain Python ways: a missing element, header or enum member

@@ -15,6 +15,7 @@ from pypsrp._pool_manager import DisableNewConnectionsContext
 from pypsrp.exceptions import WinRMError, WinRMTransportError, WSManFaultError
 from pypsrp.wsman import OptionSet, SelectorSet, WSMan, WSManAction
 
+from exremote.transport.door import mount
 from exremote.transport.eager import EagerNegotiateAuth
 from exremote.transport.faults import OPERATION_TIMEOUT, UNKNOWN_SHELL
 from exremote.transport.receive import NOTHING, Received, read_answer
@@ -148,9 +149,10 @@ def link(address: Address, login: Login, settings: WireSettings) -> Link:
         reconnection_retries=0,
         **extra,
     )
+    http = wsman.transport
+    http.session = http._build_session()
+    mount(http.session, settings)
     if login.auth in ("ntlm", "negotiate") and address.scheme == "http":
-        http = wsman.transport
-        http.session = http._build_session()
         http.session.auth = EagerNegotiateAuth(
             http.username, http.password, login.auth, wrap_required=http.wrap_required
         )

@@ -13,13 +13,12 @@ from typing import Any, ClassVar
 
 import winrm.transport
 import xmltodict
-from pypsrp._pool_manager import create_request_adapter
-from urllib3.util.retry import Retry
 from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
 from winrm.protocol import Protocol
 
 from exremote.script import ScriptLibrary
 from exremote.transport.conversation import SHELL_URIS, Conversation
+from exremote.transport.door import mount
 from exremote.transport.faults import UNKNOWN_SHELL
 from exremote.transport.link import connected
 from exremote.transport.payload import COMMAND, MAX_COMPLAINT, Answer, arguments, encode
@@ -94,21 +93,17 @@ class WinrsConversation(Conversation):
 
     def _dial(self, protocol: _Protocol) -> None:
         """Build the session, with sealing set up, so that it never reconnects behind our back."""
-        transport = protocol.transport
+        transport, settings = protocol.transport, self.settings
         build, setup = transport.build_session, transport.setup_encryption
 
         def prepared(session: Any) -> None:
-            adapter = create_request_adapter(max_retries=Retry(0, read=False))
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
+            mount(session, settings)
             setup(session)
 
         transport.setup_encryption = prepared  # type: ignore[method-assign] # the one moment before the first byte
         session = build()
         if transport.encryption is None:
-            adapter = create_request_adapter(max_retries=Retry(0, read=False))
-            session.mount("http://", adapter)
-            session.mount("https://", adapter)
+            mount(session, settings)
 
     def _create(self) -> None:
         if self._protocol is None or not self._clean:

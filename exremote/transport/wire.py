@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol
 
 from exremote.errors import AccessDenied
+from exremote.gate import Proof
 
 Auth = Literal["negotiate", "ntlm", "kerberos", "credssp", "certificate", "basic"]
 Kind = Literal["psrp", "winrs", "raw"]
@@ -129,7 +132,15 @@ class WireSettings:
     envelope_kb: int = 150
     """Largest message to start with. PSRP raises 150 to 500 itself where the host's version allows."""
     between: Callable[[], None] = lambda: None
-    """Called before each request for output, every few seconds at least; what it raises ends the script."""
+    """Called before each request for output, every few seconds at least; what it raises ends the script.
+
+    Another thread calls it too: an exchange that goes on for long after it raised is broken off."""
+    left_s: Callable[[], float] = lambda: math.inf
+    """Seconds that are left for this host; no exchange goes on for longer."""
+    proof: Callable[[], AbstractContextManager[Proof]] = lambda: nullcontext(Proof())
+    """What a proof of the password is sent in; what it raises keeps the proof here."""
+    carried: Callable[[int], None] = lambda size: None
+    """Told of the bytes of each exchange, both ways, when it is over; it may wait."""
 
 
 class Transport(Protocol):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, Ran, World, interrupt
-from doctor_support import Servers, certificate
+from small_servers import Servers, certificate
 
 from exremote.lab.site import HostSpec
 

@@ -22,7 +22,7 @@ import typer
 from exremote.cli import common, look, verbs
 from exremote.errors import ExremoteError, IntegrityError, UsageError
 from exremote.inventory import Inventory
-from exremote.journal import Journal, journals, list_runs, unaccounted
+from exremote.journal import Journal, OpenShell, journals, list_runs, unaccounted
 from exremote.report import Report, visible
 from exremote.repository import (
     Candidate,
@@ -59,7 +59,7 @@ def clock() -> Callable[[], datetime]:
 def journal(folder: Path, run: str, *, shell: str = "") -> Journal:
     made = Journal.create(folder, run, "backup", [], clock())
     if shell:
-        made.shell("opened", "EXCH01", shell)
+        made.shell("opened", "EXCH01", shell, "psrp")
     return made
 
 
@@ -93,7 +93,7 @@ def test_a_journal_with_an_impossible_time_is_damaged_and_stops_no_run(tmp_path:
     (tmp_path / "20261122T101600Z-bbbbbb.jsonl").write_text(json.dumps(line) + "\n")
     bad = list_runs(journals(tmp_path))[0]
     assert (bad.intact, bad.problem, bad.started) == (False, "line 1 is not an event", None)
-    assert leftover_shells([tmp_path], AT) == {"EXCH01": ["S1"]}
+    assert leftover_shells([tmp_path], AT) == {"EXCH01": [OpenShell("EXCH01", "S1")]}
     good.close("0")
 
 
@@ -104,7 +104,7 @@ def test_a_journal_that_cannot_be_read_is_listed_and_stops_no_run(tmp_path: Path
     bad = list_runs(journals(tmp_path))[0]
     assert (bad.run_id, bad.intact, list(bad.events)) == ("x", False, [])
     assert "cannot be used" in bad.problem
-    assert leftover_shells([tmp_path], AT) == {"EXCH01": ["S1"]}
+    assert leftover_shells([tmp_path], AT) == {"EXCH01": [OpenShell("EXCH01", "S1")]}
     good.close("0")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from exremote.errors import RepositoryError
-from exremote.journal import Journal, journals, list_runs, new_run_id, open_shells
+from exremote.journal import Journal, OpenShell, journals, list_runs, new_run_id, open_shells
 
 START = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 
@@ -228,11 +228,15 @@ def test_a_full_disk_is_said_and_leaves_whole_lines(tmp_path: Path, monkeypatch:
 
 def test_shells_left_open_are_known(tmp_path: Path) -> None:
     journal = begin(tmp_path)
-    journal.shell("opened", "EXCH01", "A")
-    journal.shell("opened", "EXCH01", "B")
-    journal.shell("opened", "EXCH02", "A")
-    journal.shell("closed", "EXCH01", "A")
-    assert open_shells(Journal.read(journal.path)) == [("EXCH01", "B"), ("EXCH02", "A")]
+    journal.shell("opened", "EXCH01", "A", "psrp")
+    journal.shell("opened", "EXCH01", "B", "raw")
+    journal.shell("opened", "EXCH02", "A", "winrs")
+    journal.shell("closed", "EXCH01", "A", "psrp")
+    assert open_shells(Journal.read(journal.path)) == [
+        OpenShell("EXCH01", "B"),
+        OpenShell("EXCH02", "A"),
+    ]
+    assert [shell.wire for shell in open_shells(Journal.read(journal.path))] == ["raw", "winrs"]
     journal.close("failed")
 
 

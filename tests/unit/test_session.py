@@ -10,7 +10,7 @@ from typing import cast
 
 import pytest
 
-from exremote.credential import Credential, Gate
+from exremote.credential import Credential
 from exremote.credential import Secret as Account
 from exremote.errors import (
     AccessDenied,
@@ -23,6 +23,7 @@ from exremote.errors import (
     TransferMismatch,
     Unreachable,
 )
+from exremote.gate import Gate
 from exremote.inventory import Deadlines, Host, RetryPolicy
 from exremote.pack import encode_lines, parse_listing, seal_block
 from exremote.script import Effect, Script, ScriptLibrary
@@ -152,7 +153,9 @@ def test_a_transient_error_is_tried_again_over_a_new_transport() -> None:
     assert retry["wait_s"] == pytest.approx(told.waits[0], abs=0.001)
     assert told.waits[0] <= 0.5
     assert [f for k, f in told if k == "shell"] == [
-        {"what": what, "shell_id": f"shell-{n}"} for n in (1, 2) for what in ("opened", "closed")
+        {"what": what, "host": "EX01", "shell_id": f"shell-{n}", "wire": "psrp"}
+        for n in (1, 2)
+        for what in ("opened", "closed")
     ]
 
 

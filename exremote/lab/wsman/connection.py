@@ -142,15 +142,18 @@ class Connection:
             self._reply(200, [soap.identity()])
             return True
         try:
-            user, token = self._authenticate()
-        except AuthenticationFailed as failed:
-            log.info("%s: %s", self._service.site.name, failed)
-            self._challenge(None)
-            return True
-        if not user:
-            self._challenge(token)
-            return True
-        try:
+            try:
+                user, token = self._authenticate()
+            except AuthenticationFailed as failed:
+                log.info("%s: %s", self._service.site.name, failed)
+                self._logged_on("")
+                self._challenge(None)
+                return True
+            if not user:
+                self._challenge(token)
+                return True
+            if "authorization" in self._headers:
+                self._logged_on(user)
             self._answer(user, body, token)
         except _Status as status:
             self._reply(
@@ -221,6 +224,11 @@ class Connection:
         if acceptor.complete:
             counters.tally("auth_successes", acceptor.principal)
         return acceptor.principal, token
+
+    def _logged_on(self, user: str) -> None:
+        """Ask what goes wrong now that a client has proven who it is, or failed to. Raise as `_ask`."""
+        site = self._service.site.name
+        self._ask(RequestInfo(site, user, "Logon", "", "", self._service.next_number(), "request", 0))
 
     def _offers(self) -> list[str]:
         offers = ["WWW-Authenticate: Negotiate"]

@@ -46,7 +46,8 @@ class RequestInfo:
     site: str
     user: str
     action: str
-    """Last part of the action URI: Create, Command, Send, Receive, Signal, Delete, Get, Enumerate, ..."""
+    """Last part of the action URI: Create, Command, Send, Receive, Signal, Delete, Get, Enumerate, ...; or
+    Logon: a client has sent what proves who it is, right or wrong (`user` is empty then)."""
     shell_id: str
     command_id: str
     number: int
@@ -88,7 +89,7 @@ class Misfortune:
 
 
 Hook = Callable[[RequestInfo], Misfortune | None]
-"""Asked after authentication, before a request is carried out, and again before its answer is sent."""
+"""Asked when a client has authenticated or failed to, before a request is carried out, before its answer."""
 
 
 @dataclass

@@ -8,7 +8,9 @@ import ipaddress
 import socket
 import ssl
 import threading
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -94,6 +96,34 @@ class Servers:
             with contextlib.suppress(OSError):
                 client.shutdown(socket.SHUT_WR)
                 self.heard.append(client.recv(65536))
+
+        return self._serve(serve)
+
+    def endless(self, head: bytes, piece: bytes, pause_s: float) -> int:
+        """Answer whatever is said with a head, and then the same piece again and again. Return the port."""
+
+        def serve(client: socket.socket) -> None:
+            self.heard.append(client.recv(65536))
+            client.sendall(head)
+            while True:
+                client.sendall(piece)
+                time.sleep(pause_s)
+
+        return self._serve(serve)
+
+    def telling(self, answer: Callable[[dict[str, str]], bytes]) -> int:
+        """Answer each request with what its headers are worth. Return the port."""
+
+        def serve(client: socket.socket) -> None:
+            client.settimeout(20)
+            with client.makefile("rb") as stream:
+                while stream.readline():
+                    headers: dict[str, str] = {}
+                    while (line := stream.readline()) not in (b"\r\n", b""):
+                        name, _, value = line.decode("latin-1").partition(":")
+                        headers[name.strip().lower()] = value.strip()
+                    stream.read(int(headers.get("content-length", "0")))
+                    client.sendall(answer(headers))
 
         return self._serve(serve)
 
