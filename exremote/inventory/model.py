@@ -17,6 +17,7 @@ Auth = Literal["negotiate", "kerberos", "ntlm", "credssp", "certificate", "basic
 Encryption = Literal["auto", "always", "never"]
 Scheme = Literal["http", "https"]
 Wire = Literal["psrp", "winrs"]
+Bulk = Literal["auto", "wire"]
 BackupPart = Literal["connectors"]
 Setting = str | int | float | bool | tuple[str, ...] | None
 
@@ -79,6 +80,12 @@ class Endpoint:
     """Whether the TLS certificate is checked; a PEM file says against which authorities."""
     wire: Wire = "psrp"
     """Which protocol carries the scripts."""
+    bulk: Bulk = "auto"
+    """How files travel: `auto`: raw where the host takes that and it pays; `wire`: as all else does."""
+    streams: int = 3
+    """How many streams of files may run side by side, where the line is long."""
+    envelope_kb: int = 150
+    """The largest message to begin with, in kB; 150, which every WinRM takes, grows to 500 by itself."""
     credential: Credential
     """Who we are there."""
     certificate: Path | None = None

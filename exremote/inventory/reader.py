@@ -53,6 +53,10 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SYNTAX_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
+PLAIN = ("path", "auth", "encryption", "wire", "bulk", "streams", "envelope_kb")
+"""Settings of a listener that are taken as they are said."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Layer:
     """One table that has a say in the settings of a host."""
@@ -341,7 +345,7 @@ class Reader:
             "verify": verify,
             "certificate": self._file(certificate) if certificate else None,
             "certificate_key": self._file(certificate_key) if certificate_key else None,
-            **{key: merged.take(key) for key in ("path", "auth", "encryption", "wire")},
+            **{key: merged.take(key) for key in PLAIN},
         }
         if direct:
             self._check_login(merged, found)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from exremote.inventory.model import (
     Auth,
     BackupPart,
+    Bulk,
     Encryption,
     Scheme,
     Wire,
@@ -80,6 +81,9 @@ class EndpointTable(Table):
     encryption: Encryption | None = Field(default=None, description='"auto", "always" or "never"')
     verify: bool | str | None = Field(default=None, description=f"true, false (without quotes), or {PEM}")
     wire: Wire | None = Field(default=None, description='"psrp" or "winrs"')
+    bulk: Bulk | None = Field(default=None, description='"auto" or "wire"')
+    streams: int | None = Field(default=None, ge=1, le=8, description="a whole number from 1 to 8")
+    envelope_kb: int | None = Field(default=None, ge=32, le=8192, description="a number from 32 to 8192")
     credential: CredentialTable | None = Field(default=None, description=_REFERENCE)
     certificate: str | None = Field(default=None, min_length=1, description=PEM)
     certificate_key: str | None = Field(default=None, min_length=1, description=PEM)

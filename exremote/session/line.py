@@ -309,6 +309,7 @@ class Line:
                 connect_timeout_s=times.connect_s,
                 operation_timeout_s=times.operation_s,
                 read_timeout_s=times.read_s,
+                envelope_kb=host.envelope_kb,
                 between=self._stopping,
                 left_s=lambda: max(self._ends - time.monotonic(), LAST_S),
                 proof=lambda: self._logons.proof(self._key, host.name),
