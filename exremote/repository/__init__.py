@@ -4,6 +4,8 @@ names     names from a host become paths of ours
 disk      what is asked of a file system, on Linux and on Windows
 lock      who works here, where, since when
 objects   each content once, named by its SHA-256
+parts     one content on its way in, in parts
+staging   where one host's files lie until they are whole
 manifest  what a snapshot says of itself
 snapshot  how a snapshot is built and read
 building  a snapshot's folder on its way into place
@@ -38,8 +40,10 @@ from exremote.repository.manifest import (
     TreeRecord,
 )
 from exremote.repository.names import UnsafeName, remote_name, safe_relative, stored_path
-from exremote.repository.objects import ObjectWriter, Staging
+from exremote.repository.objects import ObjectWriter
+from exremote.repository.parts import Assembly
 from exremote.repository.snapshot import VOLATILE, Snapshot
+from exremote.repository.staging import Staging
 from exremote.repository.store import WHOLE, CheckRecord, Repository
 from exremote.repository.verify import Problem
 
@@ -47,6 +51,7 @@ __all__ = [
     "NEWEST",
     "VOLATILE",
     "WHOLE",
+    "Assembly",
     "Candidate",
     "CheckRecord",
     "Document",

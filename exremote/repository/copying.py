@@ -14,8 +14,9 @@ from exremote.repository import disk
 from exremote.repository.building import Building, check_objects, home_of
 from exremote.repository.manifest import Entry
 from exremote.repository.names import checked_word
-from exremote.repository.objects import ObjectStore, Staging
+from exremote.repository.objects import ObjectStore
 from exremote.repository.snapshot import MANIFEST, MANIFEST_SUM, Snapshot, load, read_sum
+from exremote.repository.staging import Staging
 
 
 def lacking(store: ObjectStore, snapshot: Snapshot) -> dict[str, int]:

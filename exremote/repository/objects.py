@@ -7,7 +7,6 @@ instead of a thousand. While they wait they count as present; a commit settles t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import os
 import re
@@ -16,7 +15,6 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from exremote.repository import disk
 
@@ -124,7 +122,8 @@ class ObjectWriter:
     """A file on its way in. Opened again by `Staging.writer` with the same key, it goes on where it was."""
 
     def __init__(self, path: Path, store: ObjectStore, closed: Callable[[ObjectWriter], None]) -> None:
-        self._path = path
+        self.path = path
+        """its file, as long as it is not handed over"""
         self._closed = closed
         self._store = store
         self._digest = hashlib.sha256()
@@ -143,7 +142,7 @@ class ObjectWriter:
     def write(self, data: bytes) -> None:
         """Given the next bytes, append them. Raise RepositoryError, size unchanged, if the system refuses."""
         file = self._opened()
-        with disk.said(self._path, "storing a file"):
+        with disk.said(self.path, "storing a file"):
             try:
                 disk.write_all(file, data)
             except OSError:
@@ -160,18 +159,18 @@ class ObjectWriter:
         """Hand the file over to the objects and return its SHA-256. A secret one only its owner may read."""
         self.close()
         sha256 = self.digest()
-        with disk.said(self._path, "storing a file"):
+        with disk.said(self.path, "storing a file"):
             # Under a name of its own, so that a writer with the same key cannot change what waits.
-            done = self._path.with_name(f"{secrets.token_hex(8)}.done")
-            disk.move(self._path, done)
+            done = self.path.with_name(f"{secrets.token_hex(8)}.done")
+            disk.move(self.path, done)
             self._store.add(done, sha256, self.size, secret)
         return sha256
 
     def discard(self) -> None:
         """Forget the file. A second call does nothing."""
         self.close()
-        with disk.said(self._path, "removing a partial file"):
-            disk.remove(self._path)
+        with disk.said(self.path, "removing a partial file"):
+            disk.remove(self.path)
 
     def close(self) -> None:
         """Let go of the file and keep it for later."""
@@ -184,44 +183,3 @@ class ObjectWriter:
         if self._file is None:
             raise ValueError("this writer is closed")
         return self._file
-
-
-class Staging:
-    """Where one host's files of one run lie until they are whole."""
-
-    def __init__(self, folder: Path, store: ObjectStore) -> None:
-        self._folder = folder
-        self._store = store
-        self._writers: set[ObjectWriter] = set()  # those that are open
-        with disk.said(folder, "making a folder for partial files"):
-            disk.make_folder(folder)
-            for done in sorted(folder.glob("*.done")):
-                # Finished before a crash. What it was is forgotten: to be safe, it is a secret.
-                store.add(done, disk.digest_of(done), done.stat().st_size, secret=True)
-
-    def writer(self, key: str) -> ObjectWriter:
-        """Given what this file is called within the run, open it; what came in before is still there."""
-        name = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-        writer = ObjectWriter(self._folder / f"{name}.part", self._store, self._writers.discard)
-        self._writers.add(writer)
-        return writer
-
-    def close(self) -> None:
-        """Put finished files in place, keep unfinished ones. Raise RepositoryError if the system refuses."""
-        for writer in list(self._writers):
-            writer.close()
-        self._store.settle()
-        for folder in (self._folder, self._folder.parent):
-            disk.leave_folder(folder)
-
-    def __enter__(self) -> Staging:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-            return
-        with contextlib.suppress(Exception):  # what broke the run is the news
-            self.close()

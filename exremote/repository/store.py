@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import secrets
+import time
 import tomllib
 import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -30,8 +31,10 @@ from exremote.repository.forget import (
 from exremote.repository.lock import Lock, LockState, hold, list_locks
 from exremote.repository.manifest import Kind, SnapshotDraft, stamp
 from exremote.repository.names import checked_host, checked_word, extended, plain
-from exremote.repository.objects import ObjectStore, Staging
+from exremote.repository.objects import ObjectStore
+from exremote.repository.parts import parts_in
 from exremote.repository.snapshot import VOLATILE, Commit, Snapshot, is_id, is_possible, load, same_content
+from exremote.repository.staging import Staging
 from exremote.repository.verify import Problem, Verifier, read_check
 
 FORMAT = 1
@@ -42,6 +45,12 @@ WHOLE = "repository"
 
 _MARK = "repository.toml"
 _REJECTED = "rejected-"
+KEPT = "kept"
+"""Under partial/: parts of large files whose content is known, from runs that were killed."""
+LEAST_KEPT = 1 << 20
+"""Bytes from which on a part is worth keeping."""
+KEPT_S = 7 * 86400
+"""How long it is kept for a run that may want it."""
 _FOLDERS = ("objects", "snapshots", "partial", "checks", "locks", "runs")
 _README = """This is a repository of exremote: backups of the mail connectors of Exchange servers.
 
@@ -165,7 +174,7 @@ class Repository:
     def staging(self, run: str, host: str) -> Staging:
         """Given a run and a host, return where its files lie until they are whole; to be closed."""
         folder = self._root / "partial" / checked_word(run, "a run") / checked_host(host)
-        return Staging(folder, self._store)
+        return Staging(folder, self._store, self._root / "partial" / KEPT)
 
     def clean_partial(self, keep: Collection[str] = ()) -> list[str]:
         """Given runs to keep, remove what all others left under partial/. Return their names.
@@ -181,20 +190,31 @@ class Repository:
         return gone
 
     def salvage(self, alive: Callable[[], Collection[str]]) -> list[str]:
-        """Given how to learn which runs are alive, keep what others had fetched whole, and remove their rest.
+        """Given how to learn which runs are alive, keep what others had fetched, and remove their rest.
 
-        So what a killed run brought is not brought again. Return their names. What was taken out as damaged
-        (`reject`) stays. Who is alive is asked after looking: a run is known before it has a folder here.
+        So what a killed run brought is not brought again, be it half of a large file. Return their names.
+        What was taken out as damaged (`reject`) stays. Who is alive is asked after looking: a run is known
+        before it has a folder here.
         """
         partial = self._root / "partial"
         with disk.said(partial, "looking for what killed runs left"):
-            found = [f for f in sorted(partial.iterdir()) if f.is_dir() and not f.name.startswith(_REJECTED)]
+            found = [f for f in sorted(partial.iterdir()) if f.is_dir() and f.name != KEPT]
+            found = [f for f in found if not f.name.startswith(_REJECTED)]
             living = set(alive())
             dead = [folder for folder in found if folder.name not in living]
             for folder in dead:
-                for home in [h for h in folder.iterdir() if any(h.glob("*.done"))]:
-                    Staging(home, self._store).close()
+                for home in [h for h in folder.iterdir() if h.is_dir()]:
+                    if any(home.glob("*.done")):
+                        Staging(home, self._store, partial / KEPT).close()
+                    for path, _, _ in parts_in(home):
+                        if path.stat().st_size >= LEAST_KEPT:
+                            disk.make_folder(partial / KEPT)
+                            disk.replace(path, partial / KEPT / path.name)
                 disk.remove_tree(folder)
+            for path, _, _ in parts_in(partial / KEPT):
+                if time.time() - path.stat().st_mtime > KEPT_S:
+                    disk.remove(path)
+            disk.leave_folder(partial / KEPT)
         return [folder.name for folder in dead]
 
     # ---------------------------------------------------------------- snapshots
