@@ -23,7 +23,7 @@ Variant = tuple[str, Mapping[str, object], Mapping[str, object]]
 """A name, limits of the host, and how the client speaks."""
 
 VARIANTS: tuple[Variant, ...] = (
-    ("150 KB envelope", {"max_envelope_kb": 150, "protocol_version": "2.1"}, {}),  # WinRM 2.0
+    ("150 KB envelope", {"max_envelope_kb": 150, "protocol_version": "2.1"}, {"modern": False}),  # WinRM 2.0
     ("one fragment", {"fill_answers": False}, {}),  # a host that answers each Receive with 32 KiB at most
     ("winrs", {}, {"wire": "winrs"}),
     ("winrs, 500 KB", {}, {"wire": "winrs", "envelope_kb": 500}),

@@ -27,7 +27,7 @@ from exremote.lab.client import LabClient
 from exremote.pack import parse_listing
 from exremote.repository import Repository, SnapshotDraft, TreeRecord
 from exremote.session import Session
-from exremote.transfer import pull_tree
+from exremote.transfer import Carrier, pull_tree
 from exremote.transport import Address, Login, ShellEvent, Transport, WireSettings, connect
 
 ITEM = CONNECTOR = "bench"
@@ -50,6 +50,12 @@ def session_of(request: Mapping[str, Any]) -> Session:
     return Session(host, account, transport_factory=factory, on_event=tell)
 
 
+def told(kind: str, fields: Mapping[str, object]) -> None:
+    """Hear of the streams: a measurement of what did not work is none."""
+    if kind != "stream-opened":
+        raise RuntimeError(f"{kind}: {fields}")
+
+
 def tree(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]]:
     """Back one file tree up, from connect to close. Return what was used and what came."""
     place = Path(request["repository"])
@@ -65,9 +71,10 @@ def tree(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]
             known = parse_listing((previous.path / "trees" / f"{ITEM}.tsv").read_bytes())
         fact = session.file_tree(request["root"], known=known)
         with repository.staging("run", HOST) as staging:
-            copied = pull_tree(
-                session, repository, staging, item=ITEM, root=request["root"], listing=fact.entries
-            )
+            with Carrier(session, request.get("modern", True), told) as carrier:
+                copied = pull_tree(
+                    carrier, repository, staging, item=ITEM, root=request["root"], listing=fact.entries
+                )
         draft = SnapshotDraft(
             HOST,
             CONNECTOR,

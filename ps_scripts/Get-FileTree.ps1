@@ -4,7 +4,7 @@
 .DESCRIPTION
     UTF-8 lines of size TAB time TAB attributes TAB sha TAB path, sorted by path, in blocks of at most 256 KiB, a first
     byte 0 before plain bytes, 1 before deflated ones. Groups of lines that are as Known says are left out; Changed numbers
-    the others, and what lies behind all. What cannot be read has the reason for a digest; reparse points are not followed.
+    the others, and what lies behind all. What cannot be read has the reason for a digest. Links to folders are not followed.
 .PARAMETER Path
     The root, a full path.
 .PARAMETER Exclude
@@ -54,7 +54,7 @@ $patterns = @('(?!)') + @($Exclude | Where-Object { $_ } | ForEach-Object {
         $text = [Text.RegularExpressions.Regex]::Escape($_)
         if ($_.Contains('\')) { $text.Replace('\*', '.*').Replace('\?', '.') } else { '(?:.*\\)?' + $text.Replace('\*', '[^\\]*').Replace('\?', '[^\\]') }
     })
-$excluded = New-Object Text.RegularExpressions.Regex ('(?is)^(?:' + [String]::Join('|', $patterns) + ')$')
+$excluded = New-Object Text.RegularExpressions.Regex (('(?is)^(?:' + [String]::Join('|', $patterns) + ')$'), 'CultureInvariant')
 $answer = @{ Path = $Path; Exists = [IO.Directory]::Exists($Path); Files = [long]0; Bytes = [long]0; Digest = ''; Changed = '' }
 if (-not $answer.Exists) { return New-Object PSObject -Property $answer }
 $packed = New-Object IO.Compression.DeflateStream((New-Object IO.MemoryStream (, [Convert]::FromBase64String($Known))), [IO.Compression.CompressionMode]::Decompress)
@@ -62,22 +62,22 @@ $groups = @(if ($Known) { (New-Object IO.StreamReader $packed).ReadToEnd().Split
 # First the names, each with NUL and its line so far (NUL sorts before all); ? stands where a file is still to be read.
 $root, $found, $todo = ($Path.TrimEnd('\') + '\'), (New-Object Collections.ArrayList), (New-Object Collections.Stack); $todo.Push(@('', ''))
 while ($todo.Count -gt 0) {
-    $folder, $head = $todo.Pop()
-    $entries, $mark = @(), '-'
+    $folder, $head = $todo.Pop(); $entries, $mark = @(), '-'
     try { $entries = [IO.Directory]::GetFileSystemEntries($root + $folder) } catch { $mark = Get-Reason $_.Exception }
     if ($folder -eq '' -and $mark -ne '-') { Write-Error -ErrorId 'ExRemote.AccessDenied' -Message "$Path cannot be listed. $mark" }
     if ($folder -ne '' -and $mark -ne '') { [void]$found.Add("$folder`0$head$mark") }
     foreach ($entry in @($entries)) {
-        $name = $entry.Substring($root.Length)
-        $head, $mark = "0`t0`t0`t", '?'
+        $name, $head, $mark = $entry.Substring($root.Length), "0`t0`t0`t", '?'
         try {
-            $info = [IO.FileInfo]$entry
-            $bits = [int]$info.Attributes    # of a directory no time: it moves with every work file in it
-            $size = if ($bits -band 16) { -1 } else { $info.Length }
+            $info = [IO.FileInfo]$entry    # of a directory no time: it moves with every work file in it
+            # A device, or a name with a dot behind it: it would be another one that is read.
+            if ($info.FullName -like '\\.\*' -or -not $info.FullName.EndsWith('\' + $name.Split('\')[-1], 'Ordinal')) { throw 'Windows takes that name for another one.' }
+            $bits = [int]$info.Attributes; $size = if ($bits -band 16) { -1 } else { [long]$info.Length }
             $head = "$size`t$(if ($size -lt 0) { 0 } else { $info.LastWriteTimeUtc.Ticks })`t$bits`t"
-            if ($bits -band 1024) { $mark = 'r' }
-            elseif ($size -lt 0 -and $Exclude -notcontains "$name\*") { $todo.Push(@($name, $head)); continue }
-            elseif ($size -lt 0 -or $excluded.IsMatch($name)) { $mark = 'x' }
+            if ($bits -eq -1) { $mark = '' }    # gone since
+            elseif ($(if ($size -lt 0) { $Exclude -contains "$name\*" } else { $excluded.IsMatch($name) })) { $mark = 'x' }
+            elseif ($size -lt 0 -and $bits -band 1024) { $mark = 'r' }
+            elseif ($size -lt 0) { $todo.Push(@($name, $head)); continue }
             elseif ($NoHash) { $mark = '-' }
         } catch { $mark = Get-Reason $_.Exception }
         if ($mark -ne '') { [void]$found.Add("$name`0$head$mark") }

@@ -3,8 +3,8 @@
     Streams named files under a root as one pack, from a given file and offset on.
 .DESCRIPTION
     Records of type (1 byte), length (uint32), payload, little-endian: F a file begins; D data; E its end with size, time
-    and SHA-256 of the whole file; X why one cannot be read; Z end of the pack. In blocks of at most 256 KiB, a first
-    byte 0 before plain bytes, 1 before deflated ones. Files open elsewhere are read as far as their owners allow.
+    and the SHA-256 of the data; X why one cannot be read; Z end of the pack. In blocks of at most 256 KiB, a first byte
+    0 before plain bytes, 1 before deflated ones. Of a file that grows meanwhile, what was there is sent.
 .PARAMETER Path
     The root, a full path.
 .PARAMETER Files
@@ -12,7 +12,7 @@
 .PARAMETER StartIndex
     The first file to send, counted from 0.
 .PARAMETER StartOffset
-    Where in that file to begin; what comes before is read for the digest and not sent.
+    Where in that file to begin.
 .EXAMPLE
     .\Read-FilePack.ps1 -Path 'C:\Program Files\Exchsrvr\Conndata' -Files 'S8zLT0rVS8oAAA==' -StartOffset 4096
 .OUTPUTS
@@ -70,40 +70,39 @@ $strange = @($names | Where-Object { [IO.Path]::IsPathRooted($_) -or $_.Split('\
 if ($strange.Length -gt 0) { Write-Error -ErrorId 'ExRemote.BadArgument' -Message "'$($strange[0])' leads out of the root." }
 if (-not [IO.Directory]::Exists($Path)) { Write-Error -ErrorId 'ExRemote.PathMissing' -Message "$Path is not there." }
 
-$sha = New-Object Security.Cryptography.SHA256Managed
-$answer, $records = @{ Files = [long]0; Bytes = [long]0; Failed = 0 }, 0
+$sha, $records, $answer = (New-Object Security.Cryptography.SHA256Managed), 0, @{ Files = [long]0; Bytes = [long]0; Failed = 0 }
 for ($i = $StartIndex; $i -lt $names.Length; $i++) {
-    $offset = if ($i -eq $StartIndex) { $StartOffset } else { [long]0 }
-    $stream = $null
+    $stream, $offset = $null, $(if ($i -eq $StartIndex) { $StartOffset } else { [long]0 })
     try {
         $info = [IO.FileInfo]($Path.TrimEnd('\') + '\' + $names[$i])
+        if ($info.FullName -like '\\.\*' -or -not $info.FullName.EndsWith('\' + $names[$i].Split('\')[-1], 'Ordinal')) { throw 'Windows takes that name for another one.' }
         $stream = [IO.File]::Open($info.FullName, 'Open', 'Read', 'ReadWrite, Delete')
+        $info.Refresh()
+        $size, $ticks, $bits = $stream.Length, $info.LastWriteTimeUtc.Ticks, [int]$info.Attributes
+        if ($bits -eq -1) { throw (New-Object IO.FileNotFoundException) }
+        if ($size -lt $offset) { throw "The file is shorter than $offset bytes now." }
+        [void]$stream.Seek($offset, 'Begin')
         Send-Block 4096
         $writer.Write([byte]70); $writer.Write([uint32]32); $writer.Write([uint32]$i); $writer.Write($offset)
-        $writer.Write($info.LastWriteTimeUtc.Ticks); $writer.Write([uint32][int]$info.Attributes); $writer.Write($stream.Length)
+        $writer.Write($ticks); $writer.Write([uint32]$bits); $writer.Write($size)
         $records++
-        if ($stream.Length -gt $plain.Length) { $block.Poor = [Math]::Min($block.Poor, 1) }
+        if ($size - $offset -gt $plain.Length) { $block.Poor = [Math]::Min($block.Poor, 1) }
         $sha.Initialize()
-        while ($true) {
+        while ($stream.Position -lt $size) {
             Send-Block 65536
             $start = [int]$window.Position
-            $most = $plain.Length - $start - 5
-            $sending = $stream.Position -ge $offset
-            if (-not $sending) { $most = [Math]::Min($most, $offset - $stream.Position) }
-            $count = $stream.Read($plain, $start + 5, $most)
+            $count = $stream.Read($plain, $start + 5, [Math]::Min($size - $stream.Position, $plain.Length - $start - 5))
             if ($count -eq 0) { break }
             [void]$sha.TransformBlock($plain, $start + 5, $count, $plain, $start + 5)
-            if ($sending) {
-                $writer.Write([byte]68); $writer.Write([uint32]$count)
-                $window.Position += $count
-                $answer.Bytes += $count
-            }
+            $writer.Write([byte]68); $writer.Write([uint32]$count)
+            $window.Position += $count
+            $answer.Bytes += $count
         }
-        if ($stream.Position -lt $offset) { throw "The file is shorter than $offset bytes now." }
         [void]$sha.TransformFinalBlock($plain, 0, 0)
         $info.Refresh()
-        $writer.Write([byte]69); $writer.Write([uint32]48); $writer.Write($stream.Position)
-        $writer.Write($info.LastWriteTimeUtc.Ticks); $writer.Write($sha.Hash)
+        $size, $ticks = $stream.Length, $info.LastWriteTimeUtc.Ticks
+        Send-Block 4096
+        $writer.Write([byte]69); $writer.Write([uint32]48); $writer.Write($size); $writer.Write($ticks); $writer.Write($sha.Hash)
         $answer.Files++
     } catch {
         $base = $_.Exception.GetBaseException()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from exremote import health
@@ -27,6 +28,7 @@ from exremote.plan import (
 from exremote.repository import Repository, Snapshot
 from exremote.runner import Harvest, Outcome, State, Workplace, execute
 from exremote.session import Session
+from exremote.transfer import Carrier
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +118,13 @@ class Errand:
             return self._no_copy(host, plan, facts, findings, warnings, started)
         findings += self._judge_tables(host, chosen, previous, facts)
         self.stage(host.name, "copying")
-        with self.repository.staging(self.journal.run_id, host.name) as staging:
+        with (
+            self.repository.staging(self.journal.run_id, host.name) as staging,
+            Carrier(session, _is_modern(facts), partial(self._tell, host)) as carrier,
+        ):
             place = Workplace(
                 session,
+                carrier,
                 self.repository,
                 staging,
                 self.journal,
@@ -133,6 +139,7 @@ class Errand:
             for connector in chosen
         ]
         missing = tuple((c, o.path, o.reason) for c, lacks in harvest.missing.items() for o in lacks)
+        warnings += carrier.warnings
         warnings += [
             f"{c}: the snapshot has no {o.path}: {o.reason}"
             for c, notes in harvest.noted.items()
@@ -154,6 +161,10 @@ class Errand:
                 harvest.sent_bytes,
             ),
         )
+
+    def _tell(self, host: Host, kind: str, fields: Mapping[str, object]) -> None:
+        """Given what became of the streams, note it."""
+        self.journal.event(kind, host=host.name, said=dict(fields))
 
     def guard(self, host: Host) -> AbstractContextManager[object]:
         """Given a host, return the lock that its errand is done under, from before the first connection.
@@ -326,3 +337,13 @@ def _lacks(missing: Sequence[tuple[str, str, str]]) -> str:
     what = list(dict.fromkeys(f"{what}: {reason}" for _, what, reason in missing))
     more = f" (and {len(what) - 1} more)" if len(what) > 1 else ""
     return f"incomplete: {what[0]}{more}"
+
+
+def _is_modern(facts: HostFacts) -> bool:
+    """Given facts, return whether the host has PowerShell 3.0 or newer, whose WinRM takes 500 KB a message.
+
+    Source: the list of WinRM's limits in the project's notes on its versions; 2.0 takes 150.
+    """
+    said = facts.host_fact.powershell_version if facts.host_fact else ""
+    major = said.partition(".")[0]
+    return major.isdecimal() and int(major) >= 3

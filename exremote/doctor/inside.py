@@ -213,7 +213,7 @@ def speed(case: Case) -> Stage:
 def _read_sample(case: Case, folder: str) -> tuple[int, float]:
     """Given the Windows folder, read some of it. Return how many bytes came, and in what time."""
     size, started = 0, time.monotonic()
-    with closing(case.session.read_pack(folder, SAMPLE)) as blocks:  # type: ignore[type-var] # a generator
+    with closing(case.session.read_pack(folder, SAMPLE)) as blocks:
         for block in blocks:
             size += len(block)
             if size >= SAMPLE_BYTES or time.monotonic() - started > SAMPLE_S:

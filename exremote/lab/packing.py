@@ -70,17 +70,17 @@ def _record(kind: bytes, *parts: bytes) -> Iterator[bytes]:
 def file_records(
     index: int, offset: int, opened: Opened, modified_after: int | None = None
 ) -> Iterator[bytes]:
-    """Yield the records of one file: begin, data from `offset` on, end with the digest of all of it."""
+    """Yield the records of one file: begin, data from `offset` on, end with the digest of the data."""
     size = opened.content.size
     yield from _record(b"F", struct.pack("<IqqIq", index, offset, opened.modified, opened.attributes, size))
     # A file that is read from its start needs no second digest of what the lab made itself.
     digest = None if offset == 0 else hashlib.sha256()
     place = 0
     for chunk in opened.content.chunks():
-        if digest is not None:
-            digest.update(chunk)
         wanted = chunk[max(offset - place, 0) :]
         place += len(chunk)
+        if digest is not None:
+            digest.update(wanted)
         for start in range(0, len(wanted), 65536):
             yield from _record(b"D", wanted[start : start + 65536])
     sha256 = opened.content.sha256() if digest is None else digest.digest()

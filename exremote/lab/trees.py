@@ -16,6 +16,13 @@ from exremote.lab.machine import Machine
 from exremote.lab.packing import blocks, decode_names, end_record, failure_record, file_records
 from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, ScriptThrew
 
+ODD = re.compile(r"[^\\. ][. ]+(\\|$)")
+"""Names that Windows takes for another file's: it drops dots and spaces at the end."""
+
+
+class Strange(Exception):
+    """No file can be opened by that name."""
+
 
 def rooted(path: str) -> bool:
     """Return what Path.IsPathRooted returns."""
@@ -66,12 +73,14 @@ def _entries(
             yield folder, parent, "-"
         for node in parent.children.values():
             name = f"{folder}\\{node.name}" if folder else node.name
-            if node.attributes & REPARSE:
-                yield name, node, "r"
-            elif node.is_directory and f"{name}\\*".lower() not in closed:
-                todo.append((name, node))
-            elif node.is_directory or excluded.match(name):
+            if ODD.search(name):
+                yield name, node, "!ExRemote.ReadFailed"
+            elif f"{name}\\*".lower() in closed if node.is_directory else excluded.match(name):
                 yield name, node, "x"
+            elif node.is_directory and node.attributes & REPARSE:
+                yield name, node, "r"
+            elif node.is_directory:
+                todo.append((name, node))
             else:
                 yield name, node, "-" if no_hash else "?"
 
@@ -149,7 +158,10 @@ def file_tree(
         found = list(_entries(machine.files, path, arguments.texts("Exclude"), arguments.flag("NoHash")))
     found.sort(key=lambda entry: _ordinal(entry[0]))
     heads = [
-        f"{node.size}\t{0 if node.size == -1 else node.modified}\t{node.attributes}" for _, node, _ in found
+        "0\t0\t0"
+        if ODD.search(name)
+        else f"{node.size}\t{0 if node.size == -1 else node.modified}\t{node.attributes}"
+        for name, node, _ in found
     ]
     digest = hashlib.sha256()
     groups = _Groups(arguments.text("Known"))
@@ -212,6 +224,8 @@ def file_pack(
             here = offset if index == start else 0
             full = root + names[index]
             try:
+                if ODD.search(names[index]):
+                    raise Strange
                 with machine.lock:
                     opened = machine.files.open(full)
             except Missing:
@@ -223,6 +237,11 @@ def file_pack(
                     "ExRemote.FileLocked",
                     f"The process cannot access the file '{full}' because it is being used "
                     "by another process.",
+                )
+            except Strange:
+                problem = (
+                    "ExRemote.ReadFailed",
+                    "Windows takes that name for another one.",
                 )
             else:
                 if opened.content.size >= here:

@@ -45,14 +45,14 @@ class FileData:
 
 @dataclass(frozen=True, slots=True)
 class FileEnd:
-    """The file that was open is whole."""
+    """All that there was of the file that was open has come."""
 
     size: int
-    """of the whole file as read"""
+    """of the whole file, looked at again after the last byte"""
     modified_ticks: int
-    """read again after the last byte; differs from FileBegin's if somebody wrote meanwhile"""
+    """looked at again too; either differs from FileBegin's if somebody wrote meanwhile"""
     sha256: str
-    """of the whole file as read, from its first byte"""
+    """of the data that were sent"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +177,8 @@ class PackReader:
 
     def _begin(self, begin: FileBegin) -> FileBegin:
         self._count(begin.index)
-        if begin.offset < 0 or begin.size < 0:
-            raise PackError(f"file {begin.index} has a negative offset or size")
+        if not 0 <= begin.offset <= begin.size:
+            raise PackError(f"file {begin.index} has {begin.size} bytes and begins at {begin.offset}")
         _check_ticks(begin.modified_ticks)
         self._open, self._received = begin, 0
         return begin
@@ -186,9 +186,11 @@ class PackReader:
     def _end(self, size: int, ticks: int, digest: bytes) -> FileEnd:
         begin = self._open
         assert begin is not None
-        if size != begin.offset + self._received:
+        if size < 0:
+            raise PackError(f"file {begin.index} ends with a negative size")
+        if begin.offset + self._received != begin.size and begin.size == size:
             raise PackError(
-                f"file {begin.index} ends at {size} bytes, and {begin.offset} + {self._received} were sent"
+                f"file {begin.index} has {size} bytes, and {begin.offset} + {self._received} were sent"
             )
         _check_ticks(ticks)
         self._open = None

@@ -83,7 +83,7 @@ class Assembly:
             return missing
 
     def part(self, place: int) -> ObjectWriter:
-        """Given the place of a byte that is missing, return the part it goes to: one that ends there, or new."""
+        """Given the place of a byte that is missing, return the part it goes to, an old or a new one."""
         with self._lock:
             for start, part in self._parts.items():
                 if start + part.size == place and (part.size or start == place):

@@ -45,7 +45,7 @@ class Staging:
         for writer in list(self._writers):
             writer.close()
         self._store.settle()
-        for folder in (self._folder, self._folder.parent):
+        for folder in (self._folder, self._folder.parent, self._kept):
             disk.leave_folder(folder)
 
     def __enter__(self) -> Staging:

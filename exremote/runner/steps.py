@@ -22,7 +22,7 @@ from exremote.plan import (
 )
 from exremote.repository import Omission, Repository, Staging
 from exremote.session import Session
-from exremote.transfer import Copied, pull_files, pull_tree
+from exremote.transfer import Carrier, Copied, pull_files, pull_tree
 
 
 @dataclass(slots=True)
@@ -68,6 +68,8 @@ class Workplace:
 
     session: Session
     """The open conversation."""
+    carrier: Carrier
+    """What brings its files."""
     repository: Repository
     """Where everything goes."""
     staging: Staging
@@ -111,7 +113,7 @@ def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
         case CopyTree():
             tree = place.facts.trees[step.item]
             copied = pull_tree(
-                place.session,
+                place.carrier,
                 place.repository,
                 place.staging,
                 item=step.item,
@@ -125,7 +127,7 @@ def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
             _keep(step.item, step.connectors, copied, harvest)
         case CopyFiles():
             copied = pull_files(
-                place.session,
+                place.carrier,
                 place.repository,
                 place.staging,
                 item=step.item,

@@ -4,10 +4,12 @@ It never judges an answer, never stores one, and never tries a refused credentia
 
 questions  the questions, and the scripts that answer them
 line       the line to the host: patience, deadlines, bounds
+pace       how fast the line is, and may be
 answers    whether an answer can be what was asked for
 """
 
 from exremote.session.line import EventHandler, TransportFactory
+from exremote.session.pace import Pace, Throttle
 from exremote.session.questions import Session
 
-__all__ = ["EventHandler", "Session", "TransportFactory"]
+__all__ = ["EventHandler", "Pace", "Session", "Throttle", "TransportFactory"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from exremote.inventory import Host, RetryPolicy
 from exremote.pack import BlockReader, PackError
 from exremote.script import Effect, ScriptLibrary
 from exremote.session.answers import weight
+from exremote.session.pace import Pace, Throttle
 from exremote.transport import (
     Address,
     Kind,
@@ -107,15 +109,24 @@ class Line:
         logons: LogonGate | None = None,
         shares: Gate | None = None,
         wire: Kind | None = None,
+        throttle: Throttle | None = None,
+        ends: float = math.inf,
     ) -> None:
         """Given a host and an account, be ready to ask.
 
         `stopping` is called between any two answers, and every few seconds where none comes; what it
         raises goes through. `logons` and `shares` remember which accounts a host, or a file server, refused
-        in this run. `wire`: another one than the inventory says.
+        in this run. `wire`: another one than the inventory says. `throttle` holds all hosts of a run back.
+        `ends`: when the run's own time is over, by the monotonic clock.
         """
         self.host = host
-        self._wire: Kind = wire or host.wire
+        self.wire: Kind = wire or host.wire
+        """what is spoken"""
+        self.pace = Pace()
+        """how fast the line is"""
+        self.throttle = throttle
+        """what holds it back, if anything does"""
+        self._envelope_kb = host.envelope_kb
         self._stopping = stopping
         self._logons = logons or LogonGate()
         self._shares = shares or Gate()
@@ -125,7 +136,7 @@ class Line:
         self._on_event = on_event
         self._sleep = sleep
         self._policy = policy or host.retry
-        self._ends = time.monotonic() + host.deadlines.host_s
+        self._ends = min(time.monotonic() + host.deadlines.host_s, ends)
         self._transport: Transport | None = None
         self._refused: AccessDenied | None = None
 
@@ -155,6 +166,41 @@ class Line:
     def refused(self) -> AccessDenied | None:
         """Return what the host said when it let this account in no more, or None; it is not asked again."""
         return self._refused
+
+    def beside(self, wire: Kind, envelope_kb: int, stopping: Callable[[], None]) -> Self:
+        """Given a wire, return another session with the same host, not open yet, for another thread.
+
+        It shares what is known of accounts and the time that is left. `stopping` is called as well as its
+        own.
+        """
+
+        def stop() -> None:
+            self._stopping()
+            stopping()
+
+        def sleep(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while (left := until - time.monotonic()) > 0:
+                self._sleep(min(left, 0.5))
+                stop()
+
+        other = type(self)(
+            self.host,
+            self._account,
+            library=self._library,
+            transport_factory=self._factory,
+            on_event=self._on_event,
+            sleep=sleep,
+            policy=self._policy,
+            stopping=stop,
+            logons=self._logons,
+            shares=self._shares,
+            wire=wire,
+            throttle=self.throttle,
+            ends=self._ends,
+        )
+        other._envelope_kb = envelope_kb
+        return other
 
     def delete_shell(self, shell_id: str, kind: str = "") -> bool:
         """Given a shell that an earlier run left, delete it. Return whether it is gone. Raise HostError."""
@@ -303,21 +349,28 @@ class Line:
                 host.certificate_key,
             ),
             WireSettings(
-                wire=self._wire,
+                wire=self.wire,
                 encryption=host.encryption,
                 verify=host.verify,
                 connect_timeout_s=times.connect_s,
                 operation_timeout_s=times.operation_s,
                 read_timeout_s=times.read_s,
-                envelope_kb=host.envelope_kb,
+                envelope_kb=self._envelope_kb,
                 between=self._stopping,
                 left_s=lambda: max(self._ends - time.monotonic(), LAST_S),
                 proof=lambda: self._logons.proof(self._key, host.name),
+                carried=self._carried,
             ),
         )
 
+    def _carried(self, size: int, seconds: float) -> None:
+        """Given an exchange, remember its pace, and wait if the run may go no faster."""
+        self.pace.note(size, seconds)
+        if self.throttle is not None:
+            self.throttle.take(size, self._stopping)
+
     def _on_shell(self, what: str, shell_id: str) -> None:
-        fields = {"what": what, "host": self.host.name, "shell_id": shell_id, "wire": self._wire}
+        fields = {"what": what, "host": self.host.name, "shell_id": shell_id, "wire": self.wire}
         self._on_event("shell", fields)
 
     def _run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -97,7 +97,7 @@ class Session(Line):
 
     def read_pack(
         self, path: str, files: Sequence[str], start_index: int = 0, start_offset: int = 0
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """Given a folder and relative names, yield the plain bytes of a pack, from a file and offset on.
 
         Not retried here: who stores the bytes knows where to go on (see `resume`). Raise HostError.

@@ -169,6 +169,7 @@ def _exchange(
 ) -> requests.Response:
     """Send one request and read its answer whole. Raise what requests raises, or ExremoteError."""
     with settings.proof() if _proves(request) else nullcontext() as proof:
+        began = time.monotonic()
         with _watched(settings, None) as exchange:
             _current.exchange = exchange
             try:
@@ -181,10 +182,11 @@ def _exchange(
             else:
                 response._content = b"".join(_pieces(response.raw))
                 response._content_consumed = True  # type: ignore[attr-defined] # as requests itself says it
+        took_s = time.monotonic() - began
         if proof is not None:
             proof.accepted = _accepted(response)
     if response.status_code != 401:
-        settings.carried(len(request.body or b"") + len(response.content))
+        settings.carried(len(request.body or b"") + len(response.content), took_s)
     return response
 
 

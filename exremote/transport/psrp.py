@@ -67,7 +67,8 @@ class PsrpConversation(Linked):
         self._make_room()
         assert self._pool is not None
         shell = self._call(PowerShell, self._pool)
-        shell.add_script(script)
+        # In a scope of its own: an earlier script's parameters would hold their types and checks in this one.
+        shell.add_script(script, use_local_scope=True)
         for name, value in parameters.items():
             if value is not None:
                 shell.add_parameter(name, self._value(value))

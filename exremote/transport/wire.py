@@ -139,8 +139,8 @@ class WireSettings:
     """Seconds that are left for this host; no exchange goes on for longer."""
     proof: Callable[[], AbstractContextManager[Proof]] = lambda: nullcontext(Proof())
     """What a proof of the password is sent in; what it raises keeps the proof here."""
-    carried: Callable[[int], None] = lambda size: None
-    """Told of the bytes of each exchange, both ways, when it is over; it may wait."""
+    carried: Callable[[int, float], None] = lambda size, seconds: None
+    """Told of the bytes of each exchange, both ways, and how long it took, when it is over; it may wait."""
 
 
 class Transport(Protocol):

@@ -15,8 +15,9 @@ import pytest
 
 from exremote import health
 from exremote.connector import Connector
-from exremote.credential import Gate, Secret
+from exremote.credential import Secret
 from exremote.errors import LogonRefused, ScriptFailed, TransferMismatch, Unreachable
+from exremote.gate import Gate
 from exremote.inventory import Deadlines, Host, Inventory, RetryPolicy
 from exremote.journal import Journal, journals, list_runs, open_shells
 from exremote.lab import behaviour
