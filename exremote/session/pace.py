@@ -21,12 +21,19 @@ class Pace:
         self.latency_s = float("inf")
         """the fastest exchange so far: what one costs at least, in seconds"""
         self._big: deque[tuple[int, float]] = deque(maxlen=_LATEST)
+        self._last = time.monotonic()
 
     def note(self, size: int, seconds: float) -> None:
         """Given the bytes of an exchange, both ways, and how long it took, remember it."""
         self.latency_s = min(self.latency_s, seconds)
+        self._last = time.monotonic()
         if size >= BIG:
             self._big.append((size, seconds))
+
+    @property
+    def idle_s(self) -> float:
+        """Return for how many seconds nothing went over the line."""
+        return time.monotonic() - self._last
 
     @property
     def known(self) -> bool:

@@ -23,6 +23,8 @@ LEAST_LATENCY_S = 0.004
 """Of a line where another stream brings anything."""
 LEAST_LEFT_S = 3.0
 """Work for so long is left when another stream is opened: it takes a second or two to begin."""
+IDLE_S = 120.0
+"""Seconds after which the session's own shell may be gone: 180 are asked for."""
 WIRE_BYTES = 1.8
 """Bytes on the wire for each byte of a file, at most, over PSRP."""
 
@@ -96,6 +98,11 @@ class Carrier:
         """Given a session that is as good as before, keep it for the next item."""
         with self._lock:
             self._idle.append(session)
+
+    def rested(self) -> None:
+        """Told that the session was not used for a while: a shell that the host has forgotten is given up."""
+        if self.session.pace.idle_s > IDLE_S:
+            self.session.close()
 
     def abort(self) -> None:
         """Have all streams beside the first one end, soon."""

@@ -103,6 +103,7 @@ class Fetch:
             self._carrier.step_back(error.reason)
         finally:
             self._first = None
+            self._carrier.rested()
 
     def _lane(self, session: Session, beside: bool) -> None:
         """Given a session, fetch with it until there is nothing more for it."""

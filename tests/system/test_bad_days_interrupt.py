@@ -110,7 +110,7 @@ def test_ctrl_c_while_waiting_for_a_host(cli: Cli) -> None:
 
 
 def test_kill_in_the_middle(door: Cli, world: World) -> None:
-    """The shell that it left is deleted by the next run: an old server allows five in all."""
+    """The shells that it left are deleted by the next run: an old server allows five in all."""
     before = door.snapshots()
     world.line(BIG, bandwidth_bps=SLOW)
     with door.started("backup", "--only", "groupwise") as process:
@@ -118,7 +118,7 @@ def test_kill_in_the_middle(door: Cli, world: World) -> None:
         process.kill()
         process.wait(10)
     left = world.shells()
-    assert len(left.get(BIG, [])) == 1
+    assert len(left.get(BIG, [])) in (1, 2)  # the session's own, and that of a raw stream
     assert door.snapshots() == before
     last = next(r for r in door("runs", "--json").json if r["verb"] == "backup")
     assert last["exit_code"] == "did not end"
@@ -136,9 +136,11 @@ def test_a_shell_that_nobody_comes_back_for_dies_by_itself(cli: Cli, world: Worl
         wait_for_bytes(world, BIG, 1_000_000)
         process.kill()
         process.wait(10)
-    (shell,) = world.client.shells(BIG)
-    assert shell["idle_timeout_s"] <= 180
-    world.client.drop_shell(BIG, shell["id"])
+    shells = world.client.shells(BIG)
+    assert shells
+    assert all(shell["idle_timeout_s"] <= 180 for shell in shells)
+    for shell in shells:
+        world.client.drop_shell(BIG, shell["id"])
 
 
 @pytest.mark.not_under_wine("time")
