@@ -259,13 +259,14 @@ def test_winrm_restarts_in_the_middle(
         pytest.skip(f"simulated engine only: {NOT_UNDER_WINE['wire']}")
     usual = clean(wire)
     cli.wire = wire
-    cli.inventory("EXBIG01")
+    cli.inventory("EXBIG01", retry="attempts = 8\ntotal_s = 60\nfirst_wait_s = 0.5")
     cli.init()
     world.line("EXBIG01", bandwidth_bps=20_000_000)
     with cli.started("backup", "--only", "groupwise") as process:
         wait_for_bytes(world, "EXBIG01", 1_500_000)
         world.client.restart("EXBIG01")
-        assert process.wait(60) == 0
+        code = process.wait(60)
+    assert code == 0, cli.ran[-1].all
     assert cli.retries()
     assert held(cli, "EXBIG01", "groupwise") == usual["holds"]
 
