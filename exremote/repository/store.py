@@ -95,10 +95,11 @@ class Repository:
     # ---------------------------------------------------------------- making and opening
 
     @classmethod
-    def create(cls, path: Path) -> Repository:
+    def create(cls, path: Path, on_open: Callable[[str], None] = lambda why: None) -> Repository:
         """Given a path where nothing is, or an empty folder, make a repository there, for its owner alone.
 
-        Return it. Raise RepositoryError if something is there, or the system refuses.
+        Return it. `on_open` is told why others may read it all the same, if the system does not close it.
+        Raise RepositoryError if something is there, or the system refuses.
         """
         root = _rooted(path)
         with disk.said(path, "making a repository"):
@@ -111,7 +112,8 @@ class Repository:
                     remedy="Name a new folder, or empty this one yourself.",
                 )
             disk.make_folder(root)
-            disk.make_private(root, folder=True)
+            if why := disk.make_private(root, folder=True):
+                on_open(why)
             for name in _FOLDERS:
                 disk.make_folder(root / name)
             disk.write_new(root / "README.txt", _README.encode(), kept=False)
