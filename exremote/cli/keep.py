@@ -361,7 +361,7 @@ def unlock(
     """Show the repository's locks and remove those that nobody holds. It asks about other machines' locks.
 
     A lock of a process that is gone on this machine is removed; one of a living process here never is
-    (exit code 11). Of another machine nobody can know: its last sign of life is shown.
+    (exit code 11). Of another machine or container nobody can know: its last sign of life is shown.
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
@@ -403,7 +403,9 @@ def unlock(
 
 def lock_row(lock: LockState) -> dict[str, Any]:
     """Given a lock, return its row."""
-    state = "its process is gone" if lock.dead else "alive" if lock.ours else "of another machine"
+    state = (
+        "its process is gone" if lock.dead else "alive" if lock.ours else "of another machine or container"
+    )
     age = (now() - lock.touched).total_seconds()
     return {
         "lock": lock.name,

@@ -2,6 +2,7 @@
 
 names     names from a host become paths of ours
 disk      what is asked of a file system, on Linux and on Windows
+system    which system this is, and which of its processes live
 lock      who works here, where, since when
 objects   each content once, named by its SHA-256
 manifest  what a snapshot says of itself
@@ -23,9 +24,8 @@ from exremote.repository.lock import (
     age_text,
     break_lock,
     hold,
-    is_dead,
     list_locks,
-    read_owner,
+    read_lock,
 )
 from exremote.repository.manifest import (
     Document,
@@ -75,10 +75,9 @@ __all__ = [
     "decide",
     "export",
     "hold",
-    "is_dead",
     "list_locks",
     "own_bytes",
-    "read_owner",
+    "read_lock",
     "remote_name",
     "safe_relative",
     "stored_path",

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from exremote.errors import RepositoryError
 
@@ -140,10 +141,31 @@ def open_to_append(path: Path) -> int:
 
 
 def pieces(path: Path) -> Iterator[bytes]:
-    """Given a file, read it a piece at a time."""
-    with path.open("rb", buffering=0) as file:
+    """Given a file, read it a piece at a time. Raise OSError if it is no ordinary one."""
+    with _opened(path) as file:
         while piece := file.read(PIECE):
             yield piece
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """Given a file, return its bytes. Raise OSError if it is no ordinary one, or has more than `most`."""
+    with _opened(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EINVAL, "it is larger than it can be", str(path))
+        return file.read()
+
+
+def first_line(path: Path, most: int) -> bytes:
+    """Given a file, return its first line, or so many bytes of it. Raise OSError if it is no ordinary one."""
+    with _opened(path) as file:
+        return file.readline(most)
+
+
+def _opened(path: Path) -> BinaryIO:
+    # What somebody else put in the place of a file of ours (a pipe, a device) would never end.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not an ordinary file", str(path))
+    return path.open("rb")
 
 
 def digest_of(path: Path) -> str:

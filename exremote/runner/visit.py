@@ -15,7 +15,7 @@ from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, HostError, LogonRefused, RepositoryError, Unreachable
 from exremote.inventory import Host
 from exremote.journal import SHELL_CLOSED, Journal, journals, open_shells, read_run
-from exremote.repository import break_lock, is_dead, list_locks, read_owner
+from exremote.repository import break_lock, list_locks, read_lock
 from exremote.runner.outcome import Outcome, failed, interrupted
 from exremote.script import ScriptLibrary
 from exremote.session import Session
@@ -71,8 +71,9 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[st
                     for e in record.events
                     if e.kind == SHELL_CLOSED
                 }
-                owner = read_owner(run_lock(folder, record.path.stem))
-                if record.ended is not None or owner is None or is_dead(owner):
+                lock = read_lock(run_lock(folder, record.path.stem))
+                alive = lock is not None and lock.owner is not None and not lock.dead
+                if record.ended is not None or not alive:
                     left.update(dict.fromkeys(open_shells(record)))
     shells: dict[str, list[str]] = {}
     for host, shell in left:
@@ -83,8 +84,7 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[st
 
 def living_runs(folder: Path) -> set[str]:
     """Given the folder of journals, return the runs that are alive, here or for all we know elsewhere."""
-    owners = ((path.stem, read_owner(path)) for path in folder.glob("*.lock"))
-    return {run for run, owner in owners if owner is not None and not is_dead(owner)}
+    return {lock.name for lock in list_locks(folder) if lock.owner is not None and not lock.dead}
 
 
 def clear_dead_runs(folder: Path) -> None:

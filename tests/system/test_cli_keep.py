@@ -17,6 +17,7 @@ from conftest import Cli, World
 from keep_support import Door, backup, damage
 
 from exremote.repository import Repository
+from exremote.repository.system import this_system
 
 KEEPING = ("show", "diff", "forget", "prune", "copy", "export", "unlock")
 
@@ -223,7 +224,9 @@ def test_a_killed_one_is_followed_by_one_that_takes_its_lock_over(door: Door, ve
 def write_lock(door: Door, name: str, **changes: object) -> Path:
     """Write the lock of a process of this machine that is gone, but for `changes`."""
     data = {"owner": "exremote backup", "host": socket.gethostname(), "pid": 2**22 + 1, "born": "x"}
-    data |= {"run": "run1", "since": "2026-03-22T10:15:00Z", "token": "t", **changes}
+    here = this_system()
+    data |= {"run": "run1", "since": "2026-03-22T10:15:00Z", "token": "t"}
+    data |= {"machine": here.machine, "boot": here.boot, "space": here.space, **changes}
     path = door.place.path / "locks" / f"{name}.lock"
     path.write_text(json.dumps(data))
     three_hours_ago = time.time() - 3 * 3600 - 60
@@ -242,7 +245,11 @@ def test_unlock_removes_what_the_dead_left_and_asks_about_other_machines(door: D
     assert far.exists()
     door("unlock", code=4, typed="n\n")
     assert far.exists()
-    assert "removed: host-EXCH02" in door("unlock", typed="yes\n").out
+    older = write_lock(door, "host-EXCH03", machine="", boot="", space="")
+    ran = door("unlock", code=4, typed="n\n")
+    assert ran.out.count("of another machine or container") == 2
+    assert older.exists(), "an older exremote did not say of which system it is"
+    assert "removed: host-EXCH02, host-EXCH03" in door("unlock", typed="yes\n").out
     assert not far.exists()
     far = write_lock(door, "repository", host="jump2")
     far.write_text("{")
