@@ -13,8 +13,8 @@ from exremote.cli.common import (
     InventoryOption,
     JsonOption,
     RepositoryOption,
+    journal_folders,
     known_repository,
-    runs_folder,
     speaking,
 )
 from exremote.errors import IntegrityError, SnapshotNotFound, UsageError
@@ -39,10 +39,10 @@ def runs(
     """List the runs that left a journal in the repository or with this user, or show one."""
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository) if repository else known_repository(None, inventory)
-        mine = runs_folder()
-        paths = journals(mine) if place is None else journals(place.runs_folder, mine)
+        folders = journal_folders(place)
+        paths = journals(*folders)
         if run is not None:
-            show_run(report, read_run(one_run(paths, run, mine)))
+            show_run(report, read_run(one_run(paths, run, folders[-1])))
             return
         shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
         rows = [
@@ -54,7 +54,7 @@ def runs(
                 "exit_code": r.outcome or "did not end",
                 "hosts": len(r.hosts),
                 "journal": "intact" if r.intact else f"damaged: {r.problem}",
-                "where": "this user" if r.path.parent == mine else "repository",
+                "where": "repository" if place and r.path.parent == place.runs_folder else "this user",
             }
             for r in shown
         ]
