@@ -97,11 +97,11 @@ def show_run(report: Report, record: RunRecord) -> None:
 
 def told(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
     """Given the events of a run, yield a row for each that a person wants to know of."""
-    began: dict[tuple[str, object], datetime] = {}
-    steps: dict[tuple[str, object], str] = {}
+    began: dict[tuple[str, str], datetime] = {}
+    steps: dict[tuple[str, str], str] = {}
     for event in events:
         host, fields = str(event.fields.get("host", "")), event.fields
-        key = (host, fields.get("number"))
+        key = (host, str(fields.get("number")))
         if event.kind in ("run-started", "host-started", "step-started"):
             began[key] = event.at
         if event.kind == "step-started":
@@ -128,6 +128,11 @@ def step_text(step: object) -> str:
         return str(step.get("kind", "a step"))
 
 
+def counted(count: object, noun: str) -> str:
+    """Given what a journal has in the place of a number, return it with the word for one."""
+    return count_text(count, noun) if isinstance(count, int) else f"{count} {noun}s"
+
+
 def words(kind: str, fields: Mapping[str, object], step: str) -> str:
     """Given what happened, return it as a person says it."""
     match kind:
@@ -143,9 +148,9 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
         case "step-failed":
             return f"failed: {step}: {fields.get('error')}"
         case "planned":
-            return f"planned: {count_text(int(str(fields.get('steps', 0))), 'step')}"
+            return f"planned: {counted(fields.get('steps', 0), 'step')}"
         case "judged":
-            checks = count_text(int(str(fields.get("findings", 0))), "check")
+            checks = counted(fields.get("findings", 0), "check")
             return f"judged: {checks}, the worst is {fields.get('worst')}"
         case "committed":
             state = "" if fields.get("complete") else ", incomplete"

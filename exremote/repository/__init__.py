@@ -6,6 +6,7 @@ system    which system this is, and which of its processes live
 lock      who works here, where, since when
 objects   each content once, named by its SHA-256
 manifest  what a snapshot says of itself
+reading   a manifest read back, and nothing in it believed unseen
 snapshot  how a snapshot is built and read
 building  a snapshot's folder on its way into place
 verify    every byte against what was written down

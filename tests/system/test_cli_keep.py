@@ -16,7 +16,7 @@ import pytest
 from conftest import Cli, World
 from keep_support import Door, backup, damage
 
-from exremote.repository import Repository
+from exremote.repository import Repository, Snapshot
 from exremote.repository.system import this_system
 
 KEEPING = ("show", "diff", "forget", "prune", "copy", "export", "unlock")
@@ -272,6 +272,66 @@ def test_a_lock_of_another_machine_is_told_with_its_age(door: Door) -> None:
     assert "on jump2" in ran.err
     assert "3 hours ago" in ran.err
     assert "exremote unlock" in ran.err.replace("\n", " ")
+
+
+# ---------------------------------------------------------------- what another one is forgotten for
+
+
+def lose(door: Door, snapshot: Snapshot) -> None:
+    """Take a file of a snapshot away, under all its names."""
+    first = snapshot.manifest.entries[0]
+    (snapshot.path / first.stored).unlink()
+    door.place.object_path(first.sha256).unlink()
+
+
+def test_a_snapshot_without_its_files_is_no_reason_to_forget_a_good_one(door: Door) -> None:
+    oldest, good, broken = (backup(door.place, day) for day in (1, 2, 3))
+    lose(door, broken)
+    ran = door("forget", "--keep-last", "1", "--dry-run")
+    assert f"damaged: EXCH01/{broken.id}: " in ran.err
+    assert "Amap.tbl is missing" in ran.err.replace("\n", " ")
+    data = door("forget", "--keep-last", "1", "--prune", "--yes", "--json").json
+    assert [r["id"] for r in data["goes"]] == [oldest.id]
+    assert {r["id"]: r["state"] for r in data["stays"]} == {good.id: "done", broken.id: "damaged"}
+    assert door.ids() == [good.id, broken.id]
+    assert list(door.place.verify(good)) == []
+
+
+@pytest.mark.parametrize(
+    "policy", [("--keep-daily", "1"), ("--keep-monthly", "1"), ("--keep-within", "1h"), ("--keep-last", "2")]
+)
+def test_no_policy_rests_on_snapshots_without_their_files(door: Door, policy: tuple[str, str]) -> None:
+    good, *broken = (backup(door.place, day) for day in (1, 2, 3))
+    for snapshot in broken:
+        lose(door, snapshot)
+    door("forget", *policy, "--yes")
+    assert door.ids()[0] == good.id
+
+
+def test_the_newest_one_that_is_all_there_is_not_forgotten_by_name(door: Door) -> None:
+    oldest, good, broken = (backup(door.place, day) for day in (1, 2, 3))
+    lose(door, broken)
+    err = door("forget", good.id, "--yes", code=4).err.replace("\n", " ")
+    assert f"EXCH01/{good.id} is the newest complete one, {broken.id} being damaged" in err
+    door("forget", broken.id, "--yes")
+    door("forget", oldest.id, "--yes")
+    assert door.ids() == [good.id]
+
+
+def test_a_secret_that_others_may_read_is_no_lost_snapshot(door: Door) -> None:
+    old, new = backup(door.place, 1), backup(door.place, 2)
+    door.place.path.chmod(0o755)
+    (new.path / "files/conndata/Notes.ini").chmod(0o444)
+    door("forget", "--keep-last", "1", "--yes")
+    assert door.ids() == [new.id]
+    assert old.id not in door.ids()
+
+
+def test_a_policy_longer_than_the_calendar_keeps_all(door: Door) -> None:
+    backup(door.place, 1)
+    backup(door.place, 2)
+    door("forget", "--keep-within", "99999y", "--yes")
+    assert len(door.ids()) == 2
 
 
 # ---------------------------------------------------------------- with hosts
