@@ -10,6 +10,7 @@ Only plain values are accepted as fields: a secret has no way to become text her
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
+from typing import BinaryIO
 
 from exremote.errors import RepositoryError
 
@@ -294,6 +296,12 @@ def shell_of(event: Event) -> OpenShell:
     return OpenShell(host, shell_id, wire)
 
 
+def _opened(path: Path) -> BinaryIO:
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is not an ordinary file")  # a pipe in its place would never end
+    return path.open("rb")
+
+
 def _read(path: Path) -> RunRecord:
     previous, count, torn, problem = FIRST_PREVIOUS, 0, False, ""
     first: Event | None = None
@@ -301,7 +309,7 @@ def _read(path: Path) -> RunRecord:
     hosts: dict[str, None] = {}
     digests = {0: FIRST_PREVIOUS}
     claimed = _read_head(path.with_suffix(".head"))
-    with path.open("rb") as file:
+    with _opened(path) as file:
         for line in file:
             if not line.endswith(b"\n"):
                 torn = True
@@ -347,7 +355,8 @@ def _read(path: Path) -> RunRecord:
 def _read_head(path: Path) -> tuple[str, int] | None:
     """Return digest and count of the head, None if there is none; count -1 if it is not of the form."""
     try:
-        text = path.read_bytes().decode("ascii", "replace")
+        with _opened(path) as file:
+            text = file.read(1000).decode("ascii", "replace")
     except FileNotFoundError:
         return None
     if not text:
@@ -372,10 +381,17 @@ def _check_head(claimed: tuple[str, int] | None, digests: Mapping[int, str], cou
 
 
 def _parse(line: bytes) -> dict[str, object]:
-    data = json.loads(line)
+    data = json.loads(line, parse_constant=_no_number)
     if not isinstance(data, dict):
         raise ValueError("not an object")
+    for value in data.values():
+        if isinstance(value, dict | list):
+            _plain(value)  # raises RecursionError for what is nested so deep that no report could write it
     return data
+
+
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is no number")
 
 
 def _event(data: Mapping[str, object]) -> Event:

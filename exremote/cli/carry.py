@@ -102,10 +102,10 @@ def one_copy(place: Repository, other: Repository, snapshot: Snapshot) -> dict[s
     try:
         if other.has_snapshot(snapshot):
             return row | {"state": "unchanged"}
-        lacking = other.lacking(snapshot)
+        lacking, checks = other.lacking(snapshot), place.checks(snapshot)
     except RepositoryError as error:
         return row | refusal(error, snapshot)
-    return row | sent(len(lacking), sum(lacking.values())) | {"checks": len(place.checks(snapshot))}
+    return row | sent(len(lacking), sum(lacking.values())) | {"checks": len(checks)}
 
 
 def refusal(error: RepositoryError, snapshot: Snapshot) -> dict[str, Any]:
@@ -141,10 +141,16 @@ class Copying:
         if row["state"] == "would be copied":
             row |= self._copy(snapshot)
         if row["state"] in ("copied", "unchanged"):
-            row["checks"] = self._other.add_checks(snapshot, self._place.checks(snapshot))
+            row |= self._add_checks(snapshot)
         fields = {key: row[key] for key in ("host", "connector", "state", "sent_bytes", "message")}
         self._journal.event("snapshot", snapshot=snapshot.id, **fields)
         return row
+
+    def _add_checks(self, snapshot: Snapshot) -> dict[str, Any]:
+        try:
+            return {"checks": self._other.add_checks(snapshot, self._place.checks(snapshot))}
+        except IntegrityError as error:
+            return refusal(error, snapshot)
 
     def _copy(self, snapshot: Snapshot) -> dict[str, Any]:
         if not self._report.as_json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
+import os
 import sys
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -37,9 +39,19 @@ from exremote.script import ScriptLibrary
 from exremote.session import Session
 
 
-def default_inventory() -> Path:
-    """Return where the inventory lies if nobody says otherwise and none is in the current folder."""
-    return platformdirs.user_config_path("exremote") / "inventory.toml"
+def _own_folder(find: Callable[[str], Path]) -> Path | None:
+    """Given how to find one of this user's folders, return it; None if nobody knows where his home is."""
+    try:
+        folder = find("exremote")
+    except RuntimeError:
+        return None
+    return folder if folder.is_absolute() else None
+
+
+def default_inventories() -> list[Path]:
+    """Return where the inventory may lie if nobody says: in the current folder, else with this user."""
+    own = _own_folder(platformdirs.user_config_path)
+    return [Path("inventory.toml"), *([own / "inventory.toml"] if own else [])]
 
 
 def _path(text: str) -> Path:
@@ -57,7 +69,7 @@ InventoryOption = Annotated[
         metavar="FILE",
         parser=_path,
         envvar="EXREMOTE_INVENTORY",
-        help=f"The inventory (TOML). Default: inventory.toml here, else {default_inventory()}.",
+        help=f"The inventory (TOML). Default: inventory.toml here, else {default_inventories()[-1]}.",
     ),
 ]
 RepositoryOption = Annotated[
@@ -131,11 +143,19 @@ def speaking(as_json: bool, looks: bool = False) -> Iterator[Report]:
         raise typer.Exit(code)
 
 
+def is_file(path: Path) -> bool:
+    """Given a path, return whether a file is there; one that the system does not let us see is not."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def load_inventory(path: Path | None, connectors: Sequence[str]) -> Inventory:
     """Given what the command line says, load the inventory. Raise UsageError if there is none."""
-    candidates = [path] if path else [Path("inventory.toml"), default_inventory()]
+    candidates = [path] if path else default_inventories()
     for candidate in candidates:
-        if candidate.is_file():
+        if is_file(candidate):
             return Inventory.load(candidate, connectors)
     raise UsageError(
         f"There is no inventory at {' or '.join(str(c) for c in candidates)}.",
@@ -154,8 +174,8 @@ def site_if_any(path: Path | None) -> Inventory | None:
 def repository_path(path: Path | None, inventory_path: Path | None) -> Path:
     """Given what the command line says, return where the repository is. Raise UsageError if nobody says."""
     if path is None:
-        candidates = [inventory_path] if inventory_path else [Path("inventory.toml"), default_inventory()]
-        if any(c.is_file() for c in candidates):
+        candidates = [inventory_path] if inventory_path else default_inventories()
+        if any(map(is_file, candidates)):
             path = load_inventory(inventory_path, list(Connector.load_all())).repository
     if path is None:
         raise UsageError(
@@ -186,7 +206,7 @@ def known_repository(path: Path | None, inventory_path: Path | None) -> Reposito
     RepositoryError if what the command line names is there and is none.
     """
     if path is not None:
-        return Repository.open(path) if path.exists() else None
+        return Repository.open(path) if os.path.lexists(path) else None
     try:
         return Repository.open(repository_path(None, inventory_path))
     except (UsageError, RepositoryError):
@@ -210,13 +230,42 @@ def resolve_secrets(hosts: Sequence[Host]) -> dict[str, Secret]:
 
 
 def runs_folder() -> Path:
-    """Return where journals of runs without a repository go: a check leaves one too."""
-    folder = platformdirs.user_state_path("exremote", ensure_exists=True) / "runs"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.stat().st_mode & 0o077:
+    """Return where journals of runs without a repository go: a check leaves one too.
+
+    Raise RepositoryError if this user has no place for them.
+    """
+    own = _own_folder(platformdirs.user_state_path)
+    folder = (own or Path("~")) / "runs"
+    try:
+        if own is None:
+            raise FileNotFoundError(errno.ENOENT, "nobody knows where this user's home is")
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        open_to_others = folder.stat().st_mode & 0o077
+    except OSError as error:
+        variable = "LOCALAPPDATA" if os.name == "nt" else "XDG_STATE_HOME"
+        raise RepositoryError(
+            f"the journals of this user cannot be kept here: {error.strerror or error}.",
+            path=folder,
+            remedy=f"Set {variable} to a folder that can be written, or name a repository that exists: "
+            "then they are kept there.",
+        ) from error
+    if open_to_others:
         with suppress(OSError):
             folder.chmod(0o700)
     return folder
+
+
+def journal_folders(repository: Repository | None) -> list[Path]:
+    """Given the repository if there is one, return the folders of journals: the first takes new ones.
+
+    Raise RepositoryError if there is none at all; with a repository, a user needs no place of his own.
+    """
+    if repository is None:
+        return [runs_folder()]
+    found = [repository.runs_folder]
+    with suppress(RepositoryError):
+        found.append(runs_folder())
+    return found
 
 
 def on_hosts(
@@ -240,13 +289,14 @@ def on_hosts(
                 "Leave the host out of the command.",
             )
     secrets = resolve_secrets(hosts)
-    folder = repository.runs_folder if repository else runs_folder()
-    leftovers = leftover_shells({folder, runs_folder()}, now())
+    folders = journal_folders(repository)
+    folder = folders[0]
+    leftovers = leftover_shells(folders, now())
     run_id = new_run_id(now())
     stop = threading.Event()
     ended = "failed"
     with ExitStack() as stack:
-        for past in {folder, runs_folder()}:
+        for past in folders:
             clear_dead_runs(past)
         lock = hold(run_lock(folder, run_id), verb, run=run_id, since=now(), on_takeover=lambda who: None)
         stack.enter_context(lock)

@@ -15,10 +15,10 @@ from exremote.cli.common import (
     JsonOption,
     RepositoryOption,
     ask_password,
+    journal_folders,
     known_repository,
     load_inventory,
     now,
-    runs_folder,
     speaking,
 )
 from exremote.connector import Connector
@@ -58,7 +58,7 @@ def doctor(
                 )
         secrets = _secrets(chosen)
         place = known_repository(repository, inventory)
-        folder = place.runs_folder if place else runs_folder()
+        folder = journal_folders(place)[0]
         run_id = new_run_id(now())
         lock = run_lock(folder, run_id)
         stack.enter_context(hold(lock, "doctor", run=run_id, since=now(), on_takeover=lambda who: None))

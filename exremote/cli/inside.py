@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, repository_path, speaking
-from exremote.errors import EXIT_BAD_NEWS, IntegrityError, RepositoryError
+from exremote.errors import EXIT_BAD_NEWS, RepositoryError
 from exremote.regfile import RegFileError, differences, parse
 from exremote.report import Report, count_text, size_text, time_text
 from exremote.repository import VOLATILE, Document, Entry, Repository, Snapshot, own_bytes
@@ -183,7 +182,7 @@ def documents_between(old: Snapshot, new: Snapshot) -> Iterator[dict[str, Any]]:
         a, b = before.get(name), after.get(name)
         if a is not None and b is not None and a.sha256 == b.sha256:
             continue
-        texts = (read(old, a) if a else None, read(new, b) if b else None)
+        texts = (old.document(a) if a else None, new.document(b) if b else None)
         try:
             if name.startswith("registry/"):
                 yield from registry_between(name, *texts)
@@ -191,7 +190,7 @@ def documents_between(old: Snapshot, new: Snapshot) -> Iterator[dict[str, Any]]:
             if name == "services.json":
                 yield from services_between(*texts)
                 continue
-        except (RegFileError, ValueError, KeyError, TypeError, AttributeError):
+        except (RegFileError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass  # not in the form that we know: it differs, and that is all that can be said
         what = "added" if a is None else "removed" if b is None else "changed"
         sizes = (size_text(d.size) if d else None for d in (a, b))
@@ -206,26 +205,6 @@ def documents(snapshot: Snapshot) -> dict[str, Document]:
         for d in snapshot.manifest.documents
         if d.stored != "SHA256SUMS" and not d.stored.startswith(volatile)
     }
-
-
-def read(snapshot: Snapshot, document: Document) -> bytes:
-    """Given a document of a snapshot, read it. Raise IntegrityError if it is not what the manifest says."""
-    path = snapshot.path / document.stored
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RepositoryError(f"cannot be read: {error.strerror}.", path=path) from error
-    actual = hashlib.sha256(data).hexdigest()
-    if actual != document.sha256:
-        raise IntegrityError(
-            "this document is not what the manifest says.",
-            path=path,
-            entry=document.stored,
-            expected=document.sha256,
-            actual=actual,
-            remedy="`exremote verify` says what of the snapshot is still good.",
-        )
-    return data
 
 
 _NO_KEYS = "Windows Registry Editor Version 5.00\n".encode("utf-16")

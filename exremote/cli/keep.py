@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -34,7 +35,6 @@ from exremote.repository import (
     Snapshot,
     age_text,
     break_lock,
-    decide,
     hold,
 )
 from exremote.runner import living_runs, run_lock
@@ -209,14 +209,14 @@ def forget(
 
         def fates() -> list[Fate]:
             chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
-            return named_fates(place, chosen) if names else policy_fates(place, chosen, policy)
+            return named_fates(place, chosen) if names else place.fates(policy, chosen, now())
 
         planned = fates()
         going = [f.snapshot for f in planned if not f.kept]
         if names and len(going) < len(planned):
-            kept = [f"{f.snapshot.host}/{f.snapshot.id}" for f in planned if f.kept]
+            kept = [f"{f.snapshot.host}/{f.snapshot.id} is {f.kept[0]}" for f in planned if f.kept]
             raise PlanRefused(
-                f"Nothing was changed: {', '.join(kept)} is {NEWEST} of its host and connector.",
+                f"Nothing was changed: of its host and connector, {'; '.join(kept)}.",
                 "Back the host up first; then an older one can go.",
             )
         if dry_run or not (going or prune_too):
@@ -251,17 +251,19 @@ def forget(
             report.line(f"{count_text(gone, 'snapshot')} forgotten{freed}")
 
 
-def policy_fates(place: Repository, chosen: Sequence[Snapshot], policy: KeepPolicy) -> list[Fate]:
-    """Given the chosen snapshots, return what the policy makes of each."""
-    paths = {s.path for s in chosen}
-    return decide((c for c in place.candidates() if c.snapshot.path in paths), policy, now())
-
-
 def named_fates(place: Repository, chosen: Sequence[Snapshot]) -> list[Fate]:
-    """Given snapshots that were named, return what becomes of each: all go but the newest complete ones."""
-    latest = {place.latest(s.host, s.connector, s.kind, now=now()) for s in chosen}
-    paths = {s.path for s in latest if s is not None}
-    return [Fate(s, (NEWEST,) if s.path in paths else ()) for s in chosen]
+    """Given snapshots that were named, return what becomes of each: all go but the newest complete ones.
+
+    One whose files are gone is no such: the one before it stays, and why.
+    """
+    kept: dict[Path, str] = {}
+    for host, connector, kind in {(s.host, s.connector, s.kind) for s in chosen}:
+        newest = place.latest(host, connector, kind, now=now())
+        reliable = place.reliable(host, connector, kind, now=now())
+        if newest is not None and reliable is not None:
+            why = "" if newest == reliable else f", {newest.id} being damaged ({place.damage(newest)})"
+            kept[reliable.path] = NEWEST + why
+    return [Fate(s, (kept[s.path],) if s.path in kept else ()) for s in chosen]
 
 
 def show_fates(
@@ -271,7 +273,7 @@ def show_fates(
     rows: list[dict[str, Any]] = []
     for fate in fates:
         s = fate.snapshot
-        state = "done" if s.complete else "damaged" if s.damage else "incomplete"
+        state = "damaged" if fate.damage or s.damage else "done" if s.complete else "incomplete"
         rows.append(
             {
                 "fate": "stays" if fate.kept else "goes",
@@ -281,6 +283,7 @@ def show_fates(
                 "created": s.created,
                 "state": state,
                 "why": list(fate.kept),
+                "damage": fate.damage,
             }
         )
     if report.as_json:
@@ -289,6 +292,9 @@ def show_fates(
         return
     columns = ["fate", "host", "connector", "id", "created", "state", "why"]
     report.rows(f"Snapshots in {place.path}", columns, rows, nothing="no snapshots")
+    for row in rows:
+        if row["damage"]:
+            report.note(f"damaged: {row['host']}/{row['id']}: {row['damage']}")
     going = sum(not f.kept for f in fates)
     would = "would go" if going else "goes: every snapshot has a reason to stay"
     report.line(f"{going or 'none'} of {len(fates)} {would}")
@@ -361,7 +367,7 @@ def unlock(
     """Show the repository's locks and remove those that nobody holds. It asks about other machines' locks.
 
     A lock of a process that is gone on this machine is removed; one of a living process here never is
-    (exit code 11). Of another machine nobody can know: its last sign of life is shown.
+    (exit code 11). Of another machine or container nobody can know: its last sign of life is shown.
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
@@ -403,7 +409,9 @@ def unlock(
 
 def lock_row(lock: LockState) -> dict[str, Any]:
     """Given a lock, return its row."""
-    state = "its process is gone" if lock.dead else "alive" if lock.ours else "of another machine"
+    state = (
+        "its process is gone" if lock.dead else "alive" if lock.ours else "of another machine or container"
+    )
     age = (now() - lock.touched).total_seconds()
     return {
         "lock": lock.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +23,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.inside import total_sizes
 from exremote.connector import Connector
-from exremote.errors import IntegrityError, UsageError
+from exremote.errors import IntegrityError, RepositoryError, UsageError
 from exremote.inventory import find_name, near
 from exremote.journal import journals, list_runs, unaccounted
 from exremote.report import count_text, size_text
@@ -133,18 +133,18 @@ def wanted_hosts(names: Sequence[str], held: Collection[str], inventory: Path | 
 
 def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
     """Given a snapshot, return its row; a damaged one is shown as that, never as good."""
-    checks = place.checks(snapshot)
     row: dict[str, Any] = {
         "host": snapshot.host,
         "connector": snapshot.connector,
         "id": snapshot.id,
         "created": snapshot.created,
         "state": "done" if snapshot.complete else "incomplete",
-        "last_seen_unchanged": checks[-1].at if checks else None,
+        "last_seen_unchanged": None,
     }
     try:
         manifest = snapshot.manifest
-    except IntegrityError as error:
+        checks = place.checks(snapshot)
+    except RepositoryError as error:
         return row | {
             "state": "damaged",
             "files": None,
@@ -154,8 +154,9 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
             "damage": error.message,
         }
     size = sum(e.size for e in manifest.entries)
-    verdicts = [health.Verdict(str(f["verdict"])) for f in manifest.findings]
+    verdicts = [verdict_of(f) for f in manifest.findings]
     return row | {
+        "last_seen_unchanged": checks[-1].at if checks else None,
         "files": len(manifest.entries),
         "size": size_text(size),
         "bytes": size,
@@ -163,6 +164,14 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
         "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
         "damage": "",
     }
+
+
+def verdict_of(finding: Mapping[str, object]) -> health.Verdict:
+    """Given a finding as a manifest has it, return its verdict; one that nobody here knows is unknown."""
+    try:
+        return health.Verdict(str(finding.get("verdict")))
+    except ValueError:
+        return health.Verdict.UNKNOWN
 
 
 def gone(place: Repository, every: Sequence[Snapshot]) -> list[dict[str, str]]:

@@ -13,8 +13,8 @@ from exremote.cli.common import (
     InventoryOption,
     JsonOption,
     RepositoryOption,
+    journal_folders,
     known_repository,
-    runs_folder,
     speaking,
 )
 from exremote.errors import IntegrityError, SnapshotNotFound, UsageError
@@ -39,10 +39,10 @@ def runs(
     """List the runs that left a journal in the repository or with this user, or show one."""
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository) if repository else known_repository(None, inventory)
-        mine = runs_folder()
-        paths = journals(mine) if place is None else journals(place.runs_folder, mine)
+        folders = journal_folders(place)
+        paths = journals(*folders)
         if run is not None:
-            show_run(report, read_run(one_run(paths, run, mine)))
+            show_run(report, read_run(one_run(paths, run, folders[-1])))
             return
         shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
         rows = [
@@ -54,7 +54,7 @@ def runs(
                 "exit_code": r.outcome or "did not end",
                 "hosts": len(r.hosts),
                 "journal": "intact" if r.intact else f"damaged: {r.problem}",
-                "where": "this user" if r.path.parent == mine else "repository",
+                "where": "repository" if place and r.path.parent == place.runs_folder else "this user",
             }
             for r in shown
         ]
@@ -97,11 +97,11 @@ def show_run(report: Report, record: RunRecord) -> None:
 
 def told(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
     """Given the events of a run, yield a row for each that a person wants to know of."""
-    began: dict[tuple[str, object], datetime] = {}
-    steps: dict[tuple[str, object], str] = {}
+    began: dict[tuple[str, str], datetime] = {}
+    steps: dict[tuple[str, str], str] = {}
     for event in events:
         host, fields = str(event.fields.get("host", "")), event.fields
-        key = (host, fields.get("number"))
+        key = (host, str(fields.get("number")))
         if event.kind in ("run-started", "host-started", "step-started"):
             began[key] = event.at
         if event.kind == "step-started":
@@ -128,6 +128,11 @@ def step_text(step: object) -> str:
         return str(step.get("kind", "a step"))
 
 
+def counted(count: object, noun: str) -> str:
+    """Given what a journal has in the place of a number, return it with the word for one."""
+    return count_text(count, noun) if isinstance(count, int) else f"{count} {noun}s"
+
+
 def words(kind: str, fields: Mapping[str, object], step: str) -> str:
     """Given what happened, return it as a person says it."""
     match kind:
@@ -143,9 +148,9 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
         case "step-failed":
             return f"failed: {step}: {fields.get('error')}"
         case "planned":
-            return f"planned: {count_text(int(str(fields.get('steps', 0))), 'step')}"
+            return f"planned: {counted(fields.get('steps', 0), 'step')}"
         case "judged":
-            checks = count_text(int(str(fields.get("findings", 0))), "check")
+            checks = counted(fields.get("findings", 0), "check")
             return f"judged: {checks}, the worst is {fields.get('worst')}"
         case "committed":
             state = "" if fields.get("complete") else ", incomplete"

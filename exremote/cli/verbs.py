@@ -47,7 +47,14 @@ def init(
 ) -> None:
     """Make a repository: an empty folder that snapshots can go to."""
     with speaking(as_json) as report:
-        made = Repository.create(repository_path(path or repository, inventory))
+
+        def tell(why: str) -> None:
+            report.note(
+                f"warning: others than its owner may read the new folder: {why}. Put the repository on a "
+                "volume with file rights, or close it yourself; until then no secret file is saved there."
+            )
+
+        made = Repository.create(repository_path(path or repository, inventory), tell)
         if as_json:
             report.json({"repository": made.path, "id": made.id})
         report.line(f"repository {made.id} made at {made.path}")

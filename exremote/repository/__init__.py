@@ -2,11 +2,13 @@
 
 names     names from a host become paths of ours
 disk      what is asked of a file system, on Linux and on Windows
+system    which system this is, and which of its processes live
 lock      who works here, where, since when
 objects   each content once, named by its SHA-256
 parts     one content on its way in, in parts
 staging   where one host's files lie until they are whole
 manifest  what a snapshot says of itself
+reading   a manifest read back, and nothing in it believed unseen
 snapshot  how a snapshot is built and read
 building  a snapshot's folder on its way into place
 verify    every byte against what was written down
@@ -25,9 +27,8 @@ from exremote.repository.lock import (
     age_text,
     break_lock,
     hold,
-    is_dead,
     list_locks,
-    read_owner,
+    read_lock,
 )
 from exremote.repository.manifest import (
     Document,
@@ -80,10 +81,9 @@ __all__ = [
     "decide",
     "export",
     "hold",
-    "is_dead",
     "list_locks",
     "own_bytes",
-    "read_owner",
+    "read_lock",
     "remote_name",
     "safe_relative",
     "stored_path",

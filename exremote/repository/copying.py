@@ -12,10 +12,10 @@ from pathlib import Path
 from exremote.errors import IntegrityError, RepositoryError
 from exremote.repository import disk
 from exremote.repository.building import Building, check_objects, home_of
-from exremote.repository.manifest import Entry
+from exremote.repository.manifest import MANIFEST, MANIFEST_SUM, Entry
 from exremote.repository.names import checked_word
 from exremote.repository.objects import ObjectStore
-from exremote.repository.snapshot import MANIFEST, MANIFEST_SUM, Snapshot, load, read_sum
+from exremote.repository.snapshot import Snapshot, load, read_sum
 from exremote.repository.staging import Staging
 
 
@@ -72,13 +72,13 @@ def receive(
     with disk.said(target, "copying the snapshot"), Building(root, store, run) as building:
         for entry in manifest.entries:
             building.file(entry)
-        digests = {d.stored: d.sha256 for d in manifest.documents}
-        digests[MANIFEST] = read_sum(snapshot.path / MANIFEST_SUM)
-        for name, expected in digests.items():
-            written = building.document(name, disk.pieces(snapshot.path / name))
-            if written.sha256 != expected:
-                raise _damaged(snapshot.path / name, name, expected, written.sha256)
-        building.document(MANIFEST_SUM, f"{digests[MANIFEST]}  {MANIFEST}\n".encode())
+        for document in manifest.documents:
+            building.document(document.stored, snapshot.document(document))
+        digest = read_sum(snapshot.path / MANIFEST_SUM)
+        written = building.document(MANIFEST, disk.pieces(snapshot.path / MANIFEST))
+        if written.sha256 != digest:
+            raise _damaged(snapshot.path / MANIFEST, MANIFEST, digest, written.sha256)
+        building.document(MANIFEST_SUM, f"{digest}  {MANIFEST}\n".encode())
         building.finish(target)
     return load(target)
 

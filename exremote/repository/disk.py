@@ -13,10 +13,12 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from exremote.errors import RepositoryError
 
@@ -29,6 +31,11 @@ KEPT = 0o400
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_NOINHERIT", 0)
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _FULL_ON_WINDOWS = {39, 112}
+NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EINVAL, errno.ELOOP}
+"""There is no ordinary file of that name: not the system's refusal, but damage of what should be there."""
+_HELD_ON_WINDOWS = {5, 32, 145}
+"""Access denied, sharing violation, directory not empty: the last while deleted names are still held."""
+_WAITS_S = (0.05, 0.1, 0.25, 0.6, 1.0)
 _DENIED = {errno.EACCES, errno.EPERM}
 
 
@@ -134,10 +141,31 @@ def open_to_append(path: Path) -> int:
 
 
 def pieces(path: Path) -> Iterator[bytes]:
-    """Given a file, read it a piece at a time."""
-    with path.open("rb", buffering=0) as file:
+    """Given a file, read it a piece at a time. Raise OSError if it is no ordinary one."""
+    with _opened(path) as file:
         while piece := file.read(PIECE):
             yield piece
+
+
+def read_whole(path: Path, most: int) -> bytes:
+    """Given a file, return its bytes. Raise OSError if it is no ordinary one, or has more than `most`."""
+    with _opened(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EINVAL, "it is larger than it can be", str(path))
+        return file.read()
+
+
+def first_line(path: Path, most: int) -> bytes:
+    """Given a file, return its first line, or so many bytes of it. Raise OSError if it is no ordinary one."""
+    with _opened(path) as file:
+        return file.readline(most)
+
+
+def _opened(path: Path) -> BinaryIO:
+    # What somebody else put in the place of a file of ours (a pipe, a device) would never end.
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is not an ordinary file", str(path))
+    return path.open("rb")
 
 
 def digest_of(path: Path) -> str:
@@ -198,14 +226,14 @@ def link_or_copy(source: Path, target: Path) -> bool:
 
 def move(source: Path, target: Path) -> None:
     """Given a file or folder and a free place on the same volume, move it there in one step."""
-    os.rename(source, target)  # noqa: PTH104
+    _patiently(lambda: os.rename(source, target))  # noqa: PTH104
 
 
 def replace(source: Path, target: Path) -> None:
     """Given a file, put it in the place of another one, in one step."""
     if sys.platform == "win32" and target.exists():
         os.chmod(target, stat.S_IWRITE)  # noqa: PTH101 - Windows replaces no read-only file
-    os.replace(source, target)  # noqa: PTH105
+    _patiently(lambda: os.replace(source, target))  # noqa: PTH105
 
 
 def remove(path: Path) -> None:
@@ -218,7 +246,7 @@ def remove(path: Path) -> None:
         # Read-only goes with the file, not the name: its other names lose it too, and the next commit that
         # links the object sets it again.
         os.chmod(path, stat.S_IWRITE)  # noqa: PTH101
-        path.unlink(missing_ok=True)
+        _patiently(lambda: path.unlink(missing_ok=True))
 
 
 def remove_tree(path: Path) -> None:
@@ -228,7 +256,23 @@ def remove_tree(path: Path) -> None:
         return
     for inner in list(path.iterdir()):
         remove_tree(inner)
-    path.rmdir()
+    _patiently(path.rmdir)
+
+
+def _patiently(act: Callable[[], object]) -> None:
+    """Given what may meet a file that somebody looks at, do it; on Windows try for about two seconds.
+
+    A virus scanner or an indexer opens what is new, for a moment, and nobody can rename or delete it then.
+    """
+    for wait in _WAITS_S:
+        try:
+            act()
+            return
+        except OSError as error:
+            if getattr(error, "winerror", None) not in _HELD_ON_WINDOWS:
+                raise
+            time.sleep(wait)
+    act()
 
 
 def keep(path: Path, secret: bool = False) -> None:
@@ -243,41 +287,56 @@ def keep(path: Path, secret: bool = False) -> None:
         make_private(path, folder=False)
 
 
-def make_private(path: Path, folder: bool) -> None:
+def make_private(path: Path, folder: bool) -> str:
     """Given a file or folder, let its owner alone have it: by mode on Linux, by access list on Windows.
 
-    On a volume that has neither, this does nothing; `is_private` tells.
+    Return why it is not so, in words; empty if it is. Some volumes have neither.
     """
-    if sys.platform != "win32":
-        now = stat.S_IMODE(path.stat().st_mode)
-        if now & 0o077:
-            with suppress(PermissionError):
-                os.chmod(path, now & 0o700)  # noqa: PTH101
-        return
-    subprocess.run(access_list_command(str(path), folder), capture_output=True, check=False)  # noqa: S603
+    if sys.platform == "win32":
+        return _icacls(*access_list(str(path), folder))[1]
+    now = stat.S_IMODE(path.stat().st_mode)
+    if now & 0o077:
+        with suppress(PermissionError):
+            os.chmod(path, now & 0o700)  # noqa: PTH101
+    return "" if is_private(path) else "the volume keeps no file rights"
 
 
-def access_list_command(path: str, folder: bool) -> list[str]:
-    """Given a path on Windows, return the command that lets its owner alone have it.
+def access_list(path: str, folder: bool) -> list[str]:
+    """Given a path on Windows, return what to tell icacls so that its owner alone has it.
 
     `*S-1-3-4` is OWNER RIGHTS, in every language: whoever owns the file, and nobody by inheritance.
     """
     right = "*S-1-3-4:(OI)(CI)F" if folder else "*S-1-3-4:F"
-    return ["icacls.exe", path, "/inheritance:r", "/grant:r", right, "/q"]
+    return [path, "/inheritance:r", "/grant:r", right, "/q"]
+
+
+def icacls_path(environment: Mapping[str, str]) -> str:
+    """Given the environment, return where icacls is; its bare name could mean the current folder's."""
+    return environment.get("SystemRoot", "C:\\Windows") + "\\System32\\icacls.exe"
+
+
+def _icacls(*arguments: str) -> tuple[str, str]:
+    """Given arguments for icacls, return what it says, and why it failed, in words; empty if it did not."""
+    try:
+        done = subprocess.run(  # noqa: S603
+            [icacls_path(os.environ), *arguments],
+            capture_output=True,
+            check=False,
+            text=True,
+            errors="replace",
+        )
+    except OSError as error:
+        return "", f"icacls cannot be run: {error.strerror or error}"
+    said = " ".join((done.stderr or done.stdout).split())
+    return done.stdout, "" if done.returncode == 0 else f"icacls says: {said or done.returncode}"
 
 
 def is_private(path: Path) -> bool:
     """Given a file or folder, return whether nobody but its owner has rights in it."""
     if sys.platform != "win32":
         return stat.S_IMODE(path.stat().st_mode) & 0o077 == 0
-    answer = subprocess.run(  # noqa: S603
-        ["icacls.exe", str(path)],  # noqa: S607
-        capture_output=True,
-        check=False,
-        text=True,
-        errors="replace",
-    )
-    return answer.returncode == 0 and is_private_list(answer.stdout)
+    said, failed = _icacls(str(path))
+    return not failed and is_private_list(said)
 
 
 def is_private_list(text: str) -> bool:

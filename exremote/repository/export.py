@@ -17,9 +17,18 @@ from pathlib import Path
 
 from exremote.errors import UsageError
 from exremote.repository import disk
-from exremote.repository.manifest import Document, Entry, Manifest
+from exremote.repository.manifest import (
+    FILES,
+    MANIFEST,
+    MANIFEST_SUM,
+    RENAMED,
+    SUMS,
+    Document,
+    Entry,
+    Manifest,
+)
 from exremote.repository.names import extended
-from exremote.repository.snapshot import MANIFEST, MANIFEST_SUM, SUMS, Snapshot
+from exremote.repository.snapshot import Snapshot
 
 READ_ONLY = 0x1
 _SETTABLE = 0x1 | 0x2 | 0x4 | 0x20 | 0x2000  # read-only, hidden, system, archive, not indexed
@@ -94,7 +103,7 @@ class _Export:
 
     def _place(self, entry: Entry) -> Path:
         """Return where a file goes: under its own name, or under the snapshot's where that cannot be."""
-        own = Path(self._into, "files", entry.item, *entry.path.split("\\"))
+        own = Path(self._into, FILES, entry.item, *entry.path.split("\\"))
         odd = any(c < " " for c in entry.path) or (os.name == "nt" and not _is_ordinary(entry))
         try:
             if odd:  # nobody could name it at a prompt; Windows would drop a dot at the end
@@ -105,7 +114,7 @@ class _Export:
         except (OSError, UnicodeEncodeError) as error:
             if isinstance(error, OSError) and disk.is_full(error):
                 raise
-            place = self._into / "renamed" / entry.stored
+            place = self._into / RENAMED / entry.stored
             disk.make_folder(place.parent)
             disk.write_new(place, b"", kept=False, sync=False)
             self._renamed.append((f"{entry.item}: {entry.path}", place.relative_to(self._into).as_posix()))
@@ -119,7 +128,7 @@ class _Export:
         source = self._snapshot.path / file.stored
         handle = os.open(place, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
         try:
-            for piece in _readable(source):
+            for piece in _readable(source, file.size):
                 disk.write_all(handle, piece)
                 digest.update(piece)
         finally:
@@ -152,7 +161,15 @@ def _is_ordinary(entry: Entry) -> bool:
     return entry.stored.replace("%25", "%") == f"files/{entry.item}/" + entry.path.replace("\\", "/")
 
 
-def _readable(source: Path) -> Iterator[bytes]:
-    """Read a file; one that is missing or cannot be read is as good as empty: its digest will say so."""
+def _readable(source: Path, size: int) -> Iterator[bytes]:
+    """Read a file; one that is missing or cannot be read is as good as empty: its digest will say so.
+
+    Of one that has more than its size no more is read than shows that: it could fill the disk.
+    """
+    read = 0
     with suppress(OSError):
-        yield from disk.pieces(source)
+        for piece in disk.pieces(source):
+            yield piece
+            read += len(piece)
+            if read > size:
+                return

@@ -1,7 +1,8 @@
 """What may go: snapshots by a policy, and content that nothing names. It never takes the newest complete one.
 
-`decide` is pure: no clock, no disk. A snapshot is forgotten by one rename out of snapshots/; a process killed
-at any moment leaves snapshots that are whole, and something under partial/ that the next prune clears.
+`decide` is pure: no clock, no disk; `settle` has looked at what a deletion rests on. A snapshot is forgotten
+by one rename out of snapshots/; a process killed at any moment leaves snapshots that are whole, and something
+under partial/ that the next prune clears.
 """
 
 from __future__ import annotations
@@ -12,16 +13,16 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError
 from exremote.repository import disk
-from exremote.repository.manifest import Manifest
+from exremote.repository.manifest import SUMS, Manifest
 from exremote.repository.names import checked_host, checked_word
 from exremote.repository.objects import ObjectStore
-from exremote.repository.snapshot import SUMS, Snapshot, is_possible
+from exremote.repository.snapshot import Snapshot, is_possible, read_sums
 
 NEWEST = "the newest complete one"
 """Why a snapshot stays whatever the policy says."""
@@ -55,7 +56,7 @@ class Candidate:
     snapshot: Snapshot
     """the snapshot"""
     damage: str = ""
-    """why its manifest cannot be trusted; empty if it can"""
+    """why it cannot be trusted; empty as far as anyone looked"""
     seen: tuple[datetime, ...] = ()
     """when runs found the host to be still what it says"""
 
@@ -63,6 +64,12 @@ class Candidate:
     def whole(self) -> bool:
         """Return whether a restore can rely on it."""
         return self.snapshot.complete and not self.damage
+
+    @property
+    def group(self) -> tuple[str, str, str]:
+        """Return what a policy holds for by itself: host, connector and kind."""
+        s = self.snapshot
+        return s.host.casefold(), s.connector, s.kind
 
     @property
     def moments(self) -> tuple[datetime, ...]:
@@ -78,6 +85,33 @@ class Fate:
     """the snapshot"""
     kept: tuple[str, ...]
     """why it stays; empty if it goes"""
+    damage: str = ""
+    """why it cannot be trusted; empty as far as anyone looked"""
+
+
+def settle(
+    candidates: Iterable[Candidate],
+    policy: KeepPolicy,
+    now: datetime | None,
+    look: Callable[[Snapshot], str],
+) -> list[Fate]:
+    """Given the same as `decide`, and how to look for damage, return what becomes of each.
+
+    No snapshot goes because of one that is not there any more: where one goes, all complete ones that stay
+    were looked at, and one that is damaged does not count.
+    """
+    candidates = tuple(candidates)
+    looked: dict[Path, str] = {}
+    while True:
+        fates = decide(candidates, policy, now)
+        pairs = list(zip(candidates, fates, strict=True))
+        going = {c.group for c, fate in pairs if not fate.kept}
+        relied = [c.snapshot for c, fate in pairs if fate.kept and c.whole and c.group in going]
+        unseen = [s for s in relied if s.path not in looked]
+        if not unseen:
+            return fates
+        looked |= {s.path: look(s) for s in unseen}
+        candidates = tuple(replace(c, damage=looked.get(c.snapshot.path) or c.damage) for c in candidates)
 
 
 def decide(candidates: Iterable[Candidate], policy: KeepPolicy, now: datetime | None = None) -> list[Fate]:
@@ -95,12 +129,11 @@ def decide(candidates: Iterable[Candidate], policy: KeepPolicy, now: datetime | 
     candidates = tuple(candidates)
     groups: dict[tuple[str, str, str], list[Candidate]] = {}
     for candidate in candidates:
-        s = candidate.snapshot
-        groups.setdefault((s.host.casefold(), s.connector, s.kind), []).append(candidate)
+        groups.setdefault(candidate.group, []).append(candidate)
     kept: dict[Path, tuple[str, ...]] = {}
     for group in groups.values():
         kept |= _reasons(sorted(group, key=age, reverse=True), policy, age, now)
-    return [Fate(c.snapshot, kept[c.snapshot.path]) for c in candidates]
+    return [Fate(c.snapshot, kept[c.snapshot.path], c.damage) for c in candidates]
 
 
 _Age = tuple[bool, datetime, str]
@@ -130,7 +163,8 @@ def _reasons(
             more = f" and {len(periods) - 1} before" if len(periods) > 1 else ""
             kept[path].append(f"{what} {periods[0]}{more}")
     if policy.within is not None and whole:
-        since = max((is_possible(m, now), m) for c in whole for m in c.moments)[1] - policy.within
+        newest = max((is_possible(m, now), m) for c in whole for m in c.moments)[1]
+        since = newest - min(policy.within, newest - datetime.min.replace(tzinfo=UTC))
         for candidate in group:
             if not candidate.damage and max(candidate.moments) >= since:
                 kept[candidate.snapshot.path].append("recent enough")
@@ -243,7 +277,9 @@ def find_unused(
                 found.objects.append(path)
                 found.object_bytes += status.st_size
         there = {(s.host, s.id) for s in snapshots}
-        records = sorted((root / "checks").glob("*/*.jsonl"))
+        # A folder that is a link leads to somebody else's files.
+        homes = [h for h in (root / "checks").glob("*") if not h.is_symlink()]
+        records = sorted(record for home in homes for record in home.glob("*.jsonl"))
         checks = tuple(r for r in records if (r.parent.name, r.stem) not in there)
     return Unused(
         tuple(found.objects),
@@ -260,22 +296,16 @@ def named_by(snapshot: Snapshot) -> set[str]:
     """Given a snapshot, return the digests that it names. Raise IntegrityError if nobody can tell."""
     if not manifest_damage(snapshot):
         return {e.sha256 for e in snapshot.manifest.entries}
-    named = set()
-    try:
-        lines = (snapshot.path / SUMS).read_bytes().splitlines()
-        for line in lines:
-            match = re.fullmatch(rb"([0-9a-f]{64})  .+", line)
-            if match is None:
-                raise ValueError("a line of it is damaged")
-            named.add(match[1].decode())
-    except (OSError, ValueError) as error:
-        raise IntegrityError(
-            f"neither {snapshot.host}/{snapshot.id} nor its {SUMS} says what it holds: nothing is deleted.",
-            path=snapshot.path,
-            entry=SUMS,
-            remedy=f"Save what is good of it, then: exremote forget {snapshot.host}/{snapshot.id}",
-        ) from error
-    return named
+    with contextlib.suppress(OSError):
+        lines = read_sums(snapshot.path)
+        if lines and all(sha256 for sha256, _ in lines):
+            return {sha256 for sha256, _ in lines}
+    raise IntegrityError(
+        f"neither {snapshot.host}/{snapshot.id} nor its {SUMS} says what it holds: nothing is deleted.",
+        path=snapshot.path,
+        entry=SUMS,
+        remedy=f"Save what is good of it, then: exremote forget {snapshot.host}/{snapshot.id}",
+    )
 
 
 def remove_unused(unused: Unused) -> None:
@@ -303,7 +333,7 @@ def _weigh(tops: Iterable[Path]) -> tuple[Counter[tuple[int, int]], int]:
     """Given files and folders, return how often they name each file, and the bytes only they name."""
     links: Counter[tuple[int, int]] = Counter()
     sizes: dict[tuple[int, int], tuple[int, int]] = {}
-    for top in tops:
+    for top in (t for t in tops if not t.is_symlink()):
         for path in [top] if top.is_file() else top.rglob("*"):
             if path.is_file() and not path.is_symlink():
                 status = path.stat()

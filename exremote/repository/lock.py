@@ -1,8 +1,9 @@
 """A lock as a file: who holds it, where, since when. It never relies on the file system's own locks.
 
 The file is made in one step with its content, so nobody ever reads half an owner. A thread touches it while
-it is held: its time of last change is the heartbeat. If its process is dead and was of this machine, the lock
-is taken over, and that is reported; a lock of another machine never is: its heartbeat is told instead.
+it is held: its time of last change is the heartbeat. If its process is dead and was of this system, the lock
+is taken over, and that is reported; a lock of another machine or container never is: its heartbeat is told
+instead.
 
 One lock may stand against others (`against`): each makes its own file first and looks at the others' then, so
 of two that exclude each other at least one sees the other, and gives way.
@@ -15,19 +16,25 @@ import hashlib
 import json
 import os
 import secrets
-import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from exremote.errors import RepositoryLocked
 from exremote.repository import disk
+from exremote.repository.system import System, process_birth, process_exists, this_system
 
 HEARTBEAT_S = 30.0
 """How often the holder touches its lock."""
+
+SILENT_S = 600.0
+"""A lock that was not touched for so long has no holder that could: twenty heartbeats."""
+
+_LARGEST = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +55,22 @@ class LockOwner:
     """when it was taken, as ISO 8601 in UTC; empty if no time was handed in"""
     token: str
     """tells two holders of one process apart"""
+    machine: str = ""
+    """a hash of what the machine's installation is known by; empty in locks of older exremotes"""
+    boot: str = ""
+    """tells the machine's starts apart"""
+    space: str = ""
+    """the container's, in which the process has its number"""
 
     def describe(self) -> str:
         """Return the owner in words."""
         since = f" since {self.since}" if self.since else ""
         run = f", run {self.run}" if self.run else ""
         return f"{self.owner} (process {self.pid} on {self.host}{run}){since}"
+
+
+_KNOWN = {f.name for f in fields(LockOwner)}
+_REQUIRED = {f.name for f in fields(LockOwner) if f.default is MISSING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +98,26 @@ class LockState:
     touched: datetime
     """its heartbeat, by the clock of the volume"""
     dead: bool
-    """its process was of this machine and is gone"""
+    """its process was of this system and is gone"""
     ours: bool
-    """it is of this machine"""
+    """it is of this system, so that its process can be seen from here"""
+
+
+def read_lock(path: Path) -> LockState | None:
+    """Given a lock's file, return what it says; None if it is not there."""
+    owner = read_owner(path)
+    try:
+        touched = path.stat().st_mtime
+    except OSError:
+        return None
+    dead = owner is not None and is_dead(owner, time.time() - touched)
+    ours = owner is not None and (dead or _is_here(owner, this_system()))
+    return LockState(path.stem, path, owner, _moment(touched), dead, ours)
 
 
 def list_locks(folder: Path) -> list[LockState]:
     """Given the folder of locks, return those that lie there, by name."""
-    found = []
-    for path in sorted(folder.glob("*.lock")):
-        owner = read_owner(path)
-        with contextlib.suppress(FileNotFoundError):
-            touched = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            dead = owner is not None and is_dead(owner)
-            ours = owner is not None and owner.host == socket.gethostname()
-            found.append(LockState(path.stem, path, owner, touched, dead, ours))
-    return found
+    return [lock for lock in map(read_lock, sorted(folder.glob("*.lock"))) if lock is not None]
 
 
 def break_lock(lock: LockState) -> bool:
@@ -108,6 +129,14 @@ def break_lock(lock: LockState) -> bool:
         if unreadable:
             disk.remove(lock.path)
         return unreadable
+
+
+def _moment(seconds: float) -> datetime:
+    """Given a file's time, return it; what no calendar has becomes the last one that it has."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return (datetime.max if seconds > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def age_text(seconds: float) -> str:
@@ -155,14 +184,18 @@ def hold(
 
 
 def _ourselves(owner: str, run: str, since: datetime | None) -> LockOwner:
+    here = this_system()
     return LockOwner(
         owner=owner,
-        host=socket.gethostname(),
+        host=here.host,
         pid=os.getpid(),
         born=process_birth(os.getpid()),
         run=run,
         since=since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if since else "",
         token=secrets.token_hex(8),
+        machine=here.machine,
+        boot=here.boot,
+        space=here.space,
     )
 
 
@@ -180,7 +213,7 @@ def _exclude(path: Path, others: Iterable[Path], on_takeover: Callable[[str], No
             theirs = read_owner(other)
             if theirs is None and not other.exists():
                 break
-            if theirs is None or not is_dead(theirs):
+            if theirs is None or not is_dead(theirs, _silence(other, now)):
                 raise _locked(other, theirs, now)
             if _put_aside(other, theirs):
                 on_takeover(theirs.describe())
@@ -190,10 +223,16 @@ def _exclude(path: Path, others: Iterable[Path], on_takeover: Callable[[str], No
 def read_owner(path: Path) -> LockOwner | None:
     """Given a lock's file, return who holds it; None if it is not there or says nothing that can be read."""
     try:
-        data = json.loads(path.read_bytes())
-        return LockOwner(**{**data, "pid": int(data["pid"])})
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        data = json.loads(disk.read_whole(path, _LARGEST))
+    except (OSError, ValueError, RecursionError):
         return None
+    if not isinstance(data, dict) or not _REQUIRED <= data.keys() <= _KNOWN:
+        return None
+    pid = data["pid"]
+    texts = all(isinstance(value, str) for name, value in data.items() if name != "pid")
+    if not texts or type(pid) is not int or not 0 < pid < 2**32:
+        return None
+    return LockOwner(**data)
 
 
 def _take(path: Path, ours: LockOwner) -> Lock:
@@ -206,7 +245,7 @@ def _take(path: Path, ours: LockOwner) -> Lock:
         theirs = read_owner(path)
         if theirs is None and not path.exists():
             continue  # let go between our two looks
-        if theirs is None or not is_dead(theirs):
+        if theirs is None or not is_dead(theirs, _silence(path, now)):
             raise _locked(path, theirs, now)
         if _put_aside(path, theirs):
             taken_over = theirs.describe()
@@ -245,10 +284,10 @@ def _put_aside(path: Path, theirs: LockOwner) -> bool:
     what another one has put there since. A claim is a lock file, too; a dead one is put aside the same way.
     """
     claim = path.with_name(f"{path.name.partition('.claim-')[0]}.claim-{_short(theirs.token)}")
-    created, _ = _create(claim, _ourselves("taking over a lock", "", None))
+    created, now = _create(claim, _ourselves("taking over a lock", "", None))
     if not created:
         claimant = read_owner(claim)
-        if claimant is not None and is_dead(claimant):
+        if claimant is not None and is_dead(claimant, _silence(claim, now)):
             _put_aside(claim, claimant)
         return False
     try:
@@ -267,10 +306,13 @@ def _short(token: str) -> str:
 
 def _locked(path: Path, theirs: LockOwner | None, now: float) -> RepositoryLocked:
     who = theirs.describe() if theirs else "a process that left no readable name"
+    here = this_system()
+    if theirs is not None and theirs.host == here.host and not _is_here(theirs, here):
+        who += ", in another container or on another machine of that name"
     with contextlib.suppress(OSError):
         touched = path.stat().st_mtime
         age = age_text(now - touched)
-        who += f", last sign of life {datetime.fromtimestamp(touched, UTC):%Y-%m-%dT%H:%M:%SZ}, {age} ago"
+        who += f", last sign of life {_moment(touched):%Y-%m-%dT%H:%M:%SZ}, {age} ago"
     return RepositoryLocked(
         f"locked by {who}.",
         path=path,
@@ -286,67 +328,30 @@ def _beat(path: Path, stop: threading.Event) -> None:
             os.utime(path)
 
 
-def is_dead(theirs: LockOwner) -> bool:
-    """Given a lock's owner, return whether it is sure to be dead: of this machine, and no such process."""
-    if theirs.host != socket.gethostname():
-        return False
-    if not process_exists(theirs.pid):
-        return True
-    born = process_birth(theirs.pid)
-    return bool(born and theirs.born and born != theirs.born)
-
-
-if sys.platform == "win32":
-    import ctypes
-    from ctypes import wintypes
-
-    _QUERY = 0x1000
-    _STILL_ACTIVE = 259
-
-    def process_exists(pid: int) -> bool:
-        """Given a process id, return whether it runs; True where that cannot be known."""
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.OpenProcess.restype = wintypes.HANDLE
-        handle = kernel.OpenProcess(_QUERY, False, pid)
-        if not handle:
-            return ctypes.get_last_error() != 87  # 87: no such process; others: not for us to see
-        code = wintypes.DWORD()
-        known = kernel.GetExitCodeProcess(wintypes.HANDLE(handle), ctypes.byref(code))
-        kernel.CloseHandle(wintypes.HANDLE(handle))
-        return not known or code.value == _STILL_ACTIVE
-
-    def process_birth(pid: int) -> str:
-        """Given a process id, return when it began, as text to compare; empty if that cannot be known."""
-        kernel = ctypes.WinDLL("kernel32", use_last_error=True)
-        kernel.OpenProcess.restype = wintypes.HANDLE
-        handle = kernel.OpenProcess(_QUERY, False, pid)
-        if not handle:
-            return ""
-        times = [wintypes.FILETIME() for _ in range(4)]
-        known = kernel.GetProcessTimes(wintypes.HANDLE(handle), *map(ctypes.byref, times))
-        kernel.CloseHandle(wintypes.HANDLE(handle))
-        return f"{times[0].dwHighDateTime:x}:{times[0].dwLowDateTime:x}" if known else ""
-
-else:
-
-    def process_exists(pid: int) -> bool:
-        """Given a process id, return whether it runs; True where that cannot be known."""
-        if pid <= 0:
-            return False
-        try:
-            os.kill(pid, 0)
-        except ProcessLookupError:
-            return False
-        except (PermissionError, OverflowError):
+def is_dead(theirs: LockOwner, silent_s: float) -> bool:
+    """Given a lock's owner and for how long it gave no sign of life, return whether it is sure to be dead."""
+    here = this_system()
+    if _is_here(theirs, here):
+        if not process_exists(theirs.pid):
             return True
-        return True
+        born = process_birth(theirs.pid)
+        return bool(born and theirs.born and born != theirs.born)
+    # This machine, before it started again: nothing that ran then lives. But a copied machine has the same
+    # name and identity, too; a holder over there would have touched its lock.
+    before = replace(theirs, boot=here.boot)
+    restarted = bool(here.machine and theirs.boot) and _is_here(before, here)
+    return restarted and silent_s > SILENT_S
 
-    def process_birth(pid: int) -> str:
-        """Given a process id, return when it began, as text to compare; empty if that cannot be known."""
-        try:
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-            # The name in parentheses may hold anything; the fields behind it do not.
-            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-            return f"{boot}:{fields[19]}"
-        except (OSError, IndexError):
-            return ""
+
+def _is_here(theirs: LockOwner, here: System) -> bool:
+    """Return whether its process id means the same here; False if that cannot be known."""
+    there = (theirs.host, theirs.machine, theirs.boot, theirs.space)
+    return here.sure and there == (here.host, here.machine, here.boot, here.space)
+
+
+def _silence(path: Path, now: float) -> float:
+    """Given a lock and the volume's own time, return for how long it gave no sign of life."""
+    try:
+        return now - path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,4 +1,4 @@
-"""What a snapshot says of itself. It never opens the files it names.
+"""What a snapshot says of itself. It never opens the files it names; `reading` reads it back.
 
 The manifest is one JSON object. Its first line holds all but the long lists, so that a thousand snapshots can
 be listed without reading their entries; each entry is one line, and no tree of dicts is ever in memory.
@@ -12,7 +12,24 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, cast
 
+from exremote.repository.names import (
+    Places,
+    UnsafeName,
+    check_stored,
+    checked_remote,
+    checked_word,
+    folded,
+)
+
 MANIFEST_FORMAT = 1
+
+MANIFEST = "manifest.json"
+MANIFEST_SUM = "manifest.sha256"
+SUMS = "SHA256SUMS"
+FILES = "files"
+"""The folder of the host's files."""
+RENAMED = "renamed"
+"""Where an export puts what the system does not take; nothing else may lie there."""
 
 Kind = Literal["full", "tables"]
 
@@ -155,11 +172,31 @@ class Manifest:
     """what health said at the time"""
 
 
-_ENTRY_FIELDS = frozenset(Entry.__slots__)
+def empty_layout() -> Places:
+    """Return the places of a snapshot with nothing in it but what every snapshot has."""
+    return Places((MANIFEST, MANIFEST_SUM), (FILES, RENAMED))
 
 
-class ManifestError(ValueError):
-    """Not a manifest that we can read."""
+def checked_document(stored: str) -> str:
+    """Given where a document is to lie, return it. Raise UnsafeName if it could lead out of the snapshot."""
+    if folded(check_stored(stored)).partition("/")[0] in (FILES, RENAMED):
+        raise UnsafeName(stored, "it lies among the files of the host")
+    return stored
+
+
+def checked_file(stored: str) -> str:
+    """Given where a file of the host is to lie, return it. Raise UnsafeName if that is not under files/."""
+    if not check_stored(stored).startswith(f"{FILES}/"):
+        raise UnsafeName(stored, f"it does not lie under {FILES}/")
+    return stored
+
+
+def checked_entry(entry: Entry) -> Entry:
+    """Given a file of a snapshot, return it. Raise UnsafeName if a name of it could lead out of a folder."""
+    checked_word(entry.item, "an item")
+    checked_remote(entry.path)
+    checked_file(entry.stored)
+    return entry
 
 
 def write_manifest(manifest: Manifest) -> Iterator[bytes]:
@@ -184,32 +221,6 @@ def write_manifest(manifest: Manifest) -> Iterator[bytes]:
     yield json.dumps(rest, indent=0, allow_nan=False)[1:].encode() + b"\n"
 
 
-def read_head(line: bytes) -> Head:
-    """Given the first line of a manifest, return its head. Raise ManifestError if it is none, or too new."""
-    try:
-        return _head(json.loads(line.rstrip().rstrip(b",") + b"}"))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise ManifestError(str(error)) from error
-
-
-def read_manifest(text: bytes) -> Manifest:
-    """Given the text of a manifest, return it. Raise ManifestError if it is not one, or too new."""
-    try:
-        # Each entry becomes its slotted self while the text is read: no tree of dicts beside it.
-        data = json.loads(text, object_hook=_hook)
-        return Manifest(
-            head=_head(data),
-            entries=_entries(data["entries"]),
-            documents=tuple(Document(**d) for d in data["documents"]),
-            trees={item: TreeRecord(**t) for item, t in data["trees"].items()},
-            omitted=tuple(Omission(**o) for o in data["omitted"]),
-            missing=tuple(Omission(**o) for o in data["missing"]),
-            findings=tuple(data["findings"]),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ManifestError(str(error)) from error
-
-
 def stamp(moment: datetime) -> str:
     """Given a zoned moment, return it as the manifest writes it. Raise ValueError if it has no zone."""
     if moment.tzinfo is None:
@@ -226,25 +237,3 @@ def _fields(value: object) -> dict[str, object]:
 
 def _line(value: Mapping[str, object]) -> str:
     return json.dumps(value, separators=(",", ":"), allow_nan=False)
-
-
-def _hook(data: dict[str, object]) -> object:
-    if data.keys() == _ENTRY_FIELDS:
-        return Entry(**{**data, "modified": datetime.fromisoformat(str(data["modified"]))})  # type: ignore[arg-type]
-    return data
-
-
-def _head(data: Mapping[str, object]) -> Head:
-    if data["format"] != MANIFEST_FORMAT:
-        raise ManifestError(
-            f"it has format {data['format']}, and this exremote reads {MANIFEST_FORMAT}; use a newer one"
-        )
-    found = {name: data[name] for name in Head.__slots__}
-    found["created"] = datetime.fromisoformat(str(data["created"]))
-    return Head(**found)  # type: ignore[arg-type]
-
-
-def _entries(values: list[object]) -> tuple[Entry, ...]:
-    if not all(isinstance(value, Entry) for value in values):
-        raise ManifestError("an entry without its fields")
-    return tuple(cast("list[Entry]", values))

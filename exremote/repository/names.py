@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from exremote.errors import RepositoryError
@@ -24,6 +26,7 @@ _ILLEGAL = re.compile(r'[<>:"|?*%/\\\x00-\x1f\x7f\ud800-\udfff]')
 _DEVICE = re.compile(
     r"(con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$|clock\$) *(\..*)?", re.I | re.S
 )
+_NO_NAME = frozenset(("", ".", ".."))
 _DRIVE = re.compile(r"[A-Za-z]:")
 _HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -42,18 +45,22 @@ def safe_relative(remote: str) -> str:
 
     Raise UnsafeName if it is absolute, has a drive, `..`, an empty part, `/` or NUL: no host has such a file.
     """
-    if not remote or "\0" in remote or "/" in remote:
-        raise UnsafeName(remote, "no file on a Windows host has it")
-    if _DRIVE.match(remote) or remote.startswith("\\"):
-        raise UnsafeName(remote, "it is not relative")
-    parts = remote.split("\\")
-    if any(part in ("", ".", "..") for part in parts):
-        raise UnsafeName(remote, "it leads out of its folder")
-    stored = "/".join(map(_escape_part, parts))
+    stored = "/".join(map(_escape_part, checked_remote(remote).split("\\")))
     if len(stored.encode()) > LONGEST_PATH:
         # Deeper than a path of ours may be: one flat name, its end kept readable.
         stored = _cut(stored.replace("/", "%5C"), keep_end=True)
     return stored
+
+
+def checked_remote(remote: str) -> str:
+    """Given a relative path as a Windows host spells it, return it. Raise UnsafeName if no host has it."""
+    if not remote or "\0" in remote or "/" in remote:
+        raise UnsafeName(remote, "no file on a Windows host has it")
+    if _DRIVE.match(remote) or remote.startswith("\\"):
+        raise UnsafeName(remote, "it is not relative")
+    if not _NO_NAME.isdisjoint(remote.split("\\")):
+        raise UnsafeName(remote, "it leads out of its folder")
+    return remote
 
 
 def stored_path(item: str, remote: str) -> str:
@@ -69,6 +76,8 @@ def remote_name(stored: str) -> str:
 
 def folded(stored: str) -> str:
     """Given a stored path, return the same text for all paths that some file system takes for one."""
+    if stored.isascii():
+        return stored.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stored).casefold())
 
 
@@ -78,14 +87,17 @@ class Distinct:
     def __init__(self) -> None:
         self._taken: dict[str, set[str]] = {}  # by folder, the folded names in it
         self._given: dict[tuple[str, str], str] = {}
+        self._folders: dict[str, str] = {}
 
     def place(self, stored: str) -> str:
         """Given a stored path, return it, its first characters escaped where another one is in the way."""
-        folder = ""
-        for part in stored.split("/"):
-            name = self._name(folder, part)
-            folder = f"{folder}/{name}" if folder else name
-        return folder
+        folder, slash, part = stored.rpartition("/")
+        if not slash:
+            return self._name("", part)
+        placed = self._folders.get(folder)
+        if placed is None:
+            placed = self._folders[folder] = self.place(folder)
+        return f"{placed}/{self._name(placed, part)}"
 
     def _name(self, folder: str, part: str) -> str:
         given = self._given.get((folder, part))
@@ -101,27 +113,74 @@ class Distinct:
         return name
 
 
+class Places:
+    """The files of one snapshot: no two have one place, and none lies in another one, on any system."""
+
+    def __init__(self, files: Iterable[str], folders: Iterable[str]) -> None:
+        self._files = set(map(folded, files))
+        self._folders = set(map(folded, folders))
+
+    def take(self, stored: str) -> str:
+        """Given a stored path, let a file be there; return it. Raise UnsafeName if one is in its way."""
+        place = folded(stored)
+        if place in self._files or place in self._folders:
+            raise UnsafeName(stored, "another file of the snapshot is there")
+        self._files.add(place)
+        folder = place.rpartition("/")[0]
+        while folder and folder not in self._folders:
+            if folder in self._files:
+                raise UnsafeName(stored, "it lies in a file of the snapshot")
+            self._folders.add(folder)
+            folder = folder.rpartition("/")[0]
+        return stored
+
+
 def check_stored(stored: str) -> str:
     """Given a path relative to a snapshot, return it. Raise UnsafeName if it could lead out of it."""
-    for part in stored.split("/"):
-        odd = part in ("", ".", "..") or part[-1] in ". " or _DEVICE.fullmatch(part)
-        if odd or _ILLEGAL.search(part.replace("%", "")) or len(part.encode()) > 255:
-            raise UnsafeName(stored, "it cannot be a path in a snapshot")
+    folder, slash, name = stored.rpartition("/")
+    # A thousand files lie in one folder: it is looked at once.
+    if not _is_stored_name(name) or (slash and not _is_stored_folder(folder)):
+        raise UnsafeName(stored, "it cannot be a path in a snapshot")
     return stored
+
+
+@lru_cache(4096)
+def _is_stored_folder(folder: str) -> bool:
+    return all(map(_is_stored_name, folder.split("/")))
+
+
+def _is_stored_name(name: str) -> bool:
+    return (
+        name not in _NO_NAME
+        and name[-1] not in ". "
+        and not _ILLEGAL.search(name.replace("%", ""))
+        and not _DEVICE.fullmatch(name)
+        and len(name.encode()) <= 255
+    )
+
+
+def is_host(name: str) -> bool:
+    """Given a name, return whether it can be a host's: a folder everywhere."""
+    return bool(_HOST.fullmatch(name)) and not name.endswith(".") and not _DEVICE.fullmatch(name)
 
 
 def checked_host(host: str) -> str:
     """Given a host's name, return it. Raise UnsafeName if it cannot be a folder everywhere."""
-    if not _HOST.fullmatch(host) or host.endswith(".") or _DEVICE.fullmatch(host):
+    if not is_host(host):
         raise UnsafeName(host, "a host's name has letters, digits, `.`, `_`, `-`, and is no device's")
     return host
 
 
 def checked_word(word: str, what: str) -> str:
     """Given a name of our own making (connector, run, item, lock), return it. Raise UnsafeName if not."""
-    if not _WORD.fullmatch(word) or word.endswith(".") or _DEVICE.fullmatch(word):
+    if not _is_word(word):
         raise UnsafeName(word, f"{what} has letters, digits, `.`, `_`, `-`")
     return word
+
+
+@lru_cache(1024)
+def _is_word(word: str) -> bool:
+    return bool(_WORD.fullmatch(word)) and not word.endswith(".") and not _DEVICE.fullmatch(word)
 
 
 def extended(path: str, windows: bool) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -55,9 +56,12 @@ class ObjectStore:
         if waiting is not None:
             return size is None or waiting.size == size
         try:
-            found = self.place(sha256).stat().st_size
+            status = self.place(sha256).lstat()
         except OSError:
             return False
+        if not stat.S_ISREG(status.st_mode):
+            return False  # a link would let the repository name a file that lies elsewhere
+        found = status.st_size
         # Without a size, an empty file is what a crash of the volume leaves, unless it is the empty file.
         return found == size if size is not None else found > 0 or sha256 == hashlib.sha256().hexdigest()
 
@@ -116,6 +120,11 @@ class ObjectStore:
                 yield from sorted(folder.iterdir())
             else:
                 yield folder
+
+
+def whole_files(folder: Path) -> list[Path]:
+    """Given a folder under partial/, return the files in it that were finished, and links to none."""
+    return [done for done in folder.glob("*.done") if done.is_file() and not done.is_symlink()]
 
 
 class ObjectWriter:

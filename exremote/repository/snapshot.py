@@ -16,23 +16,23 @@ from exremote.errors import IntegrityError
 from exremote.repository import disk
 from exremote.repository.building import Building, check_objects, home_of
 from exremote.repository.manifest import (
+    MANIFEST,
+    MANIFEST_SUM,
+    SUMS,
     Document,
     Entry,
     Head,
     Kind,
     Manifest,
-    ManifestError,
     SnapshotDraft,
-    read_head,
-    read_manifest,
+    checked_document,
+    checked_entry,
+    empty_layout,
     write_manifest,
 )
 from exremote.repository.names import Distinct, UnsafeName, check_stored, checked_host, checked_word
 from exremote.repository.objects import ObjectStore
-
-MANIFEST = "manifest.json"
-MANIFEST_SUM = "manifest.sha256"
-SUMS = "SHA256SUMS"
+from exremote.repository.reading import ManifestError, read_head, read_manifest
 
 VOLATILE = ("facts.json", "trees/*")
 """Documents that differ from run to run though nothing changed: times of asking, times of work files."""
@@ -42,6 +42,9 @@ SKEW = timedelta(hours=1)
 
 _ID = re.compile(r"([0-9]{8}T[0-9]{6}Z)-([A-Za-z0-9][A-Za-z0-9._-]*)-([0-9a-f]{6})")
 _LONGEST_HEAD = 65536
+_LONGEST_SUM = 1000
+_LONGEST_MANIFEST = 1 << 30
+"""No host has three million files in its connectors; what is longer would only eat the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,27 @@ class Snapshot:
     """why its manifest cannot be read; such a snapshot is listed, and is never the latest"""
     _read: list[Manifest] = field(default_factory=list, compare=False, repr=False)
 
+    def document(self, document: Document) -> bytes:
+        """Given one of its documents, read it. Raise IntegrityError if it is not what the manifest says."""
+        path = self.path / document.stored
+        try:
+            data = disk.read_whole(path, document.size)
+        except OSError as error:
+            raise IntegrityError(
+                f"this document cannot be read: {error.strerror or error}.", path=path, entry=document.stored
+            ) from error
+        actual = hashlib.sha256(data).hexdigest()
+        if (len(data), actual) != (document.size, document.sha256):
+            raise IntegrityError(
+                "this document is not what the manifest says.",
+                path=path,
+                entry=document.stored,
+                expected=document.sha256,
+                actual=actual,
+                remedy="`exremote verify` says what of the snapshot is still good.",
+            )
+        return data
+
     @property
     def manifest(self) -> Manifest:
         """Read the manifest, once. Raise IntegrityError if it is not what was written."""
@@ -79,8 +103,7 @@ class Snapshot:
         """Read the manifest as it is on the disk now. Raise IntegrityError if it is not what was written."""
         path = self.path / MANIFEST
         expected = read_sum(self.path / MANIFEST_SUM)
-        with disk.said(path, "reading the manifest"):
-            text = path.read_bytes()
+        text = _read(path, _LONGEST_MANIFEST, "the manifest")
         actual = hashlib.sha256(text).hexdigest()
         if actual != expected:
             raise IntegrityError(
@@ -97,7 +120,7 @@ class Snapshot:
             raise IntegrityError(
                 f"the manifest cannot be read: {error}.", path=path, entry=MANIFEST
             ) from error
-        if (manifest.head.id, manifest.head.host) != (self.id, self.host):
+        if _snapshot_of(manifest.head, self.path) != replace(self, damage=""):
             raise IntegrityError(
                 "the manifest is of another snapshot.",
                 path=path,
@@ -111,12 +134,15 @@ class Snapshot:
 def load(path: Path) -> Snapshot:
     """Given a snapshot's folder, return it by the first line of its manifest. Damage is told, not raised."""
     try:
-        with (path / MANIFEST).open("rb") as file:
-            head = read_head(file.readline(_LONGEST_HEAD))
+        head = read_head(disk.first_line(path / MANIFEST, _LONGEST_HEAD))
         if (head.id, head.host) != (path.name, path.parent.name):
             raise ManifestError(f"it is the manifest of {head.host}/{head.id}")
     except (OSError, ManifestError) as error:
         return _damaged(path, f"the manifest cannot be read: {error}")
+    return _snapshot_of(head, path)
+
+
+def _snapshot_of(head: Head, path: Path) -> Snapshot:
     return Snapshot(
         head.id, head.host, head.connector, head.created, head.kind, head.complete, head.run, path
     )
@@ -147,8 +173,7 @@ def is_id(name: str, connector: str | None = None) -> bool:
 
 def read_sum(path: Path) -> str:
     """Given manifest.sha256, return the digest in it. Raise IntegrityError if it has not its form."""
-    with disk.said(path, "reading the manifest's digest"):
-        text = path.read_bytes().decode("ascii", "replace")
+    text = _read(path, _LONGEST_SUM, "the manifest's digest").decode("ascii", "replace")
     match = re.fullmatch(rf"([0-9a-f]{{64}})  {re.escape(MANIFEST)}\n", text)
     if match is None:
         raise IntegrityError(
@@ -157,11 +182,41 @@ def read_sum(path: Path) -> str:
     return match[1]
 
 
+def _read(path: Path, most: int, what: str) -> bytes:
+    """Given a file of a snapshot's own, read it. Raise IntegrityError if it is not one that we wrote."""
+    try:
+        return disk.read_whole(path, most)
+    except OSError as error:
+        if error.errno not in disk.NO_FILE:
+            raise disk.refusal(error, path, f"reading {what}") from error
+        raise IntegrityError(
+            f"{what} cannot be read: {error.strerror}.",
+            path=path,
+            entry=path.name,
+            remedy="Use another snapshot; exremote verify says what of this one is still good.",
+        ) from error
+
+
 def sums_text(manifest: Manifest) -> Iterator[bytes]:
     """Given a manifest, return the text of its SHA256SUMS in pieces."""
     files: list[Document | Entry] = [*(d for d in manifest.documents if d.stored != SUMS), *manifest.entries]
     for file in sorted(files, key=lambda f: f.stored):
         yield f"{file.sha256}  {file.stored}\n".encode()
+
+
+def read_sums(folder: Path) -> list[tuple[str, str]]:
+    """Given a snapshot's folder, return digest and name of each line of its SHA256SUMS.
+
+    Both are empty for a line that is damaged: nobody knows what it said. Raise OSError if there is none.
+    """
+    found = []
+    for line in disk.read_whole(folder / SUMS, _LONGEST_MANIFEST).splitlines():
+        sha256, stored = "", ""
+        if match := re.fullmatch(r"([0-9a-f]{64})  (.+)", line.decode("utf-8", "replace")):
+            with contextlib.suppress(UnsafeName):
+                stored, sha256 = check_stored(match[2]), match[1]
+        found.append((sha256, stored))
+    return found
 
 
 def same_content(draft: SnapshotDraft, snapshot: Snapshot, volatile: Collection[str] = VOLATILE) -> bool:
@@ -213,10 +268,7 @@ class Commit:
             manifest = self._build(building, entries)
             target = home / manifest.head.id
             building.finish(target)
-        head = manifest.head
-        found = Snapshot(
-            head.id, head.host, head.connector, head.created, head.kind, head.complete, head.run, target
-        )
+        found = _snapshot_of(manifest.head, target)
         found._read.append(manifest)
         return found
 
@@ -232,17 +284,12 @@ class Commit:
 
     def _entries(self) -> tuple[Entry, ...]:
         """Return the draft's entries, their places distinct on every file system."""
-        distinct, seen = Distinct(), set()
-        for name in (MANIFEST, MANIFEST_SUM, SUMS, "files", *self._draft.documents):
-            if distinct.place(check_stored(name)) != name or name in seen:
-                raise UnsafeName(name, "it is in the way of another file of the snapshot")
-            seen.add(name)
+        layout, distinct = empty_layout(), Distinct()
+        for name in (SUMS, *self._draft.documents):
+            layout.take(checked_document(name))
         found = []
-        for entry in self._draft.entries:
-            if entry.stored in seen or not entry.stored.startswith("files/"):
-                raise UnsafeName(entry.stored, "it is not a place of its own under files/")
-            seen.add(entry.stored)
-            stored = distinct.place(check_stored(entry.stored))
+        for entry in map(checked_entry, self._draft.entries):
+            stored = layout.take(distinct.place(entry.stored))
             found.append(entry if stored == entry.stored else replace(entry, stored=stored))
         return tuple(found)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from exremote.repository import disk
-from exremote.repository.objects import ObjectStore, ObjectWriter
+from exremote.repository.objects import ObjectStore, ObjectWriter, whole_files
 from exremote.repository.parts import Assembly
 
 
@@ -23,7 +23,7 @@ class Staging:
         self._writers: set[ObjectWriter] = set()  # those that are open
         with disk.said(folder, "making a folder for partial files"):
             disk.make_folder(folder)
-            for done in sorted(folder.glob("*.done")):
+            for done in sorted(whole_files(folder)):
                 # Finished before a crash. What it was is forgotten: to be safe, it is a secret.
                 store.add(done, disk.digest_of(done), done.stat().st_size, secret=True)
 

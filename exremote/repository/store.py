@@ -22,20 +22,23 @@ from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound, U
 from exremote.repository import copying, disk
 from exremote.repository.forget import (
     Candidate,
+    Fate,
+    KeepPolicy,
     Unused,
     find_unused,
     manifest_damage,
     remove,
     remove_unused,
+    settle,
 )
 from exremote.repository.lock import Lock, LockState, hold, list_locks
 from exremote.repository.manifest import Kind, SnapshotDraft, stamp
-from exremote.repository.names import checked_host, checked_word, extended, plain
-from exremote.repository.objects import ObjectStore
+from exremote.repository.names import checked_host, checked_word, extended, is_host, plain
+from exremote.repository.objects import ObjectStore, whole_files
 from exremote.repository.parts import parts_in
 from exremote.repository.snapshot import VOLATILE, Commit, Snapshot, is_id, is_possible, load, same_content
 from exremote.repository.staging import Staging
-from exremote.repository.verify import Problem, Verifier, read_check
+from exremote.repository.verify import LONGEST_CHECKS, Problem, Verifier, read_check
 
 FORMAT = 1
 """The version of everything in the folder together."""
@@ -44,6 +47,7 @@ WHOLE = "repository"
 """The name of the lock that excludes all others; `forget` and `prune` hold it."""
 
 _MARK = "repository.toml"
+_LONGEST_MARK = 1 << 16
 _REJECTED = "rejected-"
 KEPT = "kept"
 """Under partial/: parts of large files whose content is known, from runs that were killed."""
@@ -104,10 +108,11 @@ class Repository:
     # ---------------------------------------------------------------- making and opening
 
     @classmethod
-    def create(cls, path: Path) -> Repository:
+    def create(cls, path: Path, on_open: Callable[[str], None] = lambda why: None) -> Repository:
         """Given a path where nothing is, or an empty folder, make a repository there, for its owner alone.
 
-        Return it. Raise RepositoryError if something is there, or the system refuses.
+        Return it. `on_open` is told why others may read it all the same, if the system does not close it.
+        Raise RepositoryError if something is there, or the system refuses.
         """
         root = _rooted(path)
         with disk.said(path, "making a repository"):
@@ -120,7 +125,8 @@ class Repository:
                     remedy="Name a new folder, or empty this one yourself.",
                 )
             disk.make_folder(root)
-            disk.make_private(root, folder=True)
+            if why := disk.make_private(root, folder=True):
+                on_open(why)
             for name in _FOLDERS:
                 disk.make_folder(root / name)
             disk.write_new(root / "README.txt", _README.encode(), kept=False)
@@ -135,13 +141,15 @@ class Repository:
         """Given a repository's folder, return it. Raise RepositoryError if it is none, or too new."""
         root = _rooted(path)
         try:
-            data = tomllib.loads((root / _MARK).read_text("utf-8"))
-            format_, id_ = data["format"], str(data["id"])
+            data = tomllib.loads(disk.read_whole(root / _MARK, _LONGEST_MARK).decode())
+            format_, id_ = data["format"], data["id"]
+            if type(format_) is not int or not isinstance(id_, str):
+                raise ValueError("format is a number, and id a text")
         except FileNotFoundError:
             raise _no_repository(path, root) from None
         except OSError as error:
             raise disk.refusal(error, path, "opening the repository") from error
-        except (ValueError, KeyError) as error:
+        except (ValueError, KeyError, RecursionError) as error:
             raise RepositoryError(
                 f"{_MARK} is not one of ours: {error}.",
                 path=path,
@@ -198,13 +206,12 @@ class Repository:
         """
         partial = self._root / "partial"
         with disk.said(partial, "looking for what killed runs left"):
-            found = [f for f in sorted(partial.iterdir()) if f.is_dir() and f.name != KEPT]
-            found = [f for f in found if not f.name.startswith(_REJECTED)]
+            found = [f for f in _folders_in(partial) if f.name != KEPT and not f.name.startswith(_REJECTED)]
             living = set(alive())
             dead = [folder for folder in found if folder.name not in living]
             for folder in dead:
-                for home in [h for h in folder.iterdir() if h.is_dir()]:
-                    if any(home.glob("*.done")):
+                for home in _folders_in(folder):
+                    if whole_files(home):
                         Staging(home, self._store, partial / KEPT).close()
                     for path, _, _ in parts_in(home):
                         if path.stat().st_size >= LEAST_KEPT:
@@ -254,14 +261,25 @@ class Repository:
 
         With `now`, one that says it was made later than that comes after all others.
         """
+        return next(self._complete(host, connector, kind, now), None)
+
+    def reliable(
+        self, host: str, connector: str, kind: Kind = "full", *, now: datetime | None = None
+    ) -> Snapshot | None:
+        """Given the same as `latest`, return the newest complete snapshot whose files are all there.
+
+        Names and sizes are held against the manifest: it is what another one may be forgotten for.
+        """
+        complete = self._complete(host, connector, kind, now)
+        return next((s for s in complete if not self.damage(s)), None)
+
+    def _complete(self, host: str, connector: str, kind: Kind, now: datetime | None) -> Iterator[Snapshot]:
+        """Return the complete snapshots whose manifests can be trusted, the newest first."""
         found = self.snapshots(host, connector)
         found.sort(key=lambda s: is_possible(s.created, now))
         for snapshot in reversed(found):
-            if snapshot.complete and snapshot.kind == kind and not snapshot.damage:
-                with contextlib.suppress(RepositoryError):
-                    _ = snapshot.manifest
-                    return snapshot
-        return None
+            if snapshot.complete and snapshot.kind == kind and not manifest_damage(snapshot):
+                yield snapshot
 
     def find(self, name: str) -> Snapshot:
         """Given a snapshot's name, or its beginning, or HOST/ before either, return it.
@@ -299,6 +317,8 @@ class Repository:
             except FileNotFoundError:
                 raise _no_snapshots(snapshots) from None
             for home in homes:
+                if not is_host(home.name):
+                    continue  # not ours; `verify` names it
                 if home.is_dir():
                     yield from sorted(f for f in home.iterdir() if is_id(f.name) and f.is_dir())
                 elif not snapshots.is_dir():
@@ -332,15 +352,23 @@ class Repository:
         return len(lines)
 
     def checks(self, snapshot: Snapshot) -> tuple[CheckRecord, ...]:
-        """Given a snapshot, return the runs that found it unchanged, in order. A torn line does not count."""
+        """Given a snapshot, return the runs that found it unchanged, in order. A torn line does not count.
+
+        Raise IntegrityError if the record of them cannot be read.
+        """
         path = self._checks_path(snapshot)
         found = []
         try:
-            lines = path.read_bytes().splitlines()
+            lines = disk.read_whole(path, LONGEST_CHECKS).splitlines()
         except FileNotFoundError:
             return ()
         except OSError as error:
-            raise disk.refusal(error, path, "reading the checks") from error
+            raise IntegrityError(
+                f"the record of checks cannot be read: {error.strerror or error}.",
+                path=path,
+                entry=path.name,
+                remedy="Move it away; the next backup begins another one.",
+            ) from error
         for line in lines:
             with contextlib.suppress(ValueError):
                 found.append(CheckRecord(*read_check(line)))
@@ -365,10 +393,28 @@ class Repository:
 
     def candidates(self, host: str | None = None, connector: str | None = None) -> list[Candidate]:
         """Given a host and a connector, or neither, return the snapshots as a keep policy sees them."""
-        return [
-            Candidate(s, manifest_damage(s), tuple(c.at for c in self.checks(s)))
-            for s in self.snapshots(host, connector)
-        ]
+        return list(map(self._candidate, self.snapshots(host, connector)))
+
+    def _candidate(self, snapshot: Snapshot) -> Candidate:
+        damage, seen = manifest_damage(snapshot), tuple[datetime, ...]()
+        try:
+            seen = tuple(check.at for check in self.checks(snapshot))
+        except IntegrityError as error:  # nobody knows for how long it was true
+            damage = damage or error.message
+        return Candidate(snapshot, damage, seen)
+
+    def damage(self, snapshot: Snapshot) -> str:
+        """Given a snapshot, return what of it is not there in its size, in words; empty if all is."""
+        problem = next(Verifier(self._root, quick=True).snapshot(snapshot, rights=False), None)
+        return f"{problem.place} {problem.message}" if problem else ""
+
+    def fates(
+        self, policy: KeepPolicy, chosen: Collection[Snapshot], now: datetime | None = None
+    ) -> list[Fate]:
+        """Given a policy and snapshots, return what becomes of each; what stays for another was looked at."""
+        paths = {s.path for s in chosen}
+        candidates = (c for c in self.candidates() if c.snapshot.path in paths)
+        return settle(candidates, policy, now, self.damage)
 
     def forget(self, snapshot: Snapshot, run: str) -> None:
         """Given a snapshot and a run, take it out in one rename and delete it. Needs the whole lock."""
@@ -454,6 +500,11 @@ def _no_snapshots(folder: Path) -> IntegrityError:
         entry="snapshots",
         remedy="Bring it back from a copy; for a repository that is to be empty, make it again.",
     )
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Given a folder of ours, return the folders in it, in order; a link is none: it leads elsewhere."""
+    return [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.is_symlink()]
 
 
 def _rooted(path: Path) -> Path:

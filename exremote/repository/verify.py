@@ -7,16 +7,20 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError
 from exremote.repository import disk
-from exremote.repository.manifest import Document, Entry, Manifest
+from exremote.repository.manifest import MANIFEST, MANIFEST_SUM, SUMS, Document, Entry, Manifest
+from exremote.repository.names import is_host
 from exremote.repository.objects import ObjectStore
-from exremote.repository.snapshot import MANIFEST, MANIFEST_SUM, SUMS, Snapshot, is_id, load, sums_text
+from exremote.repository.snapshot import Snapshot, is_id, load, read_sums, sums_text
+
+LONGEST_CHECKS = 1 << 26
+"""Bytes of a record of checks; one every minute for a year fits twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +52,8 @@ class Verifier:
         homes, problems = self._listed(self._root / "snapshots")
         yield from problems
         for home in homes:
-            folders, problems = (
-                self._listed(home) if home.is_dir() and not home.is_symlink() else ([home], [])
-            )
+            ours = home.is_dir() and not home.is_symlink() and is_host(home.name)
+            folders, problems = self._listed(home) if ours else ([home], [])
             yield from problems
             for folder in folders:
                 if folder is home or folder.is_symlink() or not folder.is_dir() or not is_id(folder.name):
@@ -73,8 +76,8 @@ class Verifier:
         except OSError as error:
             return [], [self._problem(folder, _refused(error))]
 
-    def snapshot(self, snapshot: Snapshot) -> Iterator[Problem]:
-        """Verify one snapshot: manifest, every file in it, nothing besides."""
+    def snapshot(self, snapshot: Snapshot, rights: bool = True) -> Iterator[Problem]:
+        """Verify one snapshot: manifest, every file in it, nothing besides; with `rights`, who reads it."""
         for name in (MANIFEST, MANIFEST_SUM):
             if (snapshot.path / name).is_symlink():
                 yield self._problem(snapshot.path / name, "is not an ordinary file")
@@ -86,9 +89,10 @@ class Verifier:
             return
         yield from self._sums_agree(snapshot, manifest)
         files: list[Document | Entry] = [*manifest.documents, *manifest.entries]
-        secret = [e.stored for e in manifest.entries if e.secret]
-        yield from self._files(snapshot.path, {f.stored: (f.size, f.sha256) for f in files}, secret)
+        yield from self._files(snapshot.path, {f.stored: (f.size, f.sha256) for f in files})
         yield from self._objects(manifest)
+        if rights and not disk.is_private(self._root):
+            yield from self._open_secrets(snapshot.path, manifest)
 
     def _objects(self, manifest: Manifest) -> Iterator[Problem]:
         """The file in the snapshot is a second name of the object: whole, it may be the last one there is."""
@@ -129,31 +133,28 @@ class Verifier:
     def _by_sums(self, snapshot: Snapshot) -> Iterator[Problem]:
         """Without a manifest, say by SHA256SUMS which of the files are still good."""
         try:
-            lines = (snapshot.path / SUMS).read_bytes().decode("utf-8", "replace").splitlines()
+            lines = read_sums(snapshot.path)
         except OSError as error:
             yield self._problem(snapshot.path / SUMS, f"cannot be read: {error.strerror}")
             return
-        for number, line in enumerate(lines, 1):
-            match = re.fullmatch(r"([0-9a-f]{64})  (?!/)(.+)", line)
-            if match is None or ".." in match[2].split("/"):
+        for number, (sha256, stored) in enumerate(lines, 1):
+            if not sha256:
                 yield self._problem(snapshot.path / SUMS, f"line {number} is damaged")
                 continue
-            yield from self._file(snapshot.path / match[2], None, match[1])
+            yield from self._file(snapshot.path / stored, None, sha256)
 
-    def _files(
-        self, folder: Path, expected: dict[str, tuple[int, str]], secret: Iterable[str]
-    ) -> Iterator[Problem]:
+    def _files(self, folder: Path, expected: dict[str, tuple[int, str]]) -> Iterator[Problem]:
         own = {MANIFEST, MANIFEST_SUM}
         folders = {parent for stored in expected for parent in _parents(stored)}
         for extra in self._extra(folder, "", expected.keys() | own, folders):
             yield self._problem(folder / extra, "is not in the manifest")
         for stored, (size, sha256) in expected.items():
             yield from self._file(folder / stored, size, sha256)
-        if not disk.is_private(self._root):
-            for stored in secret:
-                path = folder / stored
-                if path.exists() and not disk.is_private(path):
-                    yield self._problem(path, "others than its owner may read it")
+
+    def _open_secrets(self, folder: Path, manifest: Manifest) -> Iterator[Problem]:
+        for path in (folder / e.stored for e in manifest.entries if e.secret):
+            if path.exists() and not disk.is_private(path):
+                yield self._problem(path, "others than its owner may read it")
 
     def _extra(self, top: Path, under: str, files: Set[str], folders: Set[str]) -> Iterator[str]:
         try:
@@ -199,7 +200,7 @@ class Verifier:
 
     def _checks(self, path: Path) -> Iterator[Problem]:
         try:
-            lines = path.read_bytes().splitlines()
+            lines = disk.read_whole(path, LONGEST_CHECKS).splitlines()
         except OSError as error:
             yield self._problem(path, f"cannot be read: {error.strerror}")
             return

@@ -15,7 +15,7 @@ from exremote.errors import ExremoteError, HostError, RepositoryError, Unreachab
 from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host
 from exremote.journal import SHELL_CLOSED, Journal, OpenShell, journals, open_shells, read_run, shell_of
-from exremote.repository import break_lock, is_dead, list_locks, read_owner
+from exremote.repository import break_lock, list_locks, read_lock
 from exremote.runner.outcome import Outcome, failed, interrupted
 from exremote.script import ScriptLibrary
 from exremote.session import Session
@@ -43,8 +43,9 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[Op
                 break
             with suppress(OSError, ValueError):  # gone or changed since: no journal stops a run
                 closed |= {shell_of(event) for event in record.events if event.kind == SHELL_CLOSED}
-                owner = read_owner(run_lock(folder, record.path.stem))
-                if record.ended is not None or owner is None or is_dead(owner):
+                lock = read_lock(run_lock(folder, record.path.stem))
+                alive = lock is not None and lock.owner is not None and not lock.dead
+                if record.ended is not None or not alive:
                     left.update(dict.fromkeys(open_shells(record)))
     shells: dict[str, list[OpenShell]] = {}
     for shell in left:
@@ -55,8 +56,7 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[Op
 
 def living_runs(folder: Path) -> set[str]:
     """Given the folder of journals, return the runs that are alive, here or for all we know elsewhere."""
-    owners = ((path.stem, read_owner(path)) for path in folder.glob("*.lock"))
-    return {run for run, owner in owners if owner is not None and not is_dead(owner)}
+    return {lock.name for lock in list_locks(folder) if lock.owner is not None and not lock.dead}
 
 
 def clear_dead_runs(folder: Path) -> None:

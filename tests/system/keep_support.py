@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import ROOT, Ran
+from conftest import ROOT, Cli, Ran
 
 from exremote.journal import journals, list_runs
 from exremote.repository import Entry, Omission, Repository, Snapshot, SnapshotDraft, stored_path
@@ -86,6 +88,8 @@ class Door:
 
     folder: Path
     ran: list[Ran] = field(default_factory=list)
+    more: dict[str, str] = field(default_factory=dict)
+    """Environment over the usual one; what is empty is not there."""
 
     def __post_init__(self) -> None:
         self.place = Repository.create(self.folder / "repository")
@@ -94,14 +98,16 @@ class Door:
     def environment(self) -> dict[str, str]:
         """Return what a command gets: nothing of the developer's own settings."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("EXREMOTE", "XDG_", "FORCE_"))}
-        return {
+        given = {
             **kept,
             "EXREMOTE_REPOSITORY": str(self.place.path),
             "XDG_STATE_HOME": str(self.folder / "state"),
             "XDG_CONFIG_HOME": str(self.folder / "config"),
             "PYTHONPATH": str(ROOT),
             "COLUMNS": "300",
+            **self.more,
         }
+        return {name: value for name, value in given.items() if value}
 
     def command(self, *args: str) -> list[str]:
         """Return the command line."""
@@ -109,7 +115,9 @@ class Door:
 
     def __call__(self, *args: str, code: int = 0, typed: str | None = None) -> Ran:
         """Run a command to its end, at a terminal if something is typed; it must end with this code."""
-        if typed is None:
+        if typed is None and Cli.warm is not None:
+            ran = Ran(args, *Cli.warm.run(args, self.environment, self.folder, 120.0))
+        elif typed is None:
             done = subprocess.run(
                 self.command(*args),
                 env=self.environment,
@@ -119,6 +127,7 @@ class Door:
                 encoding="utf-8",
                 stdin=subprocess.DEVNULL,
             )
+            ran = Ran(args, done.returncode, done.stdout, done.stderr)
         else:
             pty = pytest.importorskip("pty")
             ours, theirs = pty.openpty()
@@ -134,7 +143,7 @@ class Door:
             )
             os.close(ours)
             os.close(theirs)
-        ran = Ran(args, done.returncode, done.stdout, done.stderr)
+            ran = Ran(args, done.returncode, done.stdout, done.stderr)
         told = f"{' '.join(args)} ended with {ran.code}\n--- out\n{ran.out}\n--- err\n{ran.err}"
         assert ran.code == code, told
         assert "Traceback" not in ran.all, told
@@ -161,3 +170,38 @@ class Door:
 def contents_of(folder: Path) -> dict[str, bytes]:
     """Return all files of a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def forge(snapshot: Snapshot, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change what a manifest says, and make all sums agree with it, as somebody would who knows how."""
+    data = json.loads((snapshot.path / "manifest.json").read_bytes())
+    change(data)
+    with suppress(KeyError, TypeError, AttributeError, UnicodeEncodeError, StopIteration):
+        sums = next(d for d in data["documents"] if d["stored"] == "SHA256SUMS")
+        files = [f for f in (*data["documents"], *data["entries"]) if f is not sums]
+        lines = "".join(sorted(f"{f['sha256']}  {f['stored']}\n" for f in files)).encode()
+        sums.update(size=len(lines), sha256=hashlib.sha256(lines).hexdigest())
+        overwrite(snapshot.path / "SHA256SUMS", lines)
+    write_manifest(snapshot, text_of(data))
+
+
+def text_of(data: Mapping[str, Any]) -> bytes:
+    """Return a manifest as exremote writes it: what is no list or object stands on the first line."""
+    rest = {k: v for k, v in data.items() if k in ("entries", "documents", "trees", "omitted", "missing")}
+    head = {k: v for k, v in data.items() if k not in rest and k != "findings"}
+    rest |= {"findings": data["findings"]} if "findings" in data else {}
+    return json.dumps(head)[:-1].encode() + b",\n" + json.dumps(rest)[1:].encode()
+
+
+def write_manifest(snapshot: Snapshot, text: bytes) -> None:
+    """Put a text in the place of a manifest, with its digest."""
+    overwrite(snapshot.path / "manifest.json", text)
+    overwrite(
+        snapshot.path / "manifest.sha256", f"{hashlib.sha256(text).hexdigest()}  manifest.json\n".encode()
+    )
+
+
+def overwrite(path: Path, data: bytes) -> None:
+    """Write over a file that is read-only."""
+    path.chmod(0o600)
+    path.write_bytes(data)

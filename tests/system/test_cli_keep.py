@@ -16,7 +16,8 @@ import pytest
 from conftest import Cli, World
 from keep_support import Door, backup, damage
 
-from exremote.repository import Repository
+from exremote.repository import Repository, Snapshot
+from exremote.repository.system import this_system
 
 KEEPING = ("show", "diff", "forget", "prune", "copy", "export", "unlock")
 
@@ -223,7 +224,9 @@ def test_a_killed_one_is_followed_by_one_that_takes_its_lock_over(door: Door, ve
 def write_lock(door: Door, name: str, **changes: object) -> Path:
     """Write the lock of a process of this machine that is gone, but for `changes`."""
     data = {"owner": "exremote backup", "host": socket.gethostname(), "pid": 2**22 + 1, "born": "x"}
-    data |= {"run": "run1", "since": "2026-03-22T10:15:00Z", "token": "t", **changes}
+    here = this_system()
+    data |= {"run": "run1", "since": "2026-03-22T10:15:00Z", "token": "t"}
+    data |= {"machine": here.machine, "boot": here.boot, "space": here.space, **changes}
     path = door.place.path / "locks" / f"{name}.lock"
     path.write_text(json.dumps(data))
     three_hours_ago = time.time() - 3 * 3600 - 60
@@ -242,7 +245,11 @@ def test_unlock_removes_what_the_dead_left_and_asks_about_other_machines(door: D
     assert far.exists()
     door("unlock", code=4, typed="n\n")
     assert far.exists()
-    assert "removed: host-EXCH02" in door("unlock", typed="yes\n").out
+    older = write_lock(door, "host-EXCH03", machine="", boot="", space="")
+    ran = door("unlock", code=4, typed="n\n")
+    assert ran.out.count("of another machine or container") == 2
+    assert older.exists(), "an older exremote did not say of which system it is"
+    assert "removed: host-EXCH02, host-EXCH03" in door("unlock", typed="yes\n").out
     assert not far.exists()
     far = write_lock(door, "repository", host="jump2")
     far.write_text("{")
@@ -265,6 +272,66 @@ def test_a_lock_of_another_machine_is_told_with_its_age(door: Door) -> None:
     assert "on jump2" in ran.err
     assert "3 hours ago" in ran.err
     assert "exremote unlock" in ran.err.replace("\n", " ")
+
+
+# ---------------------------------------------------------------- what another one is forgotten for
+
+
+def lose(door: Door, snapshot: Snapshot) -> None:
+    """Take a file of a snapshot away, under all its names."""
+    first = snapshot.manifest.entries[0]
+    (snapshot.path / first.stored).unlink()
+    door.place.object_path(first.sha256).unlink()
+
+
+def test_a_snapshot_without_its_files_is_no_reason_to_forget_a_good_one(door: Door) -> None:
+    oldest, good, broken = (backup(door.place, day) for day in (1, 2, 3))
+    lose(door, broken)
+    ran = door("forget", "--keep-last", "1", "--dry-run")
+    assert f"damaged: EXCH01/{broken.id}: " in ran.err
+    assert "Amap.tbl is missing" in ran.err.replace("\n", " ")
+    data = door("forget", "--keep-last", "1", "--prune", "--yes", "--json").json
+    assert [r["id"] for r in data["goes"]] == [oldest.id]
+    assert {r["id"]: r["state"] for r in data["stays"]} == {good.id: "done", broken.id: "damaged"}
+    assert door.ids() == [good.id, broken.id]
+    assert list(door.place.verify(good)) == []
+
+
+@pytest.mark.parametrize(
+    "policy", [("--keep-daily", "1"), ("--keep-monthly", "1"), ("--keep-within", "1h"), ("--keep-last", "2")]
+)
+def test_no_policy_rests_on_snapshots_without_their_files(door: Door, policy: tuple[str, str]) -> None:
+    good, *broken = (backup(door.place, day) for day in (1, 2, 3))
+    for snapshot in broken:
+        lose(door, snapshot)
+    door("forget", *policy, "--yes")
+    assert door.ids()[0] == good.id
+
+
+def test_the_newest_one_that_is_all_there_is_not_forgotten_by_name(door: Door) -> None:
+    oldest, good, broken = (backup(door.place, day) for day in (1, 2, 3))
+    lose(door, broken)
+    err = door("forget", good.id, "--yes", code=4).err.replace("\n", " ")
+    assert f"EXCH01/{good.id} is the newest complete one, {broken.id} being damaged" in err
+    door("forget", broken.id, "--yes")
+    door("forget", oldest.id, "--yes")
+    assert door.ids() == [good.id]
+
+
+def test_a_secret_that_others_may_read_is_no_lost_snapshot(door: Door) -> None:
+    old, new = backup(door.place, 1), backup(door.place, 2)
+    door.place.path.chmod(0o755)
+    (new.path / "files/conndata/Notes.ini").chmod(0o444)
+    door("forget", "--keep-last", "1", "--yes")
+    assert door.ids() == [new.id]
+    assert old.id not in door.ids()
+
+
+def test_a_policy_longer_than_the_calendar_keeps_all(door: Door) -> None:
+    backup(door.place, 1)
+    backup(door.place, 2)
+    door("forget", "--keep-within", "99999y", "--yes")
+    assert len(door.ids()) == 2
 
 
 # ---------------------------------------------------------------- with hosts

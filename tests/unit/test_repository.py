@@ -8,6 +8,8 @@ import os
 import shutil
 import subprocess
 import threading
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -237,20 +239,88 @@ def test_a_volume_that_cannot_keep_a_secret_gets_none(
 
 
 def test_on_windows_the_owner_alone_is_in_the_access_list() -> None:
-    command = disk_module.access_list_command("D:\\backup", folder=True)
-    assert command == [
-        "icacls.exe",
-        "D:\\backup",
-        "/inheritance:r",
-        "/grant:r",
-        "*S-1-3-4:(OI)(CI)F",
-        "/q",
-    ]
+    told = disk_module.access_list("D:\\backup", folder=True)
+    assert told == ["D:\\backup", "/inheritance:r", "/grant:r", "*S-1-3-4:(OI)(CI)F", "/q"]
     alone = "D:\\backup OWNER RIGHTS:(OI)(CI)(F)\n\nSuccessfully processed 1 files; Failed 0 files\n"
     open_ = "D:\\backup OWNER RIGHTS:(F)\n          BUILTIN\\Users:(I)(RX)\n"
     assert disk_module.is_private_list(alone)
     assert not disk_module.is_private_list(open_)
     assert not disk_module.is_private_list("D:\\backup\n")
+
+
+@pytest.mark.parametrize(
+    ("environment", "path"),
+    [
+        ({"SystemRoot": "D:\\Win"}, "D:\\Win\\System32\\icacls.exe"),
+        ({"PATH": "."}, "C:\\Windows\\System32\\icacls.exe"),
+    ],
+)
+def test_on_windows_no_program_of_the_current_folder_is_run(environment: dict[str, str], path: str) -> None:
+    assert disk_module.icacls_path(environment) == path
+
+
+@pytest.mark.skipif(not POSIX, reason="modes")
+def test_a_new_repository_that_others_may_read_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    Repository.create(tmp_path / "closed", told.append)
+    assert told == []
+    mkdir, chmod = os.mkdir, os.chmod
+
+    def open_to_all(path: Path, mode: int = 0o777) -> None:
+        mkdir(path)
+        chmod(path, 0o755)
+
+    with monkeypatch.context() as volume:  # one that keeps no modes
+        volume.setattr(os, "mkdir", open_to_all)
+        volume.setattr(os, "chmod", lambda path, mode: None)
+        made = Repository.create(tmp_path / "open", told.append)
+    assert told == ["the volume keeps no file rights"]
+    assert not made.is_private()
+
+
+class Scanner:
+    """A virus scanner that holds what is new: so many renames are refused, as Windows says it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, times: int, winerror: int) -> None:
+        self.left = times
+        for name in ("rename", "replace", "rmdir"):
+            real = getattr(os, name)
+
+            def refuse(*args: object, real: Callable[..., None] = real, **more: object) -> None:
+                if self.left:
+                    self.left -= 1
+                    error = PermissionError(13, "The process cannot access the file")
+                    error.winerror = winerror  # type: ignore[attr-defined]
+                    raise error
+                real(*args, **more)
+
+            monkeypatch.setattr(os, name, refuse)
+
+
+@pytest.mark.parametrize("winerror", [5, 32])
+def test_what_a_scanner_holds_for_a_moment_is_renamed_all_the_same(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, winerror: int
+) -> None:
+    Scanner(monkeypatch, 3, winerror)
+    snapshot = sample(repository)
+    scanner = Scanner(monkeypatch, 2, winerror)
+    repository.forget(snapshot, "run2")
+    assert (scanner.left, repository.snapshots(), list(repository.verify())) == (0, [], [])
+
+
+def test_what_a_scanner_holds_for_long_is_said_after_some_seconds(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = put(repository, "a", b"1")
+    Scanner(monkeypatch, 10**6, 5)
+    began = time.monotonic()
+    with pytest.raises(RepositoryError, match="not permitted"):
+        repository.commit(draft_of(entry))
+    assert 1.5 < time.monotonic() - began < 10
+    monkeypatch.undo()
+    assert repository.snapshots() == []
 
 
 # ---------------------------------------------------------------- 3. digests agree

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from datetime import UTC, datetime
@@ -108,8 +109,111 @@ def test_the_lock_of_another_machine_is_never_taken_over(repository: Repository)
     assert lock_file(repository).exists()  # it was not ours any more
 
 
+@pytest.mark.parametrize("field", ["machine", "boot", "space"])
+def test_the_lock_of_another_machine_of_this_name_is_never_taken_over(
+    repository: Repository, field: str
+) -> None:
+    """A container, or a machine with the same name: its process ids mean nothing here."""
+    with repository.lock("a"):
+        change(repository, pid=2**22 + 1, **{field: "another"})
+        with pytest.raises(RepositoryLocked, match="in another container or on another machine of that name"):
+            with repository.lock("b"):
+                pass
+        (lock,) = repository.locks()
+        assert (lock.dead, lock.ours) == (False, False)
+
+
+def test_the_lock_of_an_older_exremote_is_read_and_never_taken_over(repository: Repository) -> None:
+    with repository.lock("a"):
+        path = lock_file(repository)
+        data = json.loads(path.read_text()) | {"pid": 2**22 + 1}
+        path.write_text(json.dumps({k: v for k, v in data.items() if k not in ("machine", "boot", "space")}))
+        (lock,) = repository.locks()
+        assert lock.owner is not None
+        assert (lock.owner.pid, lock.dead, lock.ours) == (2**22 + 1, False, False)
+        with pytest.raises(RepositoryLocked, match=r"a \(process 4194305"):
+            with repository.lock("b"):
+                pass
+
+
+@pytest.mark.skipif(not Path("/etc/machine-id").exists(), reason="needs the machine's identity")
+def test_a_lock_from_before_this_machine_started_again_is_taken_over_when_it_is_silent(
+    repository: Repository,
+) -> None:
+    with repository.lock("a"):
+        change(repository, boot="another", born="another:1")
+        with pytest.raises(RepositoryLocked):
+            with repository.lock("too early: a copy of this machine may hold it"):
+                pass
+        old = time.time() - 2 * lock_module.SILENT_S
+        os.utime(lock_file(repository), (old, old))
+        with repository.lock("b") as lock:
+            assert lock.taken_over.startswith("a (process")
+        change_back = repository.lock("c")
+        with change_back:
+            change(repository, boot="another", machine="another")
+            os.utime(lock_file(repository), (old, old))
+            with pytest.raises(RepositoryLocked):
+                with repository.lock("d"):
+                    pass
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or os.geteuid() != 0, reason="needs the right to make a name space of processes"
+)
+@pytest.mark.parametrize("proc", [["--mount-proc"], []])
+def test_a_living_lock_of_a_container_is_not_taken_over(repository: Repository, proc: list[str]) -> None:
+    """No pretence: the holder lives in a name space of its own, and its process id is nobody's here."""
+    command = ["unshare", "-p", "--kill-child", *proc, sys.executable, "-c", KILLED, str(repository.path)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    if process.stdout.readline() != "held\n":
+        pytest.skip("no right to make one here")
+    try:
+        change(repository, pid=2**22 + 1)
+        with pytest.raises(RepositoryLocked, match=r"a run that dies.*in another container"):
+            with repository.lock("outside"):
+                pass
+        code = (
+            "import sys; from pathlib import Path; from exremote.repository import Repository\n"
+            "(lock,) = Repository.open(Path(sys.argv[1])).locks()\n"
+            "print(lock.dead, lock.ours)"
+        )
+        inside = ["unshare", "-p", "-f", *proc, sys.executable, "-c", code, str(repository.path)]
+        assert subprocess.check_output(inside, text=True) == "False False\n"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="needs a volume that keeps any time")
+@pytest.mark.parametrize("seconds", [2.0**40, -(2.0**40)])
+def test_a_lock_with_a_time_that_no_calendar_has_is_shown(seconds: float) -> None:
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        repository = Repository.create(Path(folder) / "r")
+        with repository.lock("a"):
+            os.utime(lock_file(repository), (seconds, seconds))
+            (lock,) = repository.locks()
+            assert lock.touched.tzinfo is UTC
+            with pytest.raises(RepositoryLocked, match="last sign of life"):
+                with repository.lock("b"):
+                    pass
+
+
 def test_a_lock_that_says_nothing_is_not_taken_over(repository: Repository) -> None:
-    for text in ("", "{", "[]", '{"pid": 1}'):
+    with repository.lock("a"):
+        whole = json.loads(lock_file(repository).read_text())
+    wrong = [
+        {"pid": 1e999},
+        {"pid": "7"},
+        {"pid": True},
+        {"pid": -1},
+        {"token": 7},
+        {"host": None},
+        {"x": ""},
+    ]
+    texts = ["", "{", "[]", '{"pid": 1}', "[" * 100_000, " " * (1 << 17)]
+    for text in [*texts, *(json.dumps(whole | change) for change in wrong)]:
         lock_file(repository).write_text(text)
         with pytest.raises(RepositoryLocked, match="no readable name"):
             with repository.lock("b"):
