@@ -5,7 +5,15 @@ comes back without loss, so that a recorded host can be judged again without a n
 """
 
 from exremote.facts.collected import FORMAT, HostFacts, Presence
-from exremote.facts.files import FileEntry, NamedFile, NotesIni, RegistryExport, TableText, TreeFact
+from exremote.facts.files import (
+    FileEntry,
+    NamedFile,
+    NotesIni,
+    RegistryExport,
+    TableText,
+    TreeFact,
+    WriteFailure,
+)
 from exremote.facts.gateway import ApiDirectoryFact, ApiQueue, ConnectorObject, EventCount
 from exremote.facts.host import Disk, HostFact, RegistryValue, ServiceState
 from exremote.facts.parse import FactError, Record
@@ -30,4 +38,5 @@ __all__ = [
     "ServiceState",
     "TableText",
     "TreeFact",
+    "WriteFailure",
 ]

@@ -83,6 +83,28 @@ class TreeFact:
 
 
 @dataclass(frozen=True, slots=True)
+class WriteFailure:
+    """A file that could not be written: `Write-FilePack`."""
+
+    index: int
+    """Its number among those that were sent."""
+    error_id: str
+    """`ExRemote.AccessDenied`, `FileLocked`, `Damaged` or `WriteFailed`."""
+    message: str
+    """In the host's language."""
+
+    @classmethod
+    def parse(cls, record: Record) -> Self:
+        """Given a record, return the failure. Raise FactError."""
+        script = "Write-FilePack"
+        return cls(
+            take(script, record, "Index", int),
+            take(script, record, "ErrorId", str),
+            take(script, record, "Message", str),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class RegistryExport:
     """A key as reg.exe wrote it: `Export-RegistryKey`. Not part of `HostFacts`."""
 

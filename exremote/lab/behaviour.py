@@ -19,6 +19,7 @@ from exremote.lab.packing import BLOCK, seal_text
 from exremote.lab.registry import HIVES, KeyDenied, Kind
 from exremote.lab.registry import Value as RegistryValue
 from exremote.lab.trees import file_pack, file_tree, full, refused, rooted
+from exremote.lab.writing import file_write
 from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, ScriptThrew
 from exremote.script import Script, ScriptLibrary
 
@@ -392,6 +393,7 @@ ANSWERS: Mapping[str, Answer] = {
     "Get-HostFact": host_fact,
     "Get-FileTree": file_tree,
     "Read-FilePack": file_pack,
+    "Write-FilePack": file_write,
     "Get-RegistryValue": registry_value,
     "Export-RegistryKey": export_key,
     "Get-ServiceState": service_state,

@@ -109,6 +109,35 @@ class Generated:
         return _generated_digest(self.size, self.seed, self.text)
 
 
+class Growing:
+    """Content that is being written."""
+
+    def __init__(self, data: bytes = b"") -> None:
+        self._data = bytearray(data)
+
+    @property
+    def size(self) -> int:
+        """How many bytes, so far."""
+        return len(self._data)
+
+    def append(self, data: bytes) -> None:
+        """Add bytes at the end."""
+        self._data += data
+
+    def cut(self, size: int) -> None:
+        """Let go what lies behind so many bytes."""
+        del self._data[size:]
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield all of it in pieces, as it is when they are taken."""
+        for start in range(0, len(self._data), CHUNK):
+            yield bytes(self._data[start : start + CHUNK])
+
+    def sha256(self) -> bytes:
+        """Return its digest."""
+        return hashlib.sha256(self._data).digest()
+
+
 @dataclass(slots=True)
 class Node:
     """A file, or a directory if it has children."""

@@ -374,9 +374,13 @@ class Line:
         self._on_event("shell", fields)
 
     def _run(
-        self, name: str, parameters: Mapping[str, Value], deadline_s: float | None = None
+        self,
+        name: str,
+        parameters: Mapping[str, Value],
+        deadline_s: float | None = None,
+        source: Iterable[object] | None = None,
     ) -> Generator[object, None, None]:
-        """Given a script's name and parameters, run it once and yield its records. Raise HostError."""
+        """Given a script's name, parameters and input, run it once and yield its records. Raise HostError."""
         script = self._library.get(name)
         left_s = self._ends - time.monotonic()
         if left_s <= 0:
@@ -386,7 +390,7 @@ class Line:
                 "Look why it is so slow, or raise deadlines.host_s in the inventory.",
             )
         deadline_s = min(left_s, self.host.deadlines.script_s if deadline_s is None else deadline_s)
-        records = self._ready().run(script.text, parameters, deadline_s=deadline_s, label=name)
+        records = self._ready().run(script.text, parameters, source, deadline_s=deadline_s, label=name)
         return self._watched(name, records)
 
     def _watched(self, name: str, records: Generator[object, None, None]) -> Generator[object, None, None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 
@@ -22,16 +22,20 @@ from exremote.facts import (
     RegistryValue,
     ServiceState,
     TreeFact,
+    WriteFailure,
 )
-from exremote.pack import Listing, Outline, PackError, encode_lines, parse_listing
+from exremote.pack import Listing, Outline, PackError, SealedBlock, encode_lines, parse_listing
 from exremote.script import Effect
 from exremote.session.answers import same_path, wrong_listing
 from exremote.session.line import Fields, Line
 from exremote.transport import (
+    PAUSE,
     Secret,
     Value,
 )
 
+AHEAD = 8 << 20
+"""Plain bytes that a host is sent ahead of what it has written: more would only fill its memory."""
 SHARE_REFUSED = "ExRemote.ShareRefused"
 
 
@@ -116,6 +120,48 @@ class Session(Line):
             self._summary("Read-FilePack", summary)
         except (HostError, FactError, PackError) as error:
             raise self._sorted_out("Read-FilePack", error) from None
+
+    def write_pack(
+        self,
+        path: str,
+        files: Sequence[str],
+        blocks: Iterable[SealedBlock],
+        written: Callable[[int], None] = lambda size: None,
+    ) -> list[WriteFailure]:
+        """Given a folder, relative names and a pack of them, write it. `written` is told of plain bytes.
+
+        Return the files that could not be written. Little more goes out than the host has worked off. Not
+        retried here: who has the files knows where to go on (see `resume`). Raise HostError.
+        """
+        name = "Write-FilePack"
+        parameters: dict[str, Value] = {"Path": path, "Files": encode_lines(files)}
+        sent = done = 0
+
+        def paced() -> Iterator[object]:
+            nonlocal sent
+            for block in blocks:
+                while self.wire == "psrp" and sent - done >= AHEAD:
+                    yield PAUSE
+                yield block.record
+                sent += block.plain
+
+        failures: list[WriteFailure] = []
+        summary: list[Fields] = []
+        try:
+            with closing(self._run(name, parameters, self.host.deadlines.host_s, paced())) as records:
+                for record in records:
+                    if isinstance(record, int):
+                        written(record - done)
+                        done = record
+                    elif "Index" in (fields := self._fields(name, record)):
+                        failures.append(WriteFailure.parse(fields))
+                    else:
+                        summary.append(fields)
+            self._summary(name, summary)
+            written(sent - done)
+        except (HostError, FactError, PackError) as error:
+            raise self._sorted_out(name, error) from None
+        return failures
 
     def export_registry_key(self, key: str) -> RegistryExport:
         """Given a key, return it as reg.exe writes it, there or not. Raise HostError."""

@@ -1,4 +1,4 @@
-"""Transfer: files from a host into the repository. Knows what is here, streams the rest, resumes at any byte.
+"""Transfer: files from a host into the repository, and back: only what lacks, resumed at any byte.
 
 It never decides what to copy (the plan does), and never stores a file that changed under its hands: such a
 file is read again, then reported.
@@ -8,11 +8,23 @@ pull     from a listing to what is wanted, and from what came to the entries of 
 board    who fetches what: spans of files, taken and split
 lane     one stream: from a pack to files
 fetch    one errand: its lanes, and the judgement of each file
+push     files from here to a folder of a host
 carrier  which wire bulk takes, and how many streams side by side
 """
 
 from exremote.transfer.carrier import Carrier
 from exremote.transfer.pull import Copied, is_secret, pull_files, pull_tree
+from exremote.transfer.push import Outgoing, Pushed, push_files
 from exremote.transfer.wanted import Progress
 
-__all__ = ["Carrier", "Copied", "Progress", "is_secret", "pull_files", "pull_tree"]
+__all__ = [
+    "Carrier",
+    "Copied",
+    "Outgoing",
+    "Progress",
+    "Pushed",
+    "is_secret",
+    "pull_files",
+    "pull_tree",
+    "push_files",
+]

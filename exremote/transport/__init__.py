@@ -15,6 +15,7 @@ import sys
 from exremote.transport.errormap import LIBRARY_ERRORS, translate
 from exremote.transport.failures import missing_extra
 from exremote.transport.wire import (
+    PAUSE,
     Address,
     Auth,
     Kind,
@@ -30,6 +31,7 @@ from exremote.transport.wire import (
 
 __all__ = [
     "LIBRARY_ERRORS",
+    "PAUSE",
     "Address",
     "Auth",
     "Kind",

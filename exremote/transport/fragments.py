@@ -22,7 +22,7 @@ STATE_COMPLETED = 4
 STATE_FAILED = 5
 
 MAX_MESSAGE = 64 * 1024 * 1024
-_FRAGMENT = struct.Struct(">QQBI")
+FRAGMENT = struct.Struct(">QQBI")
 _MESSAGE_HEADER = 40
 _START, _END = 1, 2
 _BOM = b"\xef\xbb\xbf"
@@ -53,10 +53,10 @@ class Joiner:
         """
         place, view, total = 0, memoryview(data), len(data)
         while place < total:
-            if place + _FRAGMENT.size > total:
+            if place + FRAGMENT.size > total:
                 raise FramingError("half a fragment header")
-            object_id, number, flags, length = _FRAGMENT.unpack_from(data, place)
-            place += _FRAGMENT.size
+            object_id, number, flags, length = FRAGMENT.unpack_from(data, place)
+            place += FRAGMENT.size
             if place + length > total:
                 raise FramingError("half a fragment")
             if flags & _START:

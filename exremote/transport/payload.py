@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from exremote.transport.clixml import ClixmlError, ClixmlReader, PsObject
-from exremote.transport.wire import Piece, Record, RemoteError, Secret, Value, error_name
+from exremote.transport.wire import PAUSE, Piece, Record, RemoteError, Secret, Value, error_name
 
 BOOTSTRAP = (
     "&([scriptblock]::Create([Text.Encoding]::UTF8.GetString("
@@ -81,7 +81,7 @@ def encode(
     named = [f"'{name}:{typed(value)}'" for name, value in parameters.items() if value is not None]
     if named:
         call.append("-Parameter " + ",".join(named))
-    if items := [f"'{typed(item)}'" for item in source or ()]:
+    if items := [f"'{typed(item)}'" for item in source or () if item is not PAUSE]:
         call.append("-Source " + ",".join(items))
     text = base64.b64encode(" ".join(call).encode("utf-8"))
     return b"".join(text[i : i + _LINE] + b"\r\n" for i in range(0, len(text), _LINE))

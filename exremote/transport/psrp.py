@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
+from xml.etree import ElementTree
 
 from pypsrp.complex_objects import ObjectMeta
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.shell import SignalCode
 
-from exremote.errors import SessionLost
+from exremote.errors import HostError, SessionLost
 from exremote.transport.clixml import PsObject, decode
 from exremote.transport.fragments import (
     ERROR_RECORD,
@@ -22,8 +23,10 @@ from exremote.transport.fragments import (
 )
 from exremote.transport.link import connected
 from exremote.transport.linked import Linked
+from exremote.transport.outbox import END_OF_PIPELINE_INPUT, PIPELINE_INPUT, Outbox, byte_array, message
 from exremote.transport.receive import Received
 from exremote.transport.wire import (
+    PAUSE,
     Address,
     Kind,
     Login,
@@ -72,11 +75,20 @@ class PsrpConversation(Linked):
         for name, value in parameters.items():
             if value is not None:
                 shell.add_parameter(name, self._value(value))
-        running = True
+        running, refusal = True, None
         try:
-            self._start(shell, source)
+            feed = self._start(shell, source, deadline)
             joiner = Joiner()
             while running:
+                try:
+                    feed = feed if feed is not None and next(feed, False) else None
+                except HostError as error:
+                    if not self._clean or self._ended:
+                        raise
+                    feed, refusal = (
+                        None,
+                        error,
+                    )  # a pipeline that has ended takes no more; what it says comes now
                 answer = self._output(shell.id, "stdout", self._poll_s(deadline))
                 # What waits to be yielded is at most one answer, half a megabyte.
                 for found in self._call(_joined, joiner, answer):
@@ -98,20 +110,59 @@ class PsrpConversation(Linked):
                     raise SessionLost(
                         self.address.host, f"the pipeline ended without a word{self._scene().during}."
                     )
+            if refusal is not None:
+                raise refusal
         finally:
             self._finished.append(shell.id)
             self._pool.pipelines.pop(shell.id, None)
             if running:
                 self._stop(shell.id)
 
-    def _start(self, shell: PowerShell, source: Iterable[object] | None) -> None:
-        """Send the script, and what goes into its pipeline."""
-        items = None if source is None else iter(source)
-        first = None if items is None else next(items, None)
-        if items is None or first is None:
+    def _start(
+        self, shell: PowerShell, source: Iterable[object] | None, deadline: float
+    ) -> Iterator[bool] | None:
+        """Start the script. Return what sends its input, if there is any, a step at a time."""
+        if source is None:
             self._call(connected, shell.begin_invoke, remote_stream_options=0)
-            return
-        self._call(connected, shell.begin_invoke, self._input(first, items), remote_stream_options=0)
+            return None
+        self._call(connected, shell.begin_invoke, _nothing_yet(), remote_stream_options=0)
+        return self._feed(shell, source, deadline)
+
+    def _feed(self, shell: PowerShell, source: Iterable[object], deadline: float) -> Iterator[bool]:
+        """Send what goes into a pipeline; yield where output is to be asked for first."""
+        assert self._pool is not None and self._link is not None
+        fragmenter = self._pool._fragmenter
+        outbox = Outbox(self._link.max_payload_size, fragmenter.outgoing_counter)
+        for item in source:
+            if item is PAUSE:
+                self._post(shell, outbox.rest(), deadline)
+                yield True
+                continue
+            for payload in outbox.add(self._message(shell, item)):
+                self._post(shell, payload, deadline)
+            fragmenter.outgoing_counter = outbox.number
+        for payload in (
+            *outbox.add(message(END_OF_PIPELINE_INPUT, self._pool.id, shell.id, b"")),
+            outbox.rest(),
+        ):
+            self._post(shell, payload, deadline)
+        fragmenter.outgoing_counter = outbox.number
+
+    def _message(self, shell: PowerShell, item: object) -> bytes:
+        """Given an object for a pipeline, return the message that carries it."""
+        assert self._pool is not None
+        if isinstance(item, bytes):
+            return message(PIPELINE_INPUT, self._pool.id, shell.id, byte_array(item))
+        element = self._call(self._pool.serialize, self._sendable(item))
+        body = b"" if element is None else ElementTree.tostring(element)
+        return message(PIPELINE_INPUT, self._pool.id, shell.id, body)
+
+    def _post(self, shell: PowerShell, payload: bytes, deadline: float) -> None:
+        """Given fragments for a pipeline, send them."""
+        assert self._pool is not None
+        if payload:
+            self._poll_s(deadline)
+            self._call(connected, self._pool.shell.send, "stdin", payload, command_id=shell.id)
 
     def _end(self, state: object) -> RemoteError | None:
         """Given a pipeline's last word, return the error in it, if any. Raise SessionLost."""
@@ -140,14 +191,13 @@ class PsrpConversation(Linked):
             return list(value)
         return value
 
-    def _input(self, first: object, rest: Iterator[object]) -> Iterator[Any]:
-        """Yield the objects for a pipeline. A generator, for that is what pypsrp streams."""
-        yield self._sendable(first)
-        for item in rest:
-            yield self._sendable(item)
-
     def _signal(self, command_id: str, forget: bool) -> None:
         self._send_signal(command_id, SignalCode.TERMINATE if forget else SignalCode.PS_CTRL_C)
+
+
+def _nothing_yet() -> Iterator[Any]:
+    """Tell pypsrp that input will come: a generator that has none now."""
+    yield None
 
 
 def _joined(joiner: Joiner, answer: Received) -> list[tuple[int, bytes] | Piece]:

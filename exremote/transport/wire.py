@@ -70,6 +70,15 @@ class Secret:
         raise TypeError("a Secret is not pickled")
 
 
+class Pause:
+    """In what goes into a pipeline: what has gone is to leave, and output is asked for, before more goes."""
+
+    __slots__ = ()
+
+
+PAUSE = Pause()
+"""The only one."""
+
 Value = str | int | bool | Sequence[str] | Secret | None
 """What a script's parameter can be. None leaves the parameter out."""
 

@@ -71,6 +71,7 @@ CALLS: dict[str, dict[str, object]] = {
     "Get-HostFact": {},
     "Get-FileTree": {"Path": CONNDATA},
     "Read-FilePack": {"Path": CONNDATA, "Files": names("Exchconn.ini")},
+    "Write-FilePack": {"Path": r"C:\WINDOWS\Temp\x", "Files": names("a")},
     "Get-RegistryValue": {"Value": [r"HKLM\SOFTWARE\Microsoft\Exchange\Setup|Services"]},
     "Export-RegistryKey": {"Key": r"HKLM\SOFTWARE\Lotus\Notes"},
     "Get-ServiceState": {"Name": ["LME-NOTES"]},

@@ -40,6 +40,8 @@ class Pipeline:
         self.call = Call(user=shell.owner, shell_id=shell.id, command_id=command_id, site=shell.site)
         self.ended = threading.Event()
         self.started = False
+        self.received = 0
+        """Bytes of messages that it was sent."""
         self._shell = shell
 
     @property

@@ -30,7 +30,9 @@ from psrpcore.types import (
 
 from exremote.lab.wsman import clixml, soap
 from exremote.lab.wsman.engine import (
+    ErrorRecord,
     RunScript,
+    ScriptThrew,
 )
 from exremote.lab.wsman.pipeline import STOP_WAIT_S, Pipeline
 from exremote.lab.wsman.psrp_core import Core, plain
@@ -253,8 +255,15 @@ class PsrpShell(Shell):
         self, pipeline_id: uuid.UUID, value: object, size: int, inputs: list[tuple[Pipeline, object, int]]
     ) -> None:
         pipeline = self._pipeline(pipeline_id)
-        if pipeline is not None:
+        if pipeline is None:
+            return
+        pipeline.received += size
+        most = self.limits.max_received_mb_per_command << 20
+        if pipeline.received <= most:
             inputs.append((pipeline, value, size))
+            return
+        why = f"The total data received from the remote client exceeded the allowed maximum of {most} bytes."
+        pipeline.input.refuse(ScriptThrew(ErrorRecord("PSRemotingTransportException", why)))
 
     def _pipeline(self, pipeline_id: uuid.UUID) -> Pipeline | None:
         return next((p for p in self._pipelines.values() if p.id == pipeline_id), None)

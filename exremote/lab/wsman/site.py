@@ -29,6 +29,8 @@ class Limits:
     """A shell that nobody speaks to for so long is removed, unless its client asked for another time."""
     max_idle_timeout_s: float = 2147483.0
     """A client that asks for more gets this."""
+    max_received_mb_per_command: int = 50
+    """Of PSRP messages that one command may be sent: PSMaximumReceivedDataSizePerCommandMB."""
     fragment_size: int = 32768
     """Bytes of one PSRP fragment with its header. Made smaller where a client announces small envelopes."""
     queue_bytes: int = 4 * 1024 * 1024

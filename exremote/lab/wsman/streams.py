@@ -162,6 +162,7 @@ class InputQueue(Generic[T]):
         self._size = 0
         self._ready = threading.Condition()
         self._ended = False
+        self._error: Exception | None = None
 
     def put(self, item: T, size: int, timeout_s: float) -> bool:
         """Add an item of `size` bytes. Return False if there was no room for `timeout_s` seconds.
@@ -195,13 +196,20 @@ class InputQueue(Generic[T]):
             self._size = 0
             self._ready.notify_all()
 
+    def refuse(self, error: Exception) -> None:
+        """Nothing more is taken: whoever reads meets the error."""
+        self.drop()
+        self._error = error
+
     def __iter__(self) -> Iterator[T]:
-        """Yield items as they come; end when the client's input has ended."""
+        """Yield items as they come; end when the client's input has ended. Raise what `refuse` was given."""
         while True:
             with self._ready:
                 while not (self._items or self._ended):
                     self._ready.wait()
                 if not self._items:
+                    if self._error is not None:
+                        raise self._error
                     return
                 item, size = self._items.popleft()
                 self._size -= size

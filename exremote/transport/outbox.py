@@ -1,0 +1,63 @@
+"""PSRP's messages for a pipeline's input, cut into fragments, and fragments filled into requests.
+
+It sends nothing. A byte array is written as text once; no tree of elements is built for it.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from base64 import b64encode
+from collections.abc import Iterator
+
+from exremote.transport.fragments import FRAGMENT
+
+PIPELINE_INPUT = 0x00041002
+END_OF_PIPELINE_INPUT = 0x00041003
+_SERVER = 2
+_HEADER = struct.Struct("<II16s16s")
+_START, _END = 1, 2
+
+
+def message(kind: int, pool: str, pipeline: str, body: bytes) -> bytes:
+    """Given a message type, the ids of pool and pipeline, and a body, return the message."""
+    return _HEADER.pack(_SERVER, kind, uuid.UUID(pool).bytes_le, uuid.UUID(pipeline).bytes_le) + body
+
+
+def byte_array(data: bytes) -> bytes:
+    """Given bytes, return them as CLIXML."""
+    return b"<BA>" + b64encode(data) + b"</BA>"
+
+
+class Outbox:
+    """Messages on their way out: as many fragments in a request as it holds."""
+
+    def __init__(self, size: int, first: int) -> None:
+        """Given the bytes that a request holds, and the number of the first message, be ready."""
+        self.number = first
+        """of the next message"""
+        self._size = size
+        self._parts: list[bytes] = []
+        self._used = 0
+
+    def add(self, text: bytes) -> Iterator[bytes]:
+        """Given a message, yield what is to be sent now that it is added."""
+        place, fragment, total = 0, 0, len(text)
+        while place < total:
+            room = self._size - self._used - FRAGMENT.size
+            if room <= 0:
+                yield self.rest()
+                continue
+            length = min(room, total - place)
+            flags = (_START if fragment == 0 else 0) | (_END if place + length == total else 0)
+            self._parts.append(FRAGMENT.pack(self.number, fragment, flags, length))
+            self._parts.append(text[place : place + length])
+            self._used += FRAGMENT.size + length
+            place, fragment = place + length, fragment + 1
+        self.number += 1
+
+    def rest(self) -> bytes:
+        """Return what waits to be sent, if anything, and let it go."""
+        data = b"".join(self._parts)
+        self._parts, self._used = [], 0
+        return data

@@ -1,0 +1,249 @@
+"""Files from here to a host: few requests, resumed at any byte, and read back by the host."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exremote.connector import Connector
+from exremote.credential import Secret
+from exremote.errors import HostError, RepositoryError, ScriptFailed
+from exremote.inventory import Deadlines, Inventory, RetryPolicy
+from exremote.lab.site import HostSpec
+from exremote.lab.world import World, engine_from_environment
+from exremote.session import Session
+from exremote.transfer import Outgoing, Pushed, push_files
+
+EX01 = "EXU01"
+ROOT = r"C:\WINDOWS\Temp\exremote-1"
+MIB = 1 << 20
+TICKS = 631_139_040_000_000_000
+WIRES = pytest.mark.parametrize("wire", ["psrp", "winrs"])
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[World]:
+    world = World([HostSpec(EX01, winrm=3)])
+    try:
+        yield world
+    finally:
+        world.stop()
+
+
+@pytest.fixture
+def world(shared: World) -> Iterator[World]:
+    """Return the host as new; no shell may be left."""
+    shared.endpoint.counters(EX01).reset()
+    yield shared
+    shared.clear_faults()
+    files = shared.machine(EX01).files
+    files.full = False
+    if files.is_directory(ROOT):
+        files.remove(ROOT)
+    left = shared.shells(EX01)
+    for shell in left:
+        shared.endpoint.drop_shell(EX01, str(shell["id"]))
+    assert left == []
+
+
+@pytest.fixture
+def outgoing(tmp_path: Path) -> Callable[..., list[Outgoing]]:
+    """Return what makes files to be sent."""
+
+    def make(contents: dict[str, bytes]) -> list[Outgoing]:
+        files = []
+        for number, (path, data) in enumerate(contents.items()):
+            source = tmp_path / f"source{number}"
+            source.write_bytes(data)
+            sha256 = hashlib.sha256(data).hexdigest()
+            files.append(Outgoing(path, source, len(data), sha256, TICKS + number, 0x21))
+        return files
+
+    return make
+
+
+def connect(world: World, **changes: Any) -> Session:
+    site = Inventory.load(world.inventory, list(Connector.load_all()))
+    patience = RetryPolicy(attempts=3, total_s=20.0, first_wait_s=0.05)
+    host = replace(site.hosts[EX01], **{"retry": patience, "deadlines": Deadlines(), **changes})
+    return Session(host, Secret(world.user, world.password))
+
+
+def push(world: World, files: list[Outgoing], fresh: bool = True, **changes: Any) -> Pushed:
+    with connect(world, **changes) as session:
+        return push_files(session, ROOT, files, fresh=fresh)
+
+
+def check(world: World, contents: dict[str, bytes]) -> None:
+    """All is there, byte for byte, with its time and attributes, and nothing else."""
+    files = world.machine(EX01).files
+    found = {name: node for name, node in files.walk(ROOT) if not node.is_directory}
+    assert found.keys() == contents.keys()
+    for number, (name, data) in enumerate(contents.items()):
+        assert found[name].content is not None
+        assert b"".join(found[name].content.chunks()) == data
+        assert (found[name].modified, found[name].attributes) == (TICKS + number, 0x21)
+
+
+def some(count: int, size: int) -> dict[str, bytes]:
+    chance = random.Random(count)
+    return {rf"part{n % 7}\file{n:04d}.dat": chance.randbytes(size) for n in range(count)}
+
+
+@WIRES
+def test_files_of_all_kinds_come_whole(
+    world: World, outgoing: Callable[..., list[Outgoing]], wire: str
+) -> None:
+    contents = {
+        **some(40, 3000),
+        "empty": b"",
+        "zeros": bytes(3 * MIB),
+        "text.reg": ('"Name"="' + "value" * 40_000 + '"\r\n').encode("utf-16-le"),
+        "Übersicht 漢字.tbl": b"name",
+        "noise": random.Random(1).randbytes(3 * MIB + 1),
+    }
+    pushed = push(world, outgoing(contents), wire=wire)
+    assert (pushed.sent_files, pushed.failed) == (len(contents), ())
+    check(world, contents)
+
+
+def test_what_is_there_is_not_sent_again(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:
+    contents = some(20, 3000)
+    files = outgoing(contents)
+    push(world, files)
+    assert push(world, files, fresh=False) == Pushed()
+    world.machine(EX01).files.write(rf"{ROOT}\part0\file0000.dat", b"changed")
+    again = push(world, files, fresh=False)
+    assert (again.sent_files, again.sent_bytes) == (1, pytest.approx(3000, abs=200))
+    check(world, contents)
+
+
+def test_a_thousand_files_take_few_requests(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:
+    contents = some(1000, 4096)
+    push(world, outgoing(contents))
+    counters = world.endpoint.counters(EX01)
+    assert counters.exchanges <= 32
+    assert counters.bytes_in < 1.86 * 1000 * 4096
+    check(world, contents)
+
+
+BREAKS = [
+    "Send:9:close",
+    "Send:9:lost",
+    "Send:12:gone",
+    "Send:9:cut=10",
+    "Receive:3:lost",
+    "Send:9:status=503",
+]
+
+
+@pytest.mark.parametrize("fault", BREAKS)
+def test_an_upload_that_breaks_goes_on(
+    world: World, outgoing: Callable[..., list[Outgoing]], fault: str
+) -> None:
+    """It is not begun anew: what the host has of a file is looked at, and the rest is sent."""
+    contents = {"large": random.Random(2).randbytes(24 * MIB), **some(10, 5000)}
+    world.fault(f"{EX01}:{fault}")
+    pushed = push(world, outgoing(contents))
+    assert pushed.failed == ()
+    assert world.endpoint.counters(EX01).bytes_in < 1.8 * 24 * MIB * 1.6
+    check(world, contents)
+
+
+def test_more_than_a_command_may_be_sent_goes_in_several(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    """PSRP's quota of 50 MB for one command holds for the lab as well."""
+    contents = {"large": random.Random(4).randbytes(70 * MIB)}
+    push(world, outgoing(contents))
+    assert world.endpoint.counters(EX01).bytes_in < 1.80 * 70 * MIB
+    check(world, contents)
+
+
+def test_a_full_disk_there_is_said(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:
+    files = outgoing({"large": random.Random(2).randbytes(2 * MIB)})
+    push(world, outgoing({"first": b"makes the folder"}))
+    world.machine(EX01).files.full = True
+    with pytest.raises(ScriptFailed) as caught:
+        push(world, files)
+    assert caught.value.error_id == "ExRemote.DiskFull"
+
+
+def test_a_file_that_cannot_be_written_is_named_and_the_others_come(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    contents = some(6, 2000)
+    files = outgoing(contents)
+    push(world, files[:1])
+    world.machine(EX01).files.write(rf"{ROOT}\{files[0].path}", b"other").locked = True
+    pushed = push(world, files)
+    assert [path for path, _ in pushed.failed] == [files[0].path]
+    assert "locked" in pushed.failed[0][1]
+    assert pushed.sent_files == 5
+
+
+def test_a_file_that_went_meanwhile_here_is_said(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    files = outgoing(some(3, 2000))
+    files[1].source.unlink()
+    with pytest.raises(RepositoryError, match="cannot be read"):
+        push(world, files)
+
+
+def test_a_name_that_leads_out_is_refused(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:
+    with pytest.raises(HostError, match="leads out of the root"):
+        push(world, outgoing({r"..\evil.dll": b"x"}))
+
+
+@pytest.fixture(scope="module")
+def windows() -> Iterator[World]:
+    """Return a host whose scripts Microsoft's engine runs, under Wine."""
+    world = World([HostSpec(EX01, winrm=3)], engine=engine_from_environment())
+    try:
+        yield world
+    finally:
+        world.stop()
+
+
+@pytest.mark.wine
+@pytest.mark.skipif(
+    not engine_from_environment(), reason="EXREMOTE_LAB_POWERSHELL is not set: no real PowerShell"
+)
+@WIRES
+def test_the_real_engine_writes_the_same(
+    windows: World, outgoing: Callable[..., list[Outgoing]], wire: str
+) -> None:
+    contents = {
+        **some(30, 3000),
+        "empty": b"",
+        "zeros": bytes(MIB),
+        "Übersicht 漢字.tbl": b"name",
+        "noise": random.Random(1).randbytes(3 * MIB + 1),
+    }
+    files = outgoing(contents)
+    prefix = windows.hosts[EX01].prefix
+    assert prefix is not None
+    place = prefix.path(ROOT)
+    shutil.rmtree(place, ignore_errors=True)
+    pushed = push(windows, files, wire=wire)
+    assert (pushed.sent_files, pushed.failed) == (len(contents), ())
+    for name, data in contents.items():
+        assert prefix.path(rf"{ROOT}\{name}").read_bytes() == data
+    (place / "noise").write_bytes(contents["noise"][:MIB])
+    (place / "zeros").write_bytes(b"other")
+    again = push(windows, files, fresh=False, wire=wire)
+    assert again.sent_files == 2
+    assert again.sent_bytes < 3.2 * MIB
+    assert (place / "noise").read_bytes() == contents["noise"]
+    with connect(windows, wire=wire) as session:
+        entries = {e.path: e for e in session.file_tree(ROOT).entries}
+    for number, name in enumerate(contents):
+        assert (entries[name].modified_ticks, entries[name].attributes & 0x27) == (TICKS + number, 0x21)
