@@ -30,6 +30,7 @@ from exremote.pack import (
     PackError,
     PackEvent,
     PackReader,
+    PackWriter,
     TreeEntry,
     datetime_to_ticks,
     encode_lines,
@@ -497,3 +498,50 @@ def test_a_line_is_written_as_it_was_read() -> None:
         b"0\t0\t0\t!ExRemote.FileLocked\tlocked\n",
     ]
     assert [format_entry(e) for e in parse_listing(b"".join(lines)).entries] == lines
+
+
+# ---------------------------------------------------------------- on its way to a host
+
+
+@given(
+    st.lists(st.lists(st.binary(max_size=3000).map(lambda d: d * 40), max_size=6), max_size=6),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_is_written_is_what_a_reader_reads(files: list[list[bytes]], text: bool) -> None:
+    """In blocks that hold whole records: each can be taken for itself."""
+    writer, blocks = PackWriter(), []
+    for index, pieces in enumerate(files):
+        whole = b"".join(pieces)
+        blocks += writer.begin(index, 0, TICKS, 32, len(whole))
+        for piece in pieces:
+            blocks += writer.data(piece)
+        blocks += writer.end(len(whole), TICKS, hashlib.sha256(whole).digest())
+    if writer.waiting:
+        blocks.append(writer.rest())
+    reader, found = PackReader(), {}
+    for block in blocks:
+        plain = BlockReader().feed(block.record, True)
+        assert len(plain) == block.plain <= MAX_BLOCK
+        place = 0
+        while place < len(plain):
+            place += 5 + struct.unpack_from("<I", plain, place + 1)[0]
+        assert place == len(plain), "a record that goes on in another block"
+        for event in reader.feed(plain):
+            match event:
+                case FileBegin():
+                    found[event.index] = b""
+                case FileData():
+                    found[max(found)] += event.data
+                case FileEnd():
+                    assert event.sha256 == hashlib.sha256(found[max(found)]).hexdigest()
+    assert found == {index: b"".join(pieces) for index, pieces in enumerate(files)}
+
+
+def test_noise_is_not_deflated_again_and_again() -> None:
+    writer = PackWriter()
+    noise = bytes(random.Random(3).randbytes(20 * MAX_BLOCK))
+    blocks = [*writer.begin(0, 0, TICKS, 32, len(noise)), *writer.data(noise)]
+    assert {block.record[0] for block in blocks} == {0}
+    blocks = [*writer.data(bytes(20 * MAX_BLOCK))]
+    assert blocks[-1].record[0] == 1, "what follows can be deflated, and is"
