@@ -231,6 +231,10 @@ class Errand:
         if self.dry_run:
             return Outcome(host.name, State.DONE, EXIT_OK, "dry run: nothing was copied", seconds, taken)
         has = sorted(name for name, seen in facts.connectors.items() if seen.state in ("present", "partial"))
+        if missing:
+            # Who is left out because nobody could tell whether he is there is not left out in peace.
+            message = _lacks(missing, "nothing was saved")
+            return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, message, seconds, taken)
         if self.only and has:
             message = f"has no connector {' or '.join(self.only)} (it has {', '.join(has)}): nothing to do"
             return Outcome(host.name, State.SKIPPED, EXIT_OK, message, seconds, taken)
@@ -330,13 +334,13 @@ def _users_of_items(connectors: Sequence[Connector]) -> dict[str, str]:
     return {item: ", ".join(names) for item, names in users.items()}
 
 
-def _lacks(missing: Sequence[tuple[str, str, str]]) -> str:
+def _lacks(missing: Sequence[tuple[str, str, str]], head: str = "incomplete") -> str:
     """Given what is missing, return the sentence for the host's row."""
     if not missing:
         return ""
     what = list(dict.fromkeys(f"{what}: {reason}" for _, what, reason in missing))
     more = f" (and {len(what) - 1} more)" if len(what) > 1 else ""
-    return f"incomplete: {what[0]}{more}"
+    return f"{head}: {what[0]}{more}"
 
 
 def _is_modern(facts: HostFacts) -> bool:
