@@ -348,6 +348,4 @@ def _is_modern(facts: HostFacts) -> bool:
 
     Source: the list of WinRM's limits in the project's notes on its versions; 2.0 takes 150.
     """
-    said = facts.host_fact.powershell_version if facts.host_fact else ""
-    major = said.partition(".")[0]
-    return major.isdecimal() and int(major) >= 3
+    return facts.host_fact is not None and (facts.host_fact.powershell_major or 0) >= 3

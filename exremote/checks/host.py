@@ -10,6 +10,8 @@ from exremote.connector import program_of
 from exremote.facts import HostFacts, Presence
 
 GIB = 1 << 30
+LONGEST_VERSION = 40
+"""How much of a version is shown."""
 
 
 def judge_host(facts: HostFacts) -> Iterator[Finding]:
@@ -20,13 +22,12 @@ def judge_host(facts: HostFacts) -> Iterator[Finding]:
         for name in ("host.powershell", "host.clock", "host.disk-space", "host.rights"):
             yield finding(facts, RULES[name], Verdict.UNKNOWN, why(facts, "host"))
         return
-    major = host.powershell_version.partition(".")[0]
-    verdict = Verdict.UNKNOWN if not major.isdecimal() else Verdict.OK
-    if verdict is Verdict.OK and int(major) < 2:
+    major = host.powershell_major
+    verdict = Verdict.OK if major is not None else Verdict.UNKNOWN
+    if major is not None and major < 2:
         verdict = Verdict.CRITICAL
-    yield finding(
-        facts, RULES["host.powershell"], verdict, f"PowerShell {host.powershell_version or 'of no version'}"
-    )
+    words = f"PowerShell {host.powershell_version[:LONGEST_VERSION] or 'of no version'}"
+    yield finding(facts, RULES["host.powershell"], verdict, words)
     skew = (host.utc_now - facts.collected_at).total_seconds()
     words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
     yield finding(facts, RULES["host.clock"], Verdict.WARNING if abs(skew) > 300 else Verdict.OK, words)

@@ -368,18 +368,26 @@ class Connector(_Model):
     @classmethod
     def load(cls, path: Path) -> Connector:
         """Given a connector file, return the connector. Raise ConnectorError naming key and line."""
-        text = path.read_text(encoding="utf-8")
         try:
+            text = path.read_text(encoding="utf-8")
             return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"at line (\d+)", str(error))
             raise ConnectorError(str(error), file=path, line=int(line[1]) if line else None) from error
+        except UnicodeDecodeError:
+            raise ConnectorError("expected UTF-8.", file=path) from None
+        except OSError as error:
+            raise ConnectorError(f"cannot be read: {error.strerror}.", file=path) from None
+        except RecursionError:
+            raise ConnectorError("expected TOML: it is nested too deep.", file=path) from None
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = first["loc"]
             raise ConnectorError(
                 first["msg"], file=path, line=_line_of(text, place), key=".".join(map(str, place))
             ) from error
+        except ValueError as error:  # Python reads no number of more than 4,300 digits
+            raise ConnectorError(f"expected TOML: {error}.", file=path) from None
 
     @classmethod
     def load_all(cls, folder: Path = FOLDER) -> Mapping[str, Connector]:

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from exremote.facts.codec import decode, encode
 from exremote.facts.files import NamedFile, NotesIni, TableText, TreeFact
@@ -28,7 +28,7 @@ class Presence:
     """Signs that were found."""
     missing: tuple[str, ...]
     """Signs that were looked for and not found."""
-    state: str = "unknown"
+    state: Literal["present", "partial", "absent", "unknown"] = "unknown"
     """`present`, `partial` (one sign alone, or none of a service), `absent` or `unknown`."""
 
 

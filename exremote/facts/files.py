@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
+from exremote.facts.codec import between
 from exremote.facts.parse import FactError, Record, take
+
+_TICKS = between(0, 3_155_378_975_999_999_999)
+"""What DateTime.Ticks can be: to the end of the year 9999."""
+
+
+EntryState = Literal["file", "directory", "excluded", "reparse", "unreadable", "unhashed"]
+"""What became of one entry of a tree."""
 
 
 class _Entry(Protocol):
@@ -23,7 +31,7 @@ class _Entry(Protocol):
     @property
     def sha256(self) -> str | None: ...
     @property
-    def state(self) -> str: ...
+    def state(self) -> EntryState: ...
     @property
     def error_id(self) -> str: ...
 
@@ -36,14 +44,14 @@ class FileEntry:
     r"""Relative to the tree, with `\`."""
     size: int
     """Bytes; -1 for a directory."""
-    modified_ticks: int
+    modified_ticks: int = field(metadata=_TICKS)
     """Last write time in .NET ticks (100 ns since the year 1, UTC)."""
     attributes: int
     """Windows file attributes."""
     sha256: str | None
     """Digest, if it was asked for and could be had."""
-    state: str
-    """`file`, `directory`, `excluded`, `reparse`, `unreadable` or `unhashed`."""
+    state: EntryState
+    """`file`: read whole; `excluded`: listed only; `unhashed`: not read, for nobody wanted a digest."""
     error_id: str = ""
     """Why it is unreadable, e.g. `ExRemote.FileLocked`."""
 
@@ -76,7 +84,7 @@ class TreeFact:
             bytes=take(script, record, "Bytes", int),
             digest=take(script, record, "Digest", str),
             entries=tuple(
-                FileEntry(e.path, e.size, e.modified_ticks, e.attributes, e.sha256, str(e.state), e.error_id)
+                FileEntry(e.path, e.size, e.modified_ticks, e.attributes, e.sha256, e.state, e.error_id)
                 for e in entries
             ),
         )
@@ -117,7 +125,7 @@ class NamedFile:
     """Digest of the whole file."""
     error: str = ""
     """Why it could not be read; '' if it is only not there."""
-    modified_ticks: int = 0
+    modified_ticks: int = field(default=0, metadata=_TICKS)
     """Last write time in .NET ticks (100 ns since the year 1, UTC), after the last byte was read."""
     attributes: int = 0
     """Windows file attributes."""

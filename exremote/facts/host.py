@@ -11,6 +11,7 @@ from exremote.facts.parse import FactError, Record, take, texts
 
 _BYTES = re.compile("[0-9]{1,19}")
 """A number of bytes; a longer one is no disk, and Python refuses very long ones."""
+_MAJOR = re.compile(r"([0-9]{1,4})(?:\.|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,12 @@ class HostFact:
     """The machine's PATH, variables expanded."""
     disks: tuple[Disk, ...]
     """Ready drives."""
+
+    @property
+    def powershell_major(self) -> int | None:
+        """Return the first number of PowerShell's version, or None if it does not begin with one."""
+        found = _MAJOR.match(self.powershell_version)
+        return int(found[1]) if found else None
 
     @classmethod
     def parse(cls, record: Record) -> Self:

@@ -141,6 +141,24 @@ def test_an_error_names_file_line_and_key(
     assert caught.value.line == line
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SMALL + "\nx = " + "[" * 5000 + "]" * 5000, "nested too deep"),
+        (SMALL + "\nx = " + "9" * 5000, "expected TOML"),
+        (SMALL.replace("All is well", "All is w\xe4ll"), "expected UTF-8"),
+        ("", "Field required"),
+    ],
+    ids=["brackets", "number", "latin", "empty"],
+)
+def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "small.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConnectorError, match=words):
+        Connector.load(tmp_path / "small.toml")
+    with pytest.raises(ConnectorError, match="cannot be read"):
+        Connector.load(tmp_path)
+
+
 def test_a_root_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
     loop = SMALL.replace("registry = 'HKLM\\SOFTWARE\\One'\nvalue = \"Path\"", 'under = "one"\npath = "x"')
     with pytest.raises(ConnectorError, match="leads back"):
