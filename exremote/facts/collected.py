@@ -73,6 +73,11 @@ class HostFacts:
         """Given a short name in any case, return the service's state, or None if it was not asked for."""
         return next((s for s in self.services if s.name.lower() == name.lower()), None)
 
+    def value(self, key: str, name: str) -> RegistryValue | None:
+        """Given key and name in any case, return the registry's value, or None if it was not asked for."""
+        wanted = (key.lower(), name.lower())
+        return next((v for v in self.registry if (v.key.lower(), v.name.lower()) == wanted), None)
+
     def to_json(self) -> dict[str, Any]:
         """Return the facts as a JSON object with the version of its form."""
         return {"format": FORMAT, **encode(self)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
@@ -164,20 +164,27 @@ class NotesIni:
     """True if it has the line `KitType=1`."""
     directory: str = ""
     """What `Directory=` says; '' if it is missing."""
+    key_file: str = ""
+    """What `KeyFileName=` says, the name of the ID file; '' if it is missing."""
 
     @classmethod
     def read(cls, path: str, data: bytes) -> Self:
         """Given the file's bytes, return what is kept of them."""
         lines = [line.strip() for line in data.decode("latin-1").splitlines()]
-        values = {
-            name.strip().lower(): value.strip()
-            for name, mark, value in (line.partition("=") for line in lines)
-            if mark
-        }
+        values: dict[str, str] = {}
+        for name, mark, value in (line.partition("=") for line in lines):
+            if mark:  # of two lines with one name Windows takes the first
+                values.setdefault(name.strip().lower(), value.strip())
         return cls(
             path=path,
             exists=True,
             has_section="[notes]" in (line.lower() for line in lines),
             has_kittype=values.get("kittype") == "1",
             directory=values.get("directory", ""),
+            key_file=values.get("keyfilename", ""),
         )
+
+    @property
+    def lines(self) -> Mapping[str, str]:
+        """Return the lines that name a place, by their names in lower case."""
+        return {"directory": self.directory, "keyfilename": self.key_file}

@@ -64,6 +64,8 @@ class HostFact:
     """The machine's PATH, variables expanded."""
     disks: tuple[Disk, ...]
     """Ready drives."""
+    on_path: tuple[str, ...] | None = None
+    """Full paths of the files that were looked for in the folders of the PATH; None if none was."""
 
     @property
     def powershell_major(self) -> int | None:
@@ -97,6 +99,7 @@ class HostFact:
             is_administrator=take(script, record, "IsAdministrator", bool),
             system_path=take(script, record, "SystemPath", str),
             disks=tuple(disks),
+            on_path=texts(script, record, "OnPath"),
         )
 
 
@@ -153,6 +156,8 @@ class ServiceState:
     """True if the program file is there."""
     depends_on: tuple[str, ...]
     """What it depends on, as the host says now."""
+    readable: bool = True
+    """False if its registration could not be read: then only its names and its state are known."""
 
     @classmethod
     def parse(cls, record: Record) -> Self:
@@ -168,4 +173,5 @@ class ServiceState:
             image_path=take(script, record, "ImagePath", str),
             image_exists=take(script, record, "ImageExists", bool),
             depends_on=texts(script, record, "DependsOn"),
+            readable=take(script, record, "Readable", bool),
         )

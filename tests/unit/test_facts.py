@@ -42,6 +42,7 @@ HOST: dict[str, object] = {
     "IsAdministrator": True,
     "SystemPath": r"C:\WINDOWS",
     "Disks": ["C:\\|Fixed|NTFS|100|40"],
+    "OnPath": [],
 }
 
 
@@ -111,6 +112,7 @@ def test_the_other_records_are_parsed() -> None:
             "ImagePath": "C:\\a.exe",
             "ImageExists": True,
             "DependsOn": "EventLog",
+            "Readable": True,
         }
     )
     assert service.depends_on == ("EventLog",)
@@ -130,7 +132,8 @@ def test_a_directory_object_keeps_equals_signs_in_values() -> None:
 
 
 def test_an_api_directory_is_its_queues_and_a_summary() -> None:
-    queue = {"Queue": "API_IN", "Exists": True, "Files": 0, "Bytes": 0, "ZeroByte": 0, "OldestUtc": None}
+    queue = {"Queue": "API_IN", "Exists": True, "Files": 1, "Bytes": 0, "ZeroByte": 1}
+    queue |= {"OldestUtc": None, "OldestEmptyUtc": NOW}
     summary = {
         "Path": "\\\\nw\\sys\\api",
         "Exists": True,
@@ -141,10 +144,13 @@ def test_an_api_directory_is_its_queues_and_a_summary() -> None:
         "Removed": False,
         "ProbeError": None,
         "Leftovers": None,
+        "Cleared": "EXPR0001.TMP",
+        "LeftoverError": None,
     }
     fact = ApiDirectoryFact.parse([queue, summary])
     assert [q.queue for q in fact.queues] == ["API_IN"]
-    assert fact.queues[0].oldest is None
+    assert (fact.queues[0].oldest, fact.queues[0].oldest_empty) == (None, NOW)
+    assert (fact.cleared, fact.leftover_error) == (("EXPR0001.TMP",), "")
     with pytest.raises(FactError, match="no answer"):
         ApiDirectoryFact.parse([])
     with pytest.raises(FactError, match="Path"):
@@ -165,10 +171,11 @@ def test_of_a_table_only_counts_are_kept() -> None:
 
 
 def test_of_a_notes_ini_only_what_is_needed_is_kept() -> None:
-    ini = NotesIni.read(
-        "C:\\n.ini", b"[NOTES]\r\nkittype = 1\r\nDirectory=C:\\N\r\nKeyFileName=secret.id\r\n"
-    )
-    assert (ini.has_section, ini.has_kittype, ini.directory) == (True, True, "C:\\N")
+    lines = (b"[NOTES]", b"kittype = 1", rb"Directory=C:\N", b"KeyFileName=x.id", b"Password=secret")
+    text = b"\r\n".join([*lines, rb"Directory=D:\second"])
+    ini = NotesIni.read("C:\\n.ini", text)
+    assert (ini.has_section, ini.has_kittype, ini.directory, ini.key_file) == (True, True, "C:\\N", "x.id")
+    assert ini.lines == {"directory": "C:\\N", "keyfilename": "x.id"}
     assert "secret" not in repr(ini)
     other = NotesIni.read("C:\\n.ini", b"KitType=2\r\n")
     assert (other.has_section, other.has_kittype, other.directory) == (False, False, "")
