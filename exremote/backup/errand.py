@@ -116,7 +116,7 @@ class Errand:
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:
             return self._no_copy(host, plan, facts, findings, warnings, started)
-        findings += self._judge_tables(host, chosen, previous, facts)
+        findings += self._judge_tables(chosen, previous, facts)
         self.stage(host.name, "copying")
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
@@ -254,23 +254,17 @@ class Errand:
         return {digest: size for digest, size in found.items() if not self.repository.has(digest, size)}
 
     def _judge_tables(
-        self,
-        host: Host,
-        chosen: Sequence[Connector],
-        previous: Mapping[str, Snapshot],
-        facts: HostFacts,
+        self, chosen: Sequence[Connector], previous: Mapping[str, Snapshot], facts: HostFacts
     ) -> tuple[Finding, ...]:
-        """Given the tables of the last snapshot and of now, return findings of emptied or halved ones."""
+        """Given the tables of the last snapshot and of now, return findings of those that lost something."""
         findings: dict[str, Finding] = {}
         for connector in chosen:
             snapshot = previous.get(connector.name)
             for item in connector.file_trees:
-                tree = facts.trees.get(item.id)
-                if snapshot is None or tree is None or not item.tables or item.id in findings:
+                if snapshot is None or not item.tables:
                     continue
                 before = {e.path: e.size for e in snapshot.manifest.entries if e.item == item.id}
-                after = {e.path: e.size for e in tree.entries if e.state == "file"}
-                for finding in health.judge_tables(host.name, connector.name, item, before, after):
+                for finding in health.judge_tables(facts, connector.name, item, before):
                     findings.setdefault(f"{item.id} {finding.evidence}", finding)
         return tuple(findings.values())
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exremote.checks.finding import Finding, Verdict, finding, names, why
+from exremote.checks.finding import UNREADABLE, Finding, Verdict, finding, names, why
 from exremote.checks.rules import RULES
-from exremote.connector import program_of
+from exremote.connector import program_of, tidy
 from exremote.facts import HostFacts, Presence
 
 GIB = 1 << 30
@@ -51,9 +51,11 @@ def _exchange(facts: HostFacts) -> Finding:
     if key.exists and not service.exists:
         words = f"the key says {key.text}, and the service MSExchangeSA is not there"
         return finding(facts, rule, Verdict.CRITICAL, words)
-    by_service = program_of(service.image_path).rsplit("\\", 2)[0]
-    by_key = key.text.rstrip("\\")
+    by_service = tidy(program_of(service.image_path).rsplit("\\", 2)[0])
+    by_key = tidy(key.text)
     words = f"the key says {by_key or 'nothing'}, the service MSExchangeSA {by_service}"
+    if service.exists and not service.readable:
+        return finding(facts, rule, Verdict.UNKNOWN, f"{service.name}: {UNREADABLE}")
     same = by_key.lower() == by_service.lower()
     return finding(facts, rule, Verdict.OK if same else Verdict.WARNING, words)
 
