@@ -3,7 +3,8 @@
     Counts the recent events of named sources in the Application log.
 .DESCRIPTION
     Reads the log from its newest entry back to the time that is asked for, and answers with one object for each
-    source and event id, with the beginning of the newest message.
+    source and event id, with the beginning of the newest message. It goes on past older entries, for a wrong clock may
+    have dated them, until 1,000 of them came in a row.
 .PARAMETER Source
     Names of event sources.
 .PARAMETER SinceHours
@@ -31,17 +32,18 @@ param(
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
-$seen = @{}
+$seen = New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase)
 $order = New-Object Collections.ArrayList
 $since = [DateTime]::UtcNow.AddHours(-$SinceHours)
-$why = ''
+$why, $older = '', 0
 try {
     $log = New-Object Diagnostics.EventLog 'Application'
     $entries = $log.Entries
-    for ($i = $entries.Count - 1; $i -ge 0; $i--) {
+    for ($i = $entries.Count - 1; $i -ge 0 -and $older -lt 1000; $i--) {
         $entry = $entries.Item($i)
         $when = $entry.TimeGenerated.ToUniversalTime()
-        if ($when -lt $since) { break }
+        if ($when -lt $since) { $older++; continue }
+        $older = 0
         if ($Source -notcontains $entry.Source) { continue }
         # The low 16 bits are the number that the event viewer shows and the knowledge base speaks of.
         $id = [int]($entry.InstanceId -band 65535)

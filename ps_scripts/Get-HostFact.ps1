@@ -4,10 +4,12 @@
 .DESCRIPTION
     Reads the registry and the class library only; it asks no WMI, which old servers often have damaged.
     Domain is the primary DNS suffix, empty on a machine without one.
+.PARAMETER OnPath
+    Names of files to look for in the folders of the machine's PATH; those on other computers are left out.
 .EXAMPLE
-    .\Get-HostFact.ps1
+    .\Get-HostFact.ps1 -OnPath 'nnotes.dll'
 .OUTPUTS
-    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]]
+    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]], OnPath [string[]]
 .NOTES
     Effect: Read
     Rights: any account that may log on
@@ -15,7 +17,9 @@
 #>
 #requires -Version 2.0
 [CmdletBinding()]
-param()
+param(
+    [string[]]$OnPath = @()
+)
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 
@@ -40,6 +44,17 @@ if ($env:PROCESSOR_ARCHITEW6432) { $architecture = $env:PROCESSOR_ARCHITEW6432 }
 $fips = [bool](Get-MachineValue 'Control\Lsa' 'FIPSAlgorithmPolicy') -or
     [bool](Get-MachineValue 'Control\Lsa\FIPSAlgorithmPolicy' 'Enabled')
 
+$path = [Environment]::ExpandEnvironmentVariables([string](Get-MachineValue 'Control\Session Manager\Environment' 'Path'))
+# A folder of another computer may keep the question waiting; one that cannot be a folder has no file.
+$found = @(foreach ($folder in @($path.Split(';') | ForEach-Object { $_.Trim().Trim('"') } | Where-Object { $_ -match '^[A-Za-z]:\\' })) {
+        foreach ($name in @($OnPath | Where-Object { $_ })) {
+            try {
+                $file = [IO.Path]::GetFullPath([IO.Path]::Combine($folder, $name))
+                if ([IO.File]::Exists($file)) { $file }
+            } catch { Write-Verbose "$folder cannot be looked into: $($_.Exception.Message)" }
+        }
+    })
+
 $identity = [Security.Principal.WindowsIdentity]::GetCurrent()
 $principal = New-Object Security.Principal.WindowsPrincipal $identity
 $version = [Environment]::OSVersion.Version
@@ -58,6 +73,7 @@ New-Object PSObject -Property @{
     FipsPolicy        = $fips
     UserName          = [string]$identity.Name
     IsAdministrator   = $principal.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)
-    SystemPath        = [Environment]::ExpandEnvironmentVariables([string](Get-MachineValue 'Control\Session Manager\Environment' 'Path'))
+    SystemPath        = $path
     Disks             = [string[]]$disks
+    OnPath            = [string[]]$found
 }

@@ -2,15 +2,18 @@
 .SYNOPSIS
     Says how named services are, and how they are registered.
 .DESCRIPTION
-    Answers every name with one object, whether or not there is such a service. State comes from the service control
-    manager; the rest from the service's registry key, as it would be used at the next start.
+    Answers every name with one object, whether or not there is such a service; then, each once, what these depend on
+    (a driver, too) and the services that Title finds. State comes from the service control manager; the rest from the
+    service's registry key, as it would be used at the next start; Readable is false if that cannot be read whole.
     ImageExists says whether the program that ImagePath names is there.
 .PARAMETER Name
     Short names of services.
+.PARAMETER Title
+    Beginnings of long names.
 .EXAMPLE
     .\Get-ServiceState.ps1 -Name 'MSExchangeCoCo', 'LME-NOTES'
 .OUTPUTS
-    PSObject: Name [string], Exists [bool], DisplayName [string], State [string], StartMode [string], Account [string], ImagePath [string], ImageExists [bool], DependsOn [string[]]
+    PSObject: Name [string], Exists [bool], DisplayName [string], State [string], StartMode [string], Account [string], ImagePath [string], ImageExists [bool], DependsOn [string[]], Readable [bool]
 .NOTES
     Effect: Read
     Rights: local administrator
@@ -21,7 +24,9 @@
 param(
     [Parameter(Mandatory = $true)]
     [ValidateNotNullOrEmpty()]
-    [string[]]$Name
+    [string[]]$Name,
+
+    [string[]]$Title = @()
 )
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -41,29 +46,45 @@ function Test-Image([string]$Command) {
     return $false
 }
 
-$known = @{}
-foreach ($service in @([ServiceProcess.ServiceController]::GetServices())) { $known[$service.ServiceName] = $service }
+$known = New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase)
+foreach ($service in @([ServiceProcess.ServiceController]::GetDevices() + [ServiceProcess.ServiceController]::GetServices())) { $known[$service.ServiceName] = $service }
 $modes = 'Boot', 'System', 'Automatic', 'Manual', 'Disabled'
+$named = New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase)
+$todo, $further = (New-Object Collections.ArrayList), (New-Object Collections.ArrayList)
+foreach ($one in @($Name)) { $named[$one] = $true; [void]$todo.Add($one) }
+foreach ($service in @($known.Values)) {
+    foreach ($beginning in @($Title | Where-Object { $_ })) {
+        if ($service.DisplayName.StartsWith($beginning, 'OrdinalIgnoreCase')) { [void]$further.Add($service.ServiceName) }
+    }
+}
 
-foreach ($one in @($Name)) {
+for ($i = 0; $i -lt $todo.Count; $i++) {
+    $one = $todo[$i]
     $answer = @{
         Name = $one; Exists = $known.ContainsKey($one); DisplayName = ''; State = ''; StartMode = ''; Account = ''
-        ImagePath = ''; ImageExists = $false; DependsOn = [string[]]@()
+        ImagePath = ''; ImageExists = $false; DependsOn = [string[]]@(); Readable = $true
     }
     if ($answer.Exists) {
         $service = $known[$one]
         $answer.Name = $service.ServiceName
         $answer.DisplayName = [string]$service.DisplayName
         try { $answer.State = [string]$service.Status } catch { $answer.State = 'Unknown' }
-        $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$one")
-        $start = $key.GetValue('Start', 9)
         $answer.StartMode = 'Unknown'
-        if ($start -ge 0 -and $start -le 4) { $answer.StartMode = $modes[$start] }
-        $answer.Account = [string]$key.GetValue('ObjectName', '')
-        $answer.ImagePath = [Environment]::ExpandEnvironmentVariables([string]$key.GetValue('ImagePath', ''))
-        $answer.ImageExists = Test-Image $answer.ImagePath
-        $answer.DependsOn = [string[]]@($key.GetValue('DependOnService', [string[]]@()) | Where-Object { $_ })
-        $key.Close()
+        # A key that is gone, or closed to us, says nothing of the others.
+        try {
+            $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$one")
+            $start = $key.GetValue('Start', 9)
+            if ($start -ge 0 -and $start -le 4) { $answer.StartMode = $modes[$start] }
+            $answer.Account = [string]$key.GetValue('ObjectName', '')
+            $answer.ImagePath = [Environment]::ExpandEnvironmentVariables([string]$key.GetValue('ImagePath', ''))
+            $answer.ImageExists = Test-Image $answer.ImagePath
+            $answer.DependsOn = [string[]]@($key.GetValue('DependOnService', [string[]]@()) | Where-Object { $_ })
+            $key.Close()
+        } catch { $answer.Readable = $false }
+        if ($i -lt $Name.Length) { $further.AddRange($answer.DependsOn) }
+    }
+    if ($i -eq $Name.Length - 1) {
+        foreach ($other in @($further)) { if (-not $named.ContainsKey($other)) { $named[$other] = $true; [void]$todo.Add($other) } }
     }
     New-Object PSObject -Property $answer
 }

@@ -116,7 +116,7 @@ class Errand:
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:
             return self._no_copy(host, plan, facts, findings, warnings, started)
-        findings += self._judge_tables(host, chosen, previous, facts)
+        findings += self._judge_tables(chosen, previous, facts)
         self.stage(host.name, "copying")
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
@@ -231,6 +231,10 @@ class Errand:
         if self.dry_run:
             return Outcome(host.name, State.DONE, EXIT_OK, "dry run: nothing was copied", seconds, taken)
         has = sorted(name for name, seen in facts.connectors.items() if seen.state in ("present", "partial"))
+        if missing:
+            # Who is left out because nobody could tell whether he is there is not left out in peace.
+            message = _lacks(missing, "nothing was saved")
+            return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, message, seconds, taken)
         if self.only and has:
             message = f"has no connector {' or '.join(self.only)} (it has {', '.join(has)}): nothing to do"
             return Outcome(host.name, State.SKIPPED, EXIT_OK, message, seconds, taken)
@@ -250,23 +254,17 @@ class Errand:
         return {digest: size for digest, size in found.items() if not self.repository.has(digest, size)}
 
     def _judge_tables(
-        self,
-        host: Host,
-        chosen: Sequence[Connector],
-        previous: Mapping[str, Snapshot],
-        facts: HostFacts,
+        self, chosen: Sequence[Connector], previous: Mapping[str, Snapshot], facts: HostFacts
     ) -> tuple[Finding, ...]:
-        """Given the tables of the last snapshot and of now, return findings of emptied or halved ones."""
+        """Given the tables of the last snapshot and of now, return findings of those that lost something."""
         findings: dict[str, Finding] = {}
         for connector in chosen:
             snapshot = previous.get(connector.name)
             for item in connector.file_trees:
-                tree = facts.trees.get(item.id)
-                if snapshot is None or tree is None or not item.tables or item.id in findings:
+                if snapshot is None or not item.tables:
                     continue
                 before = {e.path: e.size for e in snapshot.manifest.entries if e.item == item.id}
-                after = {e.path: e.size for e in tree.entries if e.state == "file"}
-                for finding in health.judge_tables(host.name, connector.name, item, before, after):
+                for finding in health.judge_tables(facts, connector.name, item, before):
                     findings.setdefault(f"{item.id} {finding.evidence}", finding)
         return tuple(findings.values())
 
@@ -330,13 +328,13 @@ def _users_of_items(connectors: Sequence[Connector]) -> dict[str, str]:
     return {item: ", ".join(names) for item, names in users.items()}
 
 
-def _lacks(missing: Sequence[tuple[str, str, str]]) -> str:
+def _lacks(missing: Sequence[tuple[str, str, str]], head: str = "incomplete") -> str:
     """Given what is missing, return the sentence for the host's row."""
     if not missing:
         return ""
     what = list(dict.fromkeys(f"{what}: {reason}" for _, what, reason in missing))
     more = f" (and {len(what) - 1} more)" if len(what) > 1 else ""
-    return f"incomplete: {what[0]}{more}"
+    return f"{head}: {what[0]}{more}"
 
 
 def _is_modern(facts: HostFacts) -> bool:
@@ -344,6 +342,4 @@ def _is_modern(facts: HostFacts) -> bool:
 
     Source: the list of WinRM's limits in the project's notes on its versions; 2.0 takes 150.
     """
-    said = facts.host_fact.powershell_version if facts.host_fact else ""
-    major = said.partition(".")[0]
-    return major.isdecimal() and int(major) >= 3
+    return facts.host_fact is not None and (facts.host_fact.powershell_major or 0) >= 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ntpath
 from collections.abc import Mapping, Sequence
 
-from exremote.connector import Connector, DirectoryObject, FileTree, NamedFile, RegistryKey, expand
+from exremote.connector import Connector, DirectoryObject, FileTree, NamedFile, RegistryKey, below, expand
 from exremote.facts import HostFacts, TreeFact
 from exremote.inventory import Host
 from exremote.plan import (
@@ -82,9 +82,10 @@ def plan_backup(
                 items[item.id] = item
     steps: list[Step] = []
     lacking = list(gaps)
+    secrets = _secrets(connectors, facts)
     for item in sorted(items.values(), key=_order):
         names = tuple(owners[item.id])
-        taken, not_taken = _steps_of(item, names, facts, known_digests)
+        taken, not_taken = _steps_of(item, names, facts, known_digests, secrets)
         steps += taken
         lacking += not_taken
     steps += [
@@ -112,6 +113,7 @@ def _steps_of(
     names: tuple[str, ...],
     facts: HostFacts,
     known_digests: Mapping[str, str],
+    secrets: Mapping[str, Sequence[str]],
 ) -> tuple[list[Step], list[Gap]]:
     """Given one item, return the steps that copy it, and the gaps that say what cannot be copied and why."""
     match item:
@@ -124,7 +126,7 @@ def _steps_of(
                     names,
                     tree.path,
                     item.left_out,
-                    item.secret,
+                    tuple(dict.fromkeys((*item.secret, *secrets.get(item.id, ())))),
                     tree.digest,
                     tree.files,
                     tree.bytes,
@@ -132,16 +134,17 @@ def _steps_of(
                 )
                 return [copy], []
             refused = facts.unavailable.get(f"tree {item.id}")
-            reason = refused or _absent(tree, item.path, facts)
-            excused = item.optional and (tree is not None or expand(item.path, facts.roots) is None)
-            return [], [] if excused else [Gap(names, f"folder {item.path}", reason)]
+            place = expand(item.path, facts.roots)
+            reason = refused or _absent(tree, place)
+            excused = item.optional and (tree is not None or place is None)
+            return [], [] if excused else [Gap(names, f"folder {place or item.id}", reason)]
         case NamedFile():
             return _files_of(item, names, facts)
         case RegistryKey():
             key = expand(item.path, facts.roots)
             if key is None:
                 return [], [] if item.optional else [
-                    Gap(names, f"registry key {item.path}", "its path is unknown")
+                    Gap(names, f"registry key {item.id}", "its path is unknown")
                 ]
             return [CopyRegistryKey(item.id, names, key, item.optional)], []
         case DirectoryObject():
@@ -164,7 +167,7 @@ def _files_of(item: NamedFile, names: tuple[str, ...], facts: HostFacts) -> tupl
     gaps = [Gap(names, f"file {f.path}", f.error) for f in candidates if f.error]
     found = [f.path for f in candidates if f.exists]
     if not found and not gaps and not item.optional:
-        looked = ", ".join(f.path for f in candidates) or ", ".join(item.paths)
+        looked = ", ".join(f.path for f in candidates) or item.id
         gaps = [Gap(names, f"file {looked}", facts.unavailable.get(f"file {item.id}") or "not found")]
     by_drive: dict[str, list[str]] = {}
     for path in found:
@@ -178,8 +181,23 @@ def _files_of(item: NamedFile, names: tuple[str, ...], facts: HostFacts) -> tupl
     return steps, gaps
 
 
-def _absent(tree: TreeFact | None, template: str, facts: HostFacts) -> str:
+def _absent(tree: TreeFact | None, place: str | None) -> str:
     """Given a tree that is not there, return the reason in words."""
     if tree is not None:
         return f"{tree.path} is not on the host"
-    return "its place is unknown" if expand(template, facts.roots) is None else "it was not looked for"
+    return "its place is unknown" if place is None else "it was not looked for"
+
+
+def _secrets(connectors: Sequence[Connector], facts: HostFacts) -> Mapping[str, Sequence[str]]:
+    """Given connectors, return by tree the patterns of secret files that are known by name and lie in it:
+    what is secret on its own is no less so in the folder that holds it.
+    """
+    named = [item for connector in connectors for item in connector.named_files if item.secret]
+    paths = [file.path for item in named for file in facts.files.get(item.id, ()) if file.exists]
+    found: dict[str, list[str]] = {}
+    for name, tree in facts.trees.items():
+        root = below(tree.path, "").lower()
+        inside = (path[len(root) :] for path in paths if path.lower().startswith(root))
+        # A bracket would begin a set of characters.
+        found[name] = list(dict.fromkeys(path.replace("[", "[[]") for path in inside))
+    return found

@@ -1,17 +1,17 @@
 """Judges the expectations that connector files state as data. It never asks a host, and it has no clock.
 
 The facts and operators are closed lists (`connector.FACTS`, `connector.OPERATORS`); what they cannot say
-is a function in `FUNCTIONS`. What could not be looked at is unknown, never ok.
+is a function next door (`functions`). What could not be looked at is unknown, never ok.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from exremote.checks.finding import API_REMEDY, Finding, Verdict, clock, finding, listed, modified, names, why
-from exremote.connector import Check, FileTree, matches
+from exremote.connector import Check, FileTree, below, matches
 from exremote.facts import HostFacts
 
 
@@ -106,7 +106,7 @@ def _look_tree(facts: HostFacts, check: Check, item: str, what: str) -> Seen:
     for entry in tree.entries:
         prefix = f"{entry.path}\\".lower()
         if entry.size < 0 and entry.error_id and any(p.lower().startswith(prefix) for p in where):
-            return Seen(unknown=f"{tree.path}\\{entry.path} cannot be listed ({entry.error_id})")
+            return Seen(unknown=f"{below(tree.path, entry.path)} cannot be listed ({entry.error_id})")
     found = [e for e in tree.entries if e.size >= 0 and any(matches(e.path, pattern) for pattern in where)]
     size = sum(e.size for e in found)
     evidence = f"{len(found)} files, {size} bytes in {names(where)}"
@@ -128,7 +128,7 @@ def _look_tables(facts: HostFacts, check: Check, what: str, items: Mapping[str, 
         if item in items
         for entry in tree.entries
         if entry.size >= 0 and any(matches(entry.path, pattern) for pattern in check.where)
-        if (path := f"{tree.path}\\{entry.path}").lower() not in done
+        if (path := below(tree.path, entry.path)).lower() not in done
     ]
     if what == "lines":
         worst = max((t.lines for t in read), default=0)
@@ -141,8 +141,8 @@ def _look_tables(facts: HostFacts, check: Check, what: str, items: Mapping[str, 
         evidence = evidence or f"no tabs in {names(t.path for t in read)}"
     if (unread or not read) and holds(check, worst, clock(facts)):
         reasons = [facts.unavailable.get(f"table {path}", f"{path} was not read") for path in unread]
-        nothing = facts.unavailable.get("tables") or f"no table {names(check.where)} was seen"
-        return Seen(unknown=names(reasons) or nothing)
+        refused = facts.unavailable.get("tables") if unread else ""
+        return Seen(unknown=refused or names(reasons) or f"no table {names(check.where)} was seen")
     return Seen(worst, evidence)
 
 
@@ -161,11 +161,11 @@ def _look_notes_ini(facts: HostFacts, what: str) -> Seen:
 
 def _look_registry(facts: HostFacts, check: Check, what: str) -> Seen:
     key, _, name = check.where[0].partition("|")
-    for value in facts.registry:
-        if (value.key.lower(), value.name.lower()) == (key.lower(), name.lower()):
-            words = f"{name}={value.text}" if value.exists else f"{key} has no value {name}"
-            return Seen(value.text if what == "text" else value.exists, words)
-    return Seen(unknown=why(facts, "registry"))
+    value = facts.value(key, name)
+    if value is None:
+        return Seen(unknown=why(facts, "registry"))
+    words = f"{name}={value.text}" if value.exists else f"{key} has no value {name}"
+    return Seen(value.text if what == "text" else value.exists, words)
 
 
 def _look_api(facts: HostFacts, item: str, queue: str, what: str) -> Seen:
@@ -177,9 +177,13 @@ def _look_api(facts: HostFacts, item: str, queue: str, what: str) -> Seen:
         return Seen(unknown=reason, remedy="" if directory.credential_given else API_REMEDY)
     fact = next((q for q in directory.queues if q.queue.lower() == queue.lower()), None)
     if fact is None or (not fact.exists and what != "exists"):
-        return Seen(unknown=f"{directory.path}\\{queue} could not be seen")
+        return Seen(unknown=f"{below(directory.path, queue)} could not be seen")
     oldest = f", the oldest of {fact.oldest:%Y-%m-%d %H:%M} UTC" if fact.oldest else ""
     evidence = f"{queue}: {fact.files} files, {fact.bytes} bytes, {fact.zero_byte} empty{oldest}"
+    if what == "oldest_empty" and fact.zero_byte:
+        if fact.oldest_empty is None:
+            return Seen(unknown=f"{evidence}; how old the empty ones are is not known")
+        evidence += f", the oldest empty one of {fact.oldest_empty:%Y-%m-%d %H:%M} UTC"
     return Seen(getattr(fact, what), evidence)
 
 
@@ -201,19 +205,3 @@ def event_ids(check: Check) -> Iterator[tuple[str, int]]:
         source, _, numbers = where.partition(":")
         for number in numbers.split(","):
             yield source.lower(), int(number)
-
-
-def notes_path(facts: HostFacts, check: Check, connector: str) -> Finding:
-    """Given a check, return whether the Notes program folder is on the machine's PATH."""
-    folder = facts.roots.get("notes_program")
-    if facts.host_fact is None or folder is None:
-        reason = why(facts, "host") if folder else "the Notes program folder is not known"
-        return finding(facts, check, Verdict.UNKNOWN, reason, connector)
-    entries = [e.strip().strip('"').rstrip("\\").lower() for e in facts.host_fact.system_path.split(";")]
-    on_path = folder.lower() in entries
-    words = f"{folder} is {'' if on_path else 'not '}on the PATH"
-    return finding(facts, check, Verdict.OK if on_path else Verdict(check.severity), words, connector)
-
-
-FUNCTIONS: Mapping[str, Callable[[HostFacts, Check, str], Finding]] = {"notes_path": notes_path}
-"""What `function` of a check may name."""

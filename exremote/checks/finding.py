@@ -17,6 +17,9 @@ API_REMEDY = (
     "and the session's own rights mostly end at the host."
 )
 
+UNREADABLE = "how it is registered could not be read"
+"""What is said of a service whose registry key is closed to us."""
+
 
 class Verdict(StrEnum):
     """What a check says; the order is from well to bad."""

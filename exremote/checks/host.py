@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from exremote.checks.finding import Finding, Verdict, finding, names, why
+from exremote.checks.finding import UNREADABLE, Finding, Verdict, finding, names, why
 from exremote.checks.rules import RULES
-from exremote.connector import program_of
+from exremote.connector import program_of, tidy
 from exremote.facts import HostFacts, Presence
 
 GIB = 1 << 30
+LONGEST_VERSION = 40
+"""How much of a version is shown."""
 
 
 def judge_host(facts: HostFacts) -> Iterator[Finding]:
@@ -20,13 +22,12 @@ def judge_host(facts: HostFacts) -> Iterator[Finding]:
         for name in ("host.powershell", "host.clock", "host.disk-space", "host.rights"):
             yield finding(facts, RULES[name], Verdict.UNKNOWN, why(facts, "host"))
         return
-    major = host.powershell_version.partition(".")[0]
-    verdict = Verdict.UNKNOWN if not major.isdecimal() else Verdict.OK
-    if verdict is Verdict.OK and int(major) < 2:
+    major = host.powershell_major
+    verdict = Verdict.OK if major is not None else Verdict.UNKNOWN
+    if major is not None and major < 2:
         verdict = Verdict.CRITICAL
-    yield finding(
-        facts, RULES["host.powershell"], verdict, f"PowerShell {host.powershell_version or 'of no version'}"
-    )
+    words = f"PowerShell {host.powershell_version[:LONGEST_VERSION] or 'of no version'}"
+    yield finding(facts, RULES["host.powershell"], verdict, words)
     skew = (host.utc_now - facts.collected_at).total_seconds()
     words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
     yield finding(facts, RULES["host.clock"], Verdict.WARNING if abs(skew) > 300 else Verdict.OK, words)
@@ -50,9 +51,11 @@ def _exchange(facts: HostFacts) -> Finding:
     if key.exists and not service.exists:
         words = f"the key says {key.text}, and the service MSExchangeSA is not there"
         return finding(facts, rule, Verdict.CRITICAL, words)
-    by_service = program_of(service.image_path).rsplit("\\", 2)[0]
-    by_key = key.text.rstrip("\\")
+    by_service = tidy(program_of(service.image_path).rsplit("\\", 2)[0])
+    by_key = tidy(key.text)
     words = f"the key says {by_key or 'nothing'}, the service MSExchangeSA {by_service}"
+    if service.exists and not service.readable:
+        return finding(facts, rule, Verdict.UNKNOWN, f"{service.name}: {UNREADABLE}")
     same = by_key.lower() == by_service.lower()
     return finding(facts, rule, Verdict.OK if same else Verdict.WARNING, words)
 

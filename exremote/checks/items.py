@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from exremote.checks.finding import API_REMEDY, Finding, Verdict, finding, listed, names, why
+from exremote.checks.finding import API_REMEDY, UNREADABLE, Finding, Verdict, finding, listed, names, why
 from exremote.checks.rules import RULES
 from exremote.connector import Connector, FileTree, Service, expand, matches, program_of
-from exremote.facts import HostFacts, ServiceState
+from exremote.facts import ApiDirectoryFact, HostFacts, ServiceState
 
 
 def judge_services(facts: HostFacts, services: Mapping[str, tuple[Service, str]]) -> Iterator[Finding]:
@@ -27,9 +27,10 @@ def judge_services(facts: HostFacts, services: Mapping[str, tuple[Service, str]]
         if not state.exists:
             continue
         verdict = Verdict.OK if state.image_exists else Verdict.CRITICAL
-        yield finding(
-            facts, RULES["service.program"], verdict, f"{name}: {program_of(state.image_path)}", owner
-        )
+        words = f"{name}: {program_of(state.image_path)}"
+        if not state.readable:
+            verdict, words = Verdict.UNKNOWN, f"{name}: {UNREADABLE}"
+        yield finding(facts, RULES["service.program"], verdict, words, owner)
         verdict = Verdict.WARNING if state.start_mode == "Disabled" else Verdict.OK
         verdict = Verdict.UNKNOWN if state.start_mode in ("", "Unknown") else verdict
         yield finding(facts, RULES["service.start-mode"], verdict, f"{name}: {state.start_mode}", owner)
@@ -57,17 +58,27 @@ def _running(facts: HostFacts, state: ServiceState, service: Service, owner: str
 
 
 def _dependencies(facts: HostFacts, state: ServiceState, owner: str) -> Finding:
-    idle = [
-        f"{other.name} ({other.state or 'not registered'})"
-        for name in state.depends_on
-        if (other := facts.service(name)) is not None and other.state != "Running"
-    ]
-    broken = state.state == "Running" and idle
-    words = f"{state.name} is {state.state} and depends on {', '.join(state.depends_on) or 'nothing'}"
-    if idle:
-        words += f"; not running: {', '.join(idle)}"
-    rule = RULES["service.dependencies"]
-    return finding(facts, rule, Verdict.CRITICAL if broken else Verdict.OK, words, owner)
+    rule, unclear = RULES["service.dependencies"], ("", "Unknown")
+    if not state.readable:
+        return finding(facts, rule, Verdict.UNKNOWN, f"{state.name}: {UNREADABLE}", owner)
+    idle: list[str] = []
+    dark: list[str] = []
+    for name in state.depends_on:
+        other = facts.service(name)
+        if other is None or (other.exists and other.state in unclear):
+            dark.append(name)
+        elif other.state != "Running":
+            idle.append(f"{other.name} ({other.state or 'not registered'})")
+    words = f"{state.name} is {state.state or 'in no known state'}"
+    words += f" and depends on {', '.join(state.depends_on) or 'nothing'}"
+    words += f"; not running: {', '.join(idle)}" if idle else ""
+    words += f"; not known: {', '.join(dark)}" if dark else ""
+    verdict = Verdict.OK
+    if state.state == "Running" and idle:
+        verdict = Verdict.CRITICAL
+    elif (state.state == "Running" and dark) or (state.state in unclear and (idle or dark)):
+        verdict = Verdict.UNKNOWN
+    return finding(facts, rule, verdict, words, owner)
 
 
 def judge_tree(facts: HostFacts, item: FileTree, owner: str, services: Iterable[str]) -> Iterator[Finding]:
@@ -116,7 +127,7 @@ def judge_items(facts: HostFacts, connector: Connector, owners: Mapping[str, str
         value = next((v for v in facts.registry if path and v.key.lower() == path.lower()), None)
         rule = RULES["registry.present"]
         if value is None or path is None:
-            words = why(facts, "registry") if path else f"{key.path}: not known on this host"
+            words = why(facts, "registry") if path else f"{key.id}: {why(facts, 'host')}"
             yield finding(facts, rule, Verdict.UNKNOWN, words, owner)
             continue
         absent = Verdict.OK if key.optional else Verdict.WARNING
@@ -184,10 +195,19 @@ def judge_api(facts: HostFacts, item: str, owner: str) -> Iterator[Finding]:
     verdict = Verdict.WARNING if gone else Verdict.OK if fact.queues else Verdict.UNKNOWN
     yield finding(facts, RULES["api.queues"], verdict, words or "no queue was listed", owner)
     yield _probe(facts, item, owner, blind)
-    words = names(fact.leftovers) or "none"
-    verdict = Verdict.WARNING if fact.leftovers and not fact.probed else Verdict.OK
-    words += " (removed now)" if fact.leftovers and fact.probed else ""
-    yield finding(facts, RULES["api.leftovers"], verdict, words, owner)
+    yield _leftovers(facts, fact, owner)
+
+
+def _leftovers(facts: HostFacts, fact: ApiDirectoryFact, owner: str) -> Finding:
+    left = [name for name in fact.leftovers if name not in fact.cleared]
+    words = [names(left)] if left else []
+    words += [f"{names(fact.cleared)} (removed now)"] if fact.cleared else []
+    # Without a probe nothing else can have gone wrong than the look at what is left.
+    trouble = fact.leftover_error or ("" if fact.probed else fact.probe_error)
+    words += [f"not all could be looked at: {trouble}"] if trouble else []
+    verdict = Verdict.UNKNOWN if trouble else Verdict.OK
+    verdict = Verdict.WARNING if left else verdict
+    return finding(facts, RULES["api.leftovers"], verdict, "; ".join(words) or "none", owner)
 
 
 def _probe(facts: HostFacts, item: str, owner: str, blind: bool) -> Finding:

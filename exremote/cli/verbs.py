@@ -251,6 +251,7 @@ def back_up(
         only = [known_connector(name, connectors, "--only") for name in only or []]
         site = load_inventory(inventory, list(connectors))
         chosen = site.select(hosts or [])
+        saved = [host for host in chosen if "connectors" in host.backup]
         place = Repository.open(repository_path(repository or site.repository, inventory))
         for warning in site.warnings:
             report.note(f"note: {warning}")
@@ -272,11 +273,30 @@ def back_up(
                 run.api_account,
             )
 
-        outcomes = on_hosts(
-            "backup", chosen, work, report=report, repository=place, parallel=parallel or site.parallel
+        def with_others(ended: Sequence[Outcome]) -> list[Outcome]:
+            own = {outcome.host: outcome for outcome in ended}
+            return [own.get(host.name) or not_saved(host) for host in chosen]
+
+        done = on_hosts(
+            "backup",
+            saved,
+            work,
+            report=report,
+            repository=place,
+            parallel=parallel or site.parallel,
+            ends_with=lambda ended: exit_code(with_others(ended)),
         )
+        outcomes = with_others(done)
         show_backup(report, outcomes, place)
         raise typer.Exit(exit_code(outcomes))
+
+
+def not_saved(host: Host) -> Outcome:
+    """Given a host of which the inventory says that nothing is saved, return its outcome."""
+    origin = host.origins.get("backup", "host")
+    return Outcome(
+        host.name, State.SKIPPED, EXIT_OK, f"only checked: the inventory says backup = [] ({origin})"
+    )
 
 
 def show_backup(report: Report, outcomes: Sequence[Outcome], place: Repository) -> None:

@@ -27,6 +27,7 @@ from exremote.connector.model import (
 )
 from exremote.connector.resolve import (
     Evidence,
+    below,
     expand,
     matches,
     presence,
@@ -34,6 +35,7 @@ from exremote.connector.resolve import (
     resolve_roots,
     root_queries,
     root_services,
+    tidy,
 )
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "Severity",
     "Sign",
     "Sure",
+    "below",
     "expand",
     "matches",
     "presence",
@@ -63,4 +66,5 @@ __all__ = [
     "resolve_roots",
     "root_queries",
     "root_services",
+    "tidy",
 ]

@@ -28,14 +28,14 @@ FACTS = (
     r"table\.(lines|tabs)",
     r"notes_ini\.(exists|section|kittype|directory)",
     r"registry\.(text|exists)",
-    r"api\.[^.]+\.[^.]+\.(exists|files|bytes|zero_byte|oldest)",
+    r"api\.[^.]+\.[^.]+\.(exists|files|bytes|zero_byte|oldest|oldest_empty)",
     r"event\.count",
 )
 r"""The closed list of what a check may look at. `where` narrows it: patterns of files below the tree
 (`tree`, `table`), `KEY|NAME` (`registry`), `SOURCE:ID,ID` (`event`)."""
 
 OPERATORS = ("equals", "one_of", "at_most", "at_least", "older_than", "newer_than", "exists", "absent")
-"""The closed list of what a check may expect. What these cannot say is a function of `checks.py`."""
+"""The closed list of what a check may expect. What these cannot say is a function of `checks.functions`."""
 
 _DURATION = re.compile(r"([1-9][0-9]*)([mhd])")
 PLACE = re.compile(r"\{([a-z_]+)\}")
@@ -70,6 +70,10 @@ class RootRule(_Model):
     """The attribute's name."""
     variable: str = ""
     """A variable of the inventory (or `systemroot`, `computername`, which the host says itself)."""
+    notes_ini: Literal["", "Directory", "KeyFileName"] = ""
+    """A line of the Notes.ini that the connector uses. What it says is final: no other way is tried."""
+    beside: str = ""
+    """With `notes_ini`: the root that a relative name is relative to."""
     under: str = ""
     """Another root, with `path`."""
     path: str = ""
@@ -83,13 +87,11 @@ class RootRule(_Model):
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
-        ways = [
-            w for w in ("registry", "service", "object", "variable", "under", "first") if getattr(self, w)
-        ]
-        if len(ways) != 1:
-            raise ValueError(
-                "a root is found in exactly one way: registry, service, object, variable, under, first"
-            )
+        ways = ("registry", "service", "object", "variable", "notes_ini", "under", "first")
+        if sum(bool(getattr(self, way)) for way in ways) != 1:
+            raise ValueError(f"a root is found in exactly one way: {', '.join(ways)}")
+        if self.beside and not self.notes_ini:
+            raise ValueError("beside belongs to notes_ini")
         for way, mate in (
             ("registry", "value"),
             ("service", "up"),
@@ -108,6 +110,19 @@ class RootRule(_Model):
             yield self
         for rule in self.first:
             yield from rule.ways()
+
+    @property
+    def words(self) -> str:
+        """Return where this plain rule looks, as a person says it."""
+        if self.registry:
+            return f"the value {self.value} of {self.registry}"
+        if self.service:
+            return f"the program of the service {self.service}"
+        if self.object:
+            return f"the attribute {self.attribute} of {self.object} in the directory"
+        if self.variable:
+            return f"the variable {self.variable} of the inventory"
+        return f"the line {self.notes_ini}= of Notes.ini"
 
 
 class FileTree(_Sourced):
@@ -263,7 +278,7 @@ class Expect(_Model):
 
 
 class Check(_Sourced):
-    """An expectation as data, or the name of a function of `checks.py`."""
+    """An expectation as data, or the name of a function of `checks.functions`."""
 
     id: Annotated[str, Field(pattern=r"^[a-z]+(\.[a-z0-9-]+)+$")]
     """Name of the check; `docs/checks.md` has a paragraph for each."""
@@ -276,7 +291,12 @@ class Check(_Sourced):
     expect: Expect | None = None
     """What is expected of it."""
     function: str = ""
-    """Instead of fact and expect: a function of `checks.py`."""
+    """Instead of fact and expect: a function of `checks.functions`."""
+    on_path: _Texts = ()
+    """Files that are looked for in the folders of the machine's PATH, for the function."""
+    services: _Texts = ()
+    """Services that are asked for, for the function: short names (or a variable's), or with `*` at the end
+    beginnings of long ones."""
     severity: Severity
     """How bad it is if the expectation fails."""
     remedy: _Some
@@ -288,6 +308,8 @@ class Check(_Sourced):
             if self.fact or self.expect:
                 raise ValueError("a check has a function, or fact and expect")
             return self
+        if self.on_path or self.services:
+            raise ValueError("on_path and services belong to function")
         if not any(re.fullmatch(form, self.fact) for form in FACTS):
             raise ValueError(f"unknown fact {self.fact!r}; a check looks at one of {', '.join(FACTS)}")
         if self.expect is None:
@@ -329,12 +351,7 @@ class Connector(_Model):
 
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
-        templates = [tree.path for tree in self.file_trees]
-        templates += [key.path for key in self.registry_keys]
-        templates += [api.path for api in self.api_directories]
-        templates += [path for item in self.named_files for path in item.paths]
-        templates += [sign.directory for sign in self.presence]
-        for name in (name for template in templates for name in PLACE.findall(template)):
+        for name in (name for template in self.templates() for name in PLACE.findall(template)):
             if name not in self.roots:
                 raise ValueError(f"{{{name}}} is no root of this file")
         for name in self.roots:
@@ -354,8 +371,28 @@ class Connector(_Model):
         if name not in self.roots:
             raise ValueError(f"{name} is no root of this file")
         for rule in self.roots[name].ways():
+            for other in filter(None, (rule.under, rule.beside)):
+                self._follow(other, (*seen, name))
+
+    def templates(self) -> Iterator[str]:
+        """Return every text of the file that names a root between braces, or may."""
+        yield from (tree.path for tree in self.file_trees)
+        yield from (path for item in self.named_files for path in item.paths)
+        yield from (key.path for key in self.registry_keys)
+        yield from (api.path for api in self.api_directories)
+        yield from (sign.directory for sign in self.presence)
+        yield from (name for check in self.checks for name in check.services)
+
+    def sought(self, template: str, notes_ini: Mapping[str, str]) -> Iterator[str]:
+        """Given a template whose path is unknown, and the lines of Notes.ini, return where its roots were
+        looked for, as a person says it.
+        """
+        for rule in (rule for name in PLACE.findall(template) for rule in self.roots[name].ways()):
             if rule.under:
-                self._follow(rule.under, (*seen, name))
+                yield from self.sought(f"{{{rule.under}}}", notes_ini)
+                continue
+            line = notes_ini.get(rule.notes_ini.lower(), "")
+            yield f"{rule.words} (it says {line}, which is no full path)" if line else rule.words
 
     def items(self) -> Iterator[FileTree | NamedFile | RegistryKey | ApiDirectory | DirectoryObject]:
         """Return the items that have an id, in the one order of kinds."""
@@ -368,18 +405,26 @@ class Connector(_Model):
     @classmethod
     def load(cls, path: Path) -> Connector:
         """Given a connector file, return the connector. Raise ConnectorError naming key and line."""
-        text = path.read_text(encoding="utf-8")
         try:
+            text = path.read_text(encoding="utf-8")
             return cls.model_validate(tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             line = re.search(r"at line (\d+)", str(error))
             raise ConnectorError(str(error), file=path, line=int(line[1]) if line else None) from error
+        except UnicodeDecodeError:
+            raise ConnectorError("expected UTF-8.", file=path) from None
+        except OSError as error:
+            raise ConnectorError(f"cannot be read: {error.strerror}.", file=path) from None
+        except RecursionError:
+            raise ConnectorError("expected TOML: it is nested too deep.", file=path) from None
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = first["loc"]
             raise ConnectorError(
                 first["msg"], file=path, line=_line_of(text, place), key=".".join(map(str, place))
             ) from error
+        except ValueError as error:  # Python reads no number of more than 4,300 digits
+            raise ConnectorError(f"expected TOML: {error}.", file=path) from None
 
     @classmethod
     def load_all(cls, folder: Path = FOLDER) -> Mapping[str, Connector]:

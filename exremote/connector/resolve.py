@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ntpath
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from exremote.connector.model import PLACE, ROOTED, Connector, RootRule
+
+_SLOT = re.compile(PLACE.pattern + r"(\\?)")
 
 
 def matches(path: str, pattern: str) -> bool:
@@ -19,11 +22,29 @@ def matches(path: str, pattern: str) -> bool:
     return re.fullmatch(form, subject, re.IGNORECASE | re.DOTALL) is not None
 
 
+def tidy(path: str) -> str:
+    r"""Given a folder as somebody wrote it, return it without quotes and without a `\` at its end: only the
+    root of a drive keeps that, for `D:` alone is the folder where the drive happens to stand.
+    """
+    text = path.strip().strip('"').rstrip("\\")
+    return f"{text}\\" if re.fullmatch("[A-Za-z]:", text) else text
+
+
+def below(folder: str, path: str) -> str:
+    r"""Given a folder and a relative path, return the full path: the root of a drive has its `\` already."""
+    return folder.rstrip("\\") + "\\" + path
+
+
 def expand(template: str, roots: Mapping[str, str | None]) -> str | None:
     """Given a template and the roots, return the path, or None if a root is unknown."""
     if any(not roots.get(name) for name in PLACE.findall(template)):
         return None
-    return PLACE.sub(lambda place: roots[place[1]] or "", template)
+
+    def fill(slot: re.Match[str]) -> str:
+        root = roots[slot[1]] or ""
+        return below(root, "") if slot[2] else root
+
+    return _SLOT.sub(fill, template)
 
 
 def root_queries(connectors: Iterable[Connector]) -> tuple[tuple[str, str], ...]:
@@ -53,32 +74,46 @@ def resolve_roots(
     image_paths: Mapping[str, str],
     variables: Mapping[str, str],
     attributes: Mapping[tuple[str, str], str | None] | None = None,
+    notes_ini: Mapping[str, str] | None = None,
 ) -> Mapping[str, str | None]:
-    """Given registry values by (key, name), image paths by service, variables, and directory attributes by
-    (class, attribute), all in lower case, return each root's path, or None where nothing gives one.
+    """Given registry values by (key, name), image paths by service, variables, directory attributes by
+    (class, attribute), and lines of Notes.ini, all in lower case, return each root's path, or None where
+    nothing gives one.
     """
     rules = {name: rule for connector in connectors for name, rule in connector.roots.items()}
 
     def resolve(name: str) -> str | None:
-        return next(filter(None, map(answer, rules[name].ways())), None)
+        return next((found for rule in rules[name].ways() if (found := answer(rule)) is not None), "") or None
 
     def answer(rule: RootRule) -> str | None:
+        """Return what a rule gives, None if it says nothing, '' if what it says is final and no full path."""
         if rule.under:
             parent = resolve(rule.under)
-            return None if parent is None else f"{parent}\\{rule.path}"
+            return None if parent is None else below(parent, rule.path)
         if rule.variable:
-            return (variables.get(rule.variable) or "").rstrip("\\") or None
+            return tidy(variables.get(rule.variable) or "") or None
+        if rule.notes_ini:
+            line = tidy((notes_ini or {}).get(rule.notes_ini.lower(), ""))
+            beside = resolve(rule.beside) if rule.beside else None
+            path = tidy(ntpath.normpath(ntpath.join(beside or "", line)))
+            return None if not line else path if _is_full(path) else ""
         if rule.registry:
             text = registry.get((rule.registry.lower(), rule.value.lower()))
         elif rule.object:
             text = (attributes or {}).get((rule.object.lower(), rule.attribute.lower()))
         else:
             text = program_of(image_paths.get(rule.service.lower(), "")).rsplit("\\", rule.up)[0]
-        text = (text or "").strip().strip('"').rstrip("\\")
-        # Half a path would be looked up below the host's current folder: rather no root than a wrong one.
-        return text if ROOTED.match(f"{text}\\") else None
+        text = tidy(text or "")
+        return text if _is_full(text) else None
 
     return {name: resolve(name) for name in rules}
+
+
+def _is_full(path: str) -> bool:
+    """Return whether a path begins at a drive's root or a share. Half a path would be looked up below the
+    host's current folder: rather no root than a wrong one.
+    """
+    return ROOTED.match(below(path, "")) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,10 +55,9 @@ def powershell(case: Case) -> Stage:
     case.fact, case.skew_s = fact, (fact.utc_now - middle).total_seconds()
     sentence = f"PowerShell {fact.powershell_version or 'of no version'} on CLR {fact.clr_version}"
     about = f"Windows {fact.os_version} {fact.service_pack}".strip()
-    major = fact.powershell_version.partition(".")[0]
-    if not major.isdecimal():
+    if fact.powershell_major is None:
         return unknown(f"{sentence}, {about}")
-    if int(major) < 2:
+    if fact.powershell_major < 2:
         return failed(f"{sentence}, {about}: the scripts need PowerShell 2.0.", _UPDATE)
     return ok(f"{sentence}, {about}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -83,6 +84,11 @@ def needs(wire: str, operation_s: float) -> tuple[Need, ...]:
     )
 
 
+def _number(text: str) -> int | None:
+    """Given the text of a setting, return its number, or None if it is none that a setting can have."""
+    return int(text) if re.fullmatch("[0-9]{1,10}", text) else None
+
+
 def judge_quotas(values: Mapping[str, str], wire: str, operation_s: float) -> Stage:
     """Given WinRM's settings, return whether they are enough for a backup, and how to make them so."""
     if not values:
@@ -96,19 +102,19 @@ def judge_quotas(values: Mapping[str, str], wire: str, operation_s: float) -> St
     short = []
     told = []
     for need in needs(wire, operation_s):
-        text = values.get(need.name, "")
-        if not text.isdecimal():
+        value = _number(values.get(need.name, ""))
+        if value is None:
             continue
-        if int(text) < 2**31 - 1:
-            told.append(f"{need.name.rpartition('.')[2]} {text}")
-        if 0 < int(text) < need.least:  # what 0 means is not for us to guess
-            short.append((need, text))
+        if value < 2**31 - 1:
+            told.append(f"{need.name.rpartition('.')[2]} {value}")
+        if 0 < value < need.least:  # what 0 means is not for us to guess
+            short.append((need, value))
     if not short:
         better = ""
-        if int(values.get("MaxEnvelopeSizekb") or 0) == WireSettings().envelope_kb:
+        if _number(values.get("MaxEnvelopeSizekb", "")) == WireSettings().envelope_kb:
             better = 'Messages of 500 kB are faster: winrm set winrm/config @{MaxEnvelopeSizekb="500"}'
         return ok(f"enough for a backup: {', '.join(told) or 'nothing is limited'}", better)
-    words = "; ".join(f"{need.name} is {text}, less than {need.least} ({need.why})" for need, text in short)
+    words = "; ".join(f"{need.name} is {value}, less than {need.least} ({need.why})" for need, value in short)
     fix = f"Run on the host: {'; '.join(need.fix for need, _ in short)}. A group policy overrides it."
     if any(need.verdict == Verdict.FAILED for need, _ in short):
         return failed(f"{words}.", fix)

@@ -1,4 +1,6 @@
-"""Data classes to plain JSON and back, by their type hints. It knows no fact."""
+"""Data classes to plain JSON and back, by their type hints. It knows no fact, and lets no number or time
+through that could not be counted with.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +8,18 @@ import dataclasses
 import types
 import typing
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
-from exremote.facts.parse import FactError
+from exremote.facts.parse import LONG, FactError
+
+_RANGE = "range"
+
+
+def between(least: int, most: int) -> Mapping[str, tuple[int, int]]:
+    """Given bounds, return the metadata of a data class's field that keep its number within them."""
+    return {_RANGE: (least, most)}
 
 
 def encode(value: Any) -> Any:
@@ -29,6 +38,11 @@ def _hints(cls: type) -> Mapping[str, Any]:
     return typing.get_type_hints(cls)
 
 
+@cache
+def _ranges(cls: type) -> Mapping[str, tuple[int, int]]:
+    return {f.name: f.metadata[_RANGE] for f in dataclasses.fields(cls) if _RANGE in f.metadata}
+
+
 def decode(kind: Any, value: Any, place: str) -> Any:
     """Given a type and plain JSON, return the value of that type. Raise FactError if it is not one."""
     wrong = FactError("facts file", place, f"this is no {getattr(kind, '__name__', kind)}")
@@ -37,6 +51,10 @@ def decode(kind: Any, value: Any, place: str) -> Any:
         if value is None and type(None) in arguments:
             return None
         return decode(next(a for a in arguments if a is not type(None)), value, place)
+    if origin is typing.Literal:
+        if not isinstance(value, str) or value not in arguments:
+            raise FactError("facts file", place, f"expected one of {', '.join(arguments)}")
+        return value
     if origin is tuple:
         if not isinstance(value, list):
             raise wrong
@@ -54,6 +72,9 @@ def decode(kind: Any, value: Any, place: str) -> Any:
         if unknown := value.keys() - hints.keys():
             raise FactError("facts file", f"{place}.{min(unknown)}", "this version does not know it")
         parts = {key: decode(hints[key], item, f"{place}.{key}") for key, item in value.items()}
+        for name, (least, most) in _ranges(typing.cast(type, kind)).items():
+            if name in parts and not least <= parts[name] <= most:
+                raise FactError("facts file", f"{place}.{name}", "the number is out of range")
         try:
             return typing.cast(Any, kind)(**parts)
         except TypeError as error:
@@ -61,11 +82,15 @@ def decode(kind: Any, value: Any, place: str) -> Any:
     if kind is datetime:
         try:
             moment = datetime.fromisoformat(value)
-        except (TypeError, ValueError):
+            zoned = moment.tzinfo is not None
+            moment = moment.astimezone(UTC) if zoned else moment
+        except (TypeError, ValueError, OverflowError):  # the last: in UTC it is beside the calendar
             raise wrong from None
-        if moment.tzinfo is None:
+        if not zoned:
             raise FactError("facts file", place, "the time has no zone")
         return moment
     if type(value) is not kind:
         raise wrong
+    if kind is int and not LONG[0] <= value <= LONG[1]:
+        raise FactError("facts file", place, "the number is out of range")
     return value

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from exremote.facts.codec import decode, encode
 from exremote.facts.files import NamedFile, NotesIni, TableText, TreeFact
@@ -28,7 +28,7 @@ class Presence:
     """Signs that were found."""
     missing: tuple[str, ...]
     """Signs that were looked for and not found."""
-    state: str = "unknown"
+    state: Literal["present", "partial", "absent", "unknown"] = "unknown"
     """`present`, `partial` (one sign alone, or none of a service), `absent` or `unknown`."""
 
 
@@ -72,6 +72,11 @@ class HostFacts:
     def service(self, name: str) -> ServiceState | None:
         """Given a short name in any case, return the service's state, or None if it was not asked for."""
         return next((s for s in self.services if s.name.lower() == name.lower()), None)
+
+    def value(self, key: str, name: str) -> RegistryValue | None:
+        """Given key and name in any case, return the registry's value, or None if it was not asked for."""
+        wanted = (key.lower(), name.lower())
+        return next((v for v in self.registry if (v.key.lower(), v.name.lower()) == wanted), None)
 
     def to_json(self) -> dict[str, Any]:
         """Return the facts as a JSON object with the version of its form."""

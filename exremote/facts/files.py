@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
+from exremote.facts.codec import between
 from exremote.facts.parse import FactError, Record, take
+
+_TICKS = between(0, 3_155_378_975_999_999_999)
+"""What DateTime.Ticks can be: to the end of the year 9999."""
+
+
+EntryState = Literal["file", "directory", "excluded", "reparse", "unreadable", "unhashed"]
+"""What became of one entry of a tree."""
 
 
 class _Entry(Protocol):
@@ -23,7 +31,7 @@ class _Entry(Protocol):
     @property
     def sha256(self) -> str | None: ...
     @property
-    def state(self) -> str: ...
+    def state(self) -> EntryState: ...
     @property
     def error_id(self) -> str: ...
 
@@ -36,14 +44,14 @@ class FileEntry:
     r"""Relative to the tree, with `\`."""
     size: int
     """Bytes; -1 for a directory."""
-    modified_ticks: int
+    modified_ticks: int = field(metadata=_TICKS)
     """Last write time in .NET ticks (100 ns since the year 1, UTC)."""
     attributes: int
     """Windows file attributes."""
     sha256: str | None
     """Digest, if it was asked for and could be had."""
-    state: str
-    """`file`, `directory`, `excluded`, `reparse`, `unreadable` or `unhashed`."""
+    state: EntryState
+    """`file`: read whole; `excluded`: listed only; `unhashed`: not read, for nobody wanted a digest."""
     error_id: str = ""
     """Why it is unreadable, e.g. `ExRemote.FileLocked`."""
 
@@ -76,7 +84,7 @@ class TreeFact:
             bytes=take(script, record, "Bytes", int),
             digest=take(script, record, "Digest", str),
             entries=tuple(
-                FileEntry(e.path, e.size, e.modified_ticks, e.attributes, e.sha256, str(e.state), e.error_id)
+                FileEntry(e.path, e.size, e.modified_ticks, e.attributes, e.sha256, e.state, e.error_id)
                 for e in entries
             ),
         )
@@ -139,7 +147,7 @@ class NamedFile:
     """Digest of the whole file."""
     error: str = ""
     """Why it could not be read; '' if it is only not there."""
-    modified_ticks: int = 0
+    modified_ticks: int = field(default=0, metadata=_TICKS)
     """Last write time in .NET ticks (100 ns since the year 1, UTC), after the last byte was read."""
     attributes: int = 0
     """Windows file attributes."""
@@ -178,20 +186,27 @@ class NotesIni:
     """True if it has the line `KitType=1`."""
     directory: str = ""
     """What `Directory=` says; '' if it is missing."""
+    key_file: str = ""
+    """What `KeyFileName=` says, the name of the ID file; '' if it is missing."""
 
     @classmethod
     def read(cls, path: str, data: bytes) -> Self:
         """Given the file's bytes, return what is kept of them."""
         lines = [line.strip() for line in data.decode("latin-1").splitlines()]
-        values = {
-            name.strip().lower(): value.strip()
-            for name, mark, value in (line.partition("=") for line in lines)
-            if mark
-        }
+        values: dict[str, str] = {}
+        for name, mark, value in (line.partition("=") for line in lines):
+            if mark:  # of two lines with one name Windows takes the first
+                values.setdefault(name.strip().lower(), value.strip())
         return cls(
             path=path,
             exists=True,
             has_section="[notes]" in (line.lower() for line in lines),
             has_kittype=values.get("kittype") == "1",
             directory=values.get("directory", ""),
+            key_file=values.get("keyfilename", ""),
         )
+
+    @property
+    def lines(self) -> Mapping[str, str]:
+        """Return the lines that name a place, by their names in lower case."""
+        return {"directory": self.directory, "keyfilename": self.key_file}

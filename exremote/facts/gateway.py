@@ -61,19 +61,25 @@ class ApiQueue:
     """How many of them are empty."""
     oldest: datetime | None
     """Last write time of the oldest; None if there is no file."""
+    oldest_empty: datetime | None = None
+    """Last write time of the oldest one that is empty; None if there is none."""
 
     @classmethod
     def parse(cls, record: Record) -> Self:
         """Given one queue's record, return the fact. Raise FactError if it breaks the contract."""
         script = "Test-ApiDirectory"
-        empty = record.get("OldestUtc", ...) is None
+
+        def when(name: str) -> datetime | None:
+            return None if record.get(name, ...) is None else take(script, record, name, datetime)
+
         return cls(
             queue=take(script, record, "Queue", str),
             exists=take(script, record, "Exists", bool),
             files=take(script, record, "Files", int),
             bytes=take(script, record, "Bytes", int),
             zero_byte=take(script, record, "ZeroByte", int),
-            oldest=None if empty else take(script, record, "OldestUtc", datetime),
+            oldest=when("OldestUtc"),
+            oldest_empty=when("OldestEmptyUtc"),
         )
 
 
@@ -105,6 +111,10 @@ class ApiDirectoryFact:
     """Why this says nothing about the directory; '' if it does."""
     credential_given: bool = False
     """True if a credential of its own was used for the directory, so that a second hop could work."""
+    cleared: tuple[str, ...] = ()
+    """Those of `leftovers` that were removed, and are known to be gone."""
+    leftover_error: str = ""
+    """Why nobody knows all probe files of earlier runs; '' if they are known."""
 
     @classmethod
     def parse(cls, records: Sequence[Record]) -> Self:
@@ -123,6 +133,8 @@ class ApiDirectoryFact:
             removed=take(script, last, "Removed", bool),
             probe_error=take(script, last, "ProbeError", str),
             leftovers=texts(script, last, "Leftovers"),
+            cleared=texts(script, last, "Cleared"),
+            leftover_error=take(script, last, "LeftoverError", str),
             queues=tuple(ApiQueue.parse(record) for record in queues),
         )
 

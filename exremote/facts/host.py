@@ -11,6 +11,7 @@ from exremote.facts.parse import FactError, Record, take, texts
 
 _BYTES = re.compile("[0-9]{1,19}")
 """A number of bytes; a longer one is no disk, and Python refuses very long ones."""
+_MAJOR = re.compile(r"([0-9]{1,4})(?:\.|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,14 @@ class HostFact:
     """The machine's PATH, variables expanded."""
     disks: tuple[Disk, ...]
     """Ready drives."""
+    on_path: tuple[str, ...] | None = None
+    """Full paths of the files that were looked for in the folders of the PATH; None if none was."""
+
+    @property
+    def powershell_major(self) -> int | None:
+        """Return the first number of PowerShell's version, or None if it does not begin with one."""
+        found = _MAJOR.match(self.powershell_version)
+        return int(found[1]) if found else None
 
     @classmethod
     def parse(cls, record: Record) -> Self:
@@ -90,6 +99,7 @@ class HostFact:
             is_administrator=take(script, record, "IsAdministrator", bool),
             system_path=take(script, record, "SystemPath", str),
             disks=tuple(disks),
+            on_path=texts(script, record, "OnPath"),
         )
 
 
@@ -146,6 +156,8 @@ class ServiceState:
     """True if the program file is there."""
     depends_on: tuple[str, ...]
     """What it depends on, as the host says now."""
+    readable: bool = True
+    """False if its registration could not be read: then only its names and its state are known."""
 
     @classmethod
     def parse(cls, record: Record) -> Self:
@@ -161,4 +173,5 @@ class ServiceState:
             image_path=take(script, record, "ImagePath", str),
             image_exists=take(script, record, "ImageExists", bool),
             depends_on=texts(script, record, "DependsOn"),
+            readable=take(script, record, "Readable", bool),
         )

@@ -8,6 +8,8 @@ from typing import TypeVar
 
 Record = Mapping[str, object]
 T = TypeVar("T")
+LONG = (-(2**63), 2**63 - 1)
+"""The range of a [long]; nothing that a script answers is larger, and Python would count on for ever."""
 
 
 class FactError(ValueError):
@@ -28,6 +30,8 @@ def take(script: str, record: Record, name: str, kind: type[T]) -> T:
         value = ""  # a [string] that is $null arrives as nothing
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise FactError(script, name, f"expected {kind.__name__}, got {type(value).__name__}")
+    if isinstance(value, int) and not LONG[0] <= value <= LONG[1]:
+        raise FactError(script, name, "the number is out of range")
     if isinstance(value, datetime) and value.tzinfo is None:
         raise FactError(script, name, "the time has no zone")
     return value

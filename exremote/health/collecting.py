@@ -6,7 +6,7 @@ It never judges. What a script refuses is noted with the reason; a host that is 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal, Protocol
@@ -14,8 +14,11 @@ from typing import Literal, Protocol
 from exremote.checks.expectation import event_ids
 from exremote.checks.finding import names
 from exremote.connector import (
+    Check,
     Connector,
     FileTree,
+    NamedFile,
+    below,
     expand,
     matches,
     presence,
@@ -24,14 +27,13 @@ from exremote.connector import (
     root_services,
 )
 from exremote.credential import Secret as Account
-from exremote.errors import ScriptFailed, TransferMismatch
+from exremote.errors import ScriptFailed
 from exremote.facts import (
     ApiDirectoryFact,
     ConnectorObject,
     EventCount,
     HostFact,
     HostFacts,
-    NamedFile,
     NotesIni,
     Presence,
     RegistryValue,
@@ -39,43 +41,33 @@ from exremote.facts import (
     TableText,
     TreeFact,
 )
+from exremote.facts import NamedFile as FileFact
+from exremote.health.reading import MAX_TEXT, PackSource, read_file, read_files, refusal
 from exremote.inventory import Host
-from exremote.pack import FileBegin, FileData, FileEnd, FileError, Listing, PackError, PackReader
+from exremote.pack import Listing
 
+NOTES_INI = "notes-ini"
+"""The named file whose lines say where other things are."""
 EVENT_HOURS = 24
 """How far back events are counted."""
-MAX_TEXT = 1 << 20
-"""How much of a table or Notes.ini is looked at."""
-MAX_READ = 1 << 30
-"""How much of a file is read for its digest: no file that a connector names is so large."""
-SLACK = 16 << 20
-"""How much a file may grow while it is read."""
 
 
-class Asker(Protocol):
+class Asker(PackSource, Protocol):
     """What collecting needs of a session."""
 
-    def host_fact(self) -> HostFact:
-        """Ask what the host is."""
+    def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:
+        """Ask what the host is, and which folders of its PATH hold a file of these names."""
 
     def registry_values(self, values: Sequence[tuple[str, str]]) -> Sequence[RegistryValue]:
         """Ask for values of the registry by key and name."""
 
-    def service_states(self, names: Sequence[str]) -> Sequence[ServiceState]:
-        """Ask how services are."""
+    def service_states(self, names: Sequence[str], titles: Sequence[str] = ()) -> Sequence[ServiceState]:
+        """Ask how services are, those that they depend on, and those whose long names begin so."""
 
     def file_tree(
         self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True
     ) -> TreeFact:
         """Ask what is below a folder."""
-
-    def read_pack(
-        self, path: str, files: Sequence[str], start_index: int = 0, start_offset: int = 0
-    ) -> Iterator[bytes]:
-        """Read files of a folder."""
-
-    def resume(self, script: str, attempt: Callable[[], None], mark: Callable[[], object]) -> None:
-        """Attempt a reading until it is done or patience is at its end."""
 
     def connector_objects(self, class_name: str) -> Sequence[ConnectorObject]:
         """Ask the directory for the objects of a class."""
@@ -117,6 +109,7 @@ def collect(
     errand.ask_host()
     errand.ask_shared_trees()
     errand.ask_presence()
+    errand.ask_notes_ini()
     errand.ask_own_trees()
     errand.ask_files()
     errand.ask_api(probe, api_account)
@@ -135,30 +128,44 @@ class _Errand:
     hashed: bool
     known: Mapping[str, Listing]
     unavailable: dict[str, str] = field(default_factory=dict)
+    read: dict[str, tuple[FileFact, bytes]] = field(default_factory=dict)
 
     def ask_host(self) -> None:
         """Ask for the host, the registry and the services: enough for the roots."""
         every = self.connectors.values()
+        checks = [check for c in every for check in c.checks]
         try:
-            self.facts = replace(self.facts, host_fact=self.session.host_fact())
+            on_path = list(dict.fromkeys(name for check in checks for name in check.on_path))
+            self.facts = replace(self.facts, host_fact=self.session.host_fact(on_path))
         except ScriptFailed as error:
-            self.unavailable["host"] = _reason(error)
+            self.unavailable["host"] = refusal(error)
         keys = [expand(key.path, self._own_roots()) for c in every for key in c.registry_keys]
-        checks = [check for c in every for check in c.checks if check.fact.startswith("registry.")]
+        wheres = [check.where[0] for check in checks if check.fact.startswith("registry.")]
         questions = [*root_queries(every), *((key, "") for key in keys if key)]
-        questions += [(key, name) for key, _, name in (check.where[0].partition("|") for check in checks)]
+        questions += [(key, name) for key, _, name in (where.partition("|") for where in wheres)]
         try:
             registry = self.session.registry_values(list(dict.fromkeys(questions)))
             self.facts = replace(self.facts, registry=tuple(registry))
         except ScriptFailed as error:
-            self.unavailable["registry"] = _reason(error)
-        services = [*root_services(every), *(service.name for c in every for service in c.services)]
+            self.unavailable["registry"] = refusal(error)
+        services, titles = self._services(checks)
         try:
-            states = self.session.service_states(list(dict.fromkeys(services)))
+            states = self.session.service_states(services, titles)
             self.facts = replace(self.facts, services=tuple(states))
         except ScriptFailed as error:
-            self.unavailable["services"] = _reason(error)
+            self.unavailable["services"] = refusal(error)
         self._resolve()
+
+    def _services(self, checks: Sequence[Check]) -> tuple[list[str], list[str]]:
+        """Given the checks, return the short names of services to ask for, and beginnings of long ones."""
+        every = self.connectors.values()
+        names = [*root_services(every), *(service.name for c in every for service in c.services)]
+        said = [expand(name, self.host.variables) for check in checks for name in check.services]
+        names += [name for name in said if name and not name.endswith("*")]
+        once: dict[str, str] = {}
+        for name in names:
+            once.setdefault(name.lower(), name)
+        return list(once.values()), [name[:-1] for name in said if name and name.endswith("*")]
 
     def _own_roots(self) -> dict[str, str]:
         """Return what the host itself says of its name and its Windows directory."""
@@ -178,6 +185,7 @@ class _Errand:
             {s.name.lower(): s.image_path for s in self.facts.services if s.exists},
             {**self._own_roots(), **self.host.variables},
             attributes,
+            self.facts.notes_ini.lines if self.facts.notes_ini else None,
         )
         self.facts = replace(self.facts, roots=roots)
 
@@ -201,15 +209,22 @@ class _Errand:
         """Ask for one tree, if its place is known."""
         path = expand(item.path, self.facts.roots)
         if path is None:
-            self.unavailable[f"tree {item.id}"] = f"{item.path}: nothing on the host says where this is"
+            self.unavailable[f"tree {item.id}"] = self._unplaced(item.path)
             return
         known = self.known.get(item.id) if self.hashed else None
         try:
             tree = self.session.file_tree(path, item.left_out, known, self.hashed)
         except ScriptFailed as error:
-            self.unavailable[f"tree {item.id}"] = _reason(error)
+            self.unavailable[f"tree {item.id}"] = refusal(error)
             return
         self.facts = replace(self.facts, trees={**self.facts.trees, item.id: tree})
+
+    def _unplaced(self, *templates: str) -> str:
+        """Given the templates of an item whose place nobody knows, return the reason."""
+        owner = next(c for c in self.connectors.values() if set(templates) <= set(c.templates()))
+        said = self.facts.notes_ini.lines if self.facts.notes_ini else {}
+        sought = dict.fromkeys(words for template in templates for words in owner.sought(template, said))
+        return f"nothing says where it is; looked at: {', '.join(sought)}"
 
     def ask_shared_trees(self) -> None:
         """Ask for the trees whose folders are signs of a connector, once each, where one may be there."""
@@ -225,7 +240,7 @@ class _Errand:
         for tree in self.facts.trees.values():
             folders = folders or set()
             folders |= {tree.path.lower()} if tree.exists else set()
-            folders |= {f"{tree.path}\\{e.path}".lower() for e in tree.entries if e.size < 0}
+            folders |= {below(tree.path, e.path).lower() for e in tree.entries if e.size < 0}
         first = self._presences(folders, {})
         classes = [
             wanted.class_name
@@ -238,7 +253,7 @@ class _Errand:
             try:
                 found = tuple(self.session.connector_objects(class_name))
             except ScriptFailed as error:
-                self.unavailable[f"object {class_name}"] = _reason(error)
+                self.unavailable[f"object {class_name}"] = refusal(error)
                 continue
             self.facts = replace(self.facts, connector_objects=self.facts.connector_objects + found)
             if not found or self._own_object(class_name):
@@ -248,7 +263,7 @@ class _Errand:
 
     def _presences(self, folders: set[str] | None, objects: Mapping[str, bool]) -> Mapping[str, Presence]:
         services = {s.name.lower(): s.exists for s in self.facts.services}
-        images = {s.name.lower(): s.image_exists for s in self.facts.services}
+        images = {s.name.lower(): s.image_exists for s in self.facts.services if s.readable}
         result = {}
         for name, connector in self.connectors.items():
             seen = presence(connector, self.facts.roots, services, images, folders, objects)
@@ -284,38 +299,66 @@ class _Errand:
             ]
             if tree is not None and wanted:
                 self._read_tables(tree.path, wanted)
-        answers: dict[str, tuple[NamedFile, bytes]] = {}
         for file in {file.id: file for c in there for file in c.named_files}.values():
-            places = [path for template in file.paths if (path := expand(template, self.facts.roots))]
-            if not places:
-                self.unavailable[f"file {file.id}"] = "nothing on the host says where this is"
-                continue
-            paths = list({path.lower(): path for path in places}.values())
-            found = []
-            for path in paths:
-                if path.lower() not in answers:
-                    answers[path.lower()] = self._read_file(path)
-                found.append(answers[path.lower()])
-            self.facts = replace(
-                self.facts, files={**self.facts.files, file.id: tuple(named for named, _ in found)}
-            )
-            if file.id == "notes-ini":
-                self._note_ini(found)
+            if file.id not in self.facts.files:
+                self._ask_file(file)
 
-    def _note_ini(self, candidates: Sequence[tuple[NamedFile, bytes]]) -> None:
-        """Given the candidates for Notes.ini, keep what health needs of the first that is there."""
-        ini = NotesIni(names(file.path for file, _ in candidates), False)
-        for file, data in candidates:
-            if file.exists and not ini.exists:
-                ini = NotesIni.read(file.path, data)
-        self.facts = replace(self.facts, notes_ini=ini)
+    def ask_notes_ini(self) -> None:
+        """Read the Notes.ini before the trees: it says where some of them are."""
+        for file in (file for connector in self._there() for file in connector.named_files):
+            if file.id == NOTES_INI:
+                found = self._ask_file(file, listed=False)
+                ini = NotesIni(names(fact.path for fact in found), False)
+                for fact in found:
+                    if fact.exists and not ini.exists:
+                        ini = NotesIni.read(fact.path, self.read[fact.path.lower()][1])
+                self.facts = replace(self.facts, notes_ini=ini)
+                self._resolve()
+
+    def _ask_file(self, file: NamedFile, listed: bool = True) -> Sequence[FileFact]:
+        """Given single files, note each candidate as it is and return them; `listed` says that it is enough
+        if a tree lists one.
+        """
+        places = [path for template in file.paths if (path := expand(template, self.facts.roots))]
+        if not places:
+            self.unavailable[f"file {file.id}"] = self._unplaced(*file.paths)
+            return ()
+        found = []
+        for path in {path.lower(): path for path in places}.values():
+            fact = self._in_tree(path) if listed else None
+            if fact is None:
+                if path.lower() not in self.read:
+                    self.read[path.lower()] = read_file(self.session, self.host.name, path)
+                fact = self.read[path.lower()][0]
+            found.append(fact)
+        self.facts = replace(self.facts, files={**self.facts.files, file.id: tuple(found)})
+        return found
+
+    def _in_tree(self, path: str) -> FileFact | None:
+        """Given a full path, return the file as the listing of a tree has it, None if no tree lists it, or
+        could not read it. So two round trips are saved, and a secret does not travel for a look at it.
+        """
+        for tree in self.facts.trees.values():
+            root = below(tree.path, "").lower()
+            rest = path.lower().removeprefix(root)
+            for entry in tree.entries if path.lower().startswith(root) else ():
+                if entry.path.lower() == rest and entry.state in ("file", "unhashed"):
+                    return FileFact(
+                        below(tree.path, entry.path),
+                        True,
+                        entry.size,
+                        entry.sha256 or "",
+                        modified_ticks=entry.modified_ticks,
+                        attributes=entry.attributes,
+                    )
+        return None
 
     def _read_tables(self, folder: str, wanted: Sequence[str]) -> None:
         """Given a folder and its mapping tables, keep what health needs of their text."""
         try:
-            answers = self._read(folder, wanted)
+            answers = read_files(self.session, self.host.name, folder, wanted)
         except ScriptFailed as error:
-            self.unavailable["tables"] = _reason(error)
+            self.unavailable["tables"] = refusal(error)
             return
         read = tuple(TableText.read(file.path, data) for file, data in answers if file.exists)
         self.facts = replace(self.facts, tables=self.facts.tables + read)
@@ -323,85 +366,18 @@ class _Errand:
             if not file.exists:
                 self.unavailable[f"table {file.path}"] = f"{file.path}: {file.error or 'it is gone'}"
 
-    def _read_file(self, path: str) -> tuple[NamedFile, bytes]:
-        """Given a full path, return the file as it is."""
-        folder, _, name = path.rpartition("\\")
-        try:
-            return self._read(folder, [name])[0]
-        except ScriptFailed as error:
-            gone = error.error_id == "ExRemote.PathMissing"
-            return NamedFile(path, False, error="" if gone else _reason(error)), b""
-
-    def _read(self, folder: str, wanted: Sequence[str]) -> list[tuple[NamedFile, bytes]]:
-        """Given a folder and names, return each file as it is, and its first MiB. Raise HostError."""
-        # A drive without its backslash would mean the folder where the drive happens to stand.
-        folder = folder + "\\" if folder.endswith(":") else folder
-        base = folder.rstrip("\\") + "\\"
-        answers: list[tuple[NamedFile, bytes]] = []
-
-        def attempt() -> None:
-            answers.clear()
-            reader, data, path, attributes, most = PackReader(), bytearray(), "", 0, 0
-            try:
-                for plain in self.session.read_pack(folder, wanted):
-                    for event in reader.feed(plain):
-                        match event:
-                            case FileBegin():
-                                path, attributes = base + wanted[event.index], event.attributes
-                                data.clear()
-                                most = min(event.size + SLACK, MAX_READ)
-                            case FileData():
-                                most -= len(event.data)
-                                if most < 0:
-                                    raise self._endless(path)
-                                data += event.data[: max(0, MAX_TEXT - len(data))]
-                            case FileEnd():
-                                file = NamedFile(
-                                    path,
-                                    True,
-                                    event.size,
-                                    event.sha256,
-                                    modified_ticks=event.modified_ticks,
-                                    attributes=attributes,
-                                )
-                                answers.append((file, bytes(data)))
-                            case FileError():
-                                answers.append((_not_read(base + wanted[event.index], event), b""))
-                reader.finish()
-            except (PackError, IndexError) as error:
-                raise TransferMismatch(
-                    self.host.name, f"the stream of {folder} is damaged: {error}"
-                ) from error
-            if len(answers) != len(wanted):
-                raise TransferMismatch(
-                    self.host.name, f"{len(wanted)} files of {folder} were asked for, {len(answers)} came"
-                )
-
-        self.session.resume("Read-FilePack", attempt, lambda: 0)
-        return answers
-
-    def _endless(self, path: str) -> ScriptFailed:
-        return ScriptFailed(
-            self.host.name,
-            f"{path} is longer than it was said to be, and was not read to its end",
-            script="Read-FilePack",
-            error_id="Session.EndlessAnswer",
-        )
-
     def ask_api(self, probe: bool, account: Account | None) -> None:
         """Ask for the API directories; probe them if that is wanted."""
         for item in (item for connector in self._there() for item in connector.api_directories):
             path = expand(item.path, self.facts.roots)
             if path is None:
-                self.unavailable[f"api {item.id}"] = (
-                    "neither the inventory's variable groupwise_api nor the directory says where it is"
-                )
+                self.unavailable[f"api {item.id}"] = self._unplaced(item.path)
                 continue
             try:
                 fact = self.session.api_directory(path, probe, account)
             except ScriptFailed as error:
                 fact = ApiDirectoryFact(
-                    path, False, "", False, False, False, False, "", (), reason_unknown=_reason(error)
+                    path, False, "", False, False, False, False, "", (), reason_unknown=refusal(error)
                 )
             fact = replace(fact, credential_given=account is not None)
             self.facts = replace(self.facts, api_directories={**self.facts.api_directories, item.id: fact})
@@ -416,18 +392,7 @@ class _Errand:
         try:
             events = self.session.event_summary(sorted(sources), EVENT_HOURS)
         except ScriptFailed as error:
-            self.unavailable["events"] = _reason(error)
+            self.unavailable["events"] = refusal(error)
             return
         kept = tuple(e for e in events if (e.source.lower(), e.event_id) in wanted)
         self.facts = replace(self.facts, events=kept, event_hours=EVENT_HOURS)
-
-
-def _not_read(path: str, event: FileError) -> NamedFile:
-    """Given what the host said of a file that it did not send, return it: gone, or closed to us."""
-    gone = event.error_id == "ExRemote.FileMissing"
-    return NamedFile(path, False, error="" if gone else f"{event.error_id}: {event.message}")
-
-
-def _reason(error: ScriptFailed) -> str:
-    """Given why a question has no answer, return it for the findings: without the host, which they name."""
-    return f"{error.message} ({error.error_id})"

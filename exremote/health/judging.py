@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from exremote.checks.expectation import FUNCTIONS, expectation
-from exremote.checks.finding import Finding, Verdict
+from exremote.checks.expectation import expectation
+from exremote.checks.finding import Finding, Verdict, finding, why
+from exremote.checks.functions import FUNCTIONS
 from exremote.checks.host import judge_host, judge_presence
 from exremote.checks.items import judge_items, judge_services, judge_tree
 from exremote.checks.rules import RULES
 from exremote.connector import Connector, FileTree, Service, matches
-from exremote.facts import HostFacts, Presence
+from exremote.facts import FileEntry, HostFacts, Presence
 
 
 def rank(verdict: Verdict) -> int:
@@ -71,36 +72,44 @@ def _owners(connectors: Sequence[Connector]) -> Mapping[str, str]:
 
 
 def judge_tables(
-    host: str,
-    connector: str,
-    item: FileTree,
-    previous: Mapping[str, int],
-    current: Mapping[str, int],
+    facts: HostFacts, connector: str, item: FileTree, previous: Mapping[str, int]
 ) -> tuple[Finding, ...]:
-    """Given a tree's files with sizes as the last snapshot has them and as they are now, return a finding
-    for each table that was emptied, halved or is gone; one that all is well if none was.
+    """Given a tree's files with sizes as the last snapshot has them, and facts as they are now, return a
+    finding for each table that was emptied or halved, is gone or cannot be read; one that all is well if
+    none is.
     """
-    rule = RULES["table.shrunk"]
-
-    def found(verdict: Verdict, evidence: str) -> Finding:
-        remedy = "" if verdict is Verdict.OK else rule.remedy
-        return Finding(
-            rule.id, host, connector, verdict, rule.title, evidence, remedy, rule.source, rule.sure
-        )
-
-    now = {path.lower(): size for path, size in current.items()}
+    rule, tree = RULES["table.shrunk"], facts.trees.get(item.id)
     tables = {
         path: size
         for path, size in previous.items()
         if size > 0 and any(matches(path, pattern) for pattern in item.tables)
     }
+    if tree is None:
+        return (finding(facts, rule, Verdict.UNKNOWN, why(facts, f"tree {item.id}"), connector),)
+    now = {entry.path.lower(): entry for entry in tree.entries}
     findings = []
     for path, before in sorted(tables.items()):
-        after = now.get(path.lower())
-        if after is None:
-            findings.append(found(Verdict.CRITICAL, f"{path} is gone; it had {before} bytes"))
-        elif after == 0:
-            findings.append(found(Verdict.CRITICAL, f"{path} was emptied; it had {before} bytes"))
-        elif after * 2 <= before:
-            findings.append(found(Verdict.WARNING, f"{path} shrank from {before} to {after} bytes"))
-    return tuple(findings) or (found(Verdict.OK, f"{len(tables)} tables compared with the last snapshot"),)
+        verdict, words = _table(now, path.lower(), before)
+        if verdict is not Verdict.OK:
+            findings.append(finding(facts, rule, verdict, f"{path} {words}", connector))
+    well = f"{len(tables)} tables compared with the last snapshot"
+    return tuple(findings) or (finding(facts, rule, Verdict.OK, well, connector),)
+
+
+def _table(now: Mapping[str, FileEntry], path: str, before: int) -> tuple[Verdict, str]:
+    """Given the entries of a tree, a table and its size before, return how it is now, and in words."""
+    folders = [path[:n] for n, char in enumerate(path) if char == "\\"]
+    for place in (path, *folders):
+        closed = now.get(place)
+        # What is below a link, or a folder that may not be listed, may be there all the same.
+        if closed is not None and closed.state in ("unreadable", "reparse"):
+            reason = closed.error_id or "a link to another place"
+            return Verdict.UNKNOWN, f"cannot be read ({reason}); it had {before} bytes"
+    after = now.get(path)
+    if after is None or after.size < 0:
+        return Verdict.CRITICAL, f"is gone; it had {before} bytes"
+    if after.size == 0:
+        return Verdict.CRITICAL, f"was emptied; it had {before} bytes"
+    if after.size * 2 <= before:
+        return Verdict.WARNING, f"shrank from {before} to {after.size} bytes"
+    return Verdict.OK, ""

@@ -50,6 +50,7 @@ _VARIABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _SECRET_KEY = re.compile(r".*password.*|passwd|passphrase|pass|pwd", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_ENDLESS_NUMBER = re.compile(r"[0-9_]{4300}")
 _SYNTAX_LINE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
 
@@ -166,12 +167,21 @@ class Reader:
         except OSError as error:
             raise InventoryError(f"cannot be read: {error.strerror}.", file=self.path) from None
         try:
-            document = tomllib.loads(text)
+            return self._checked(text, tomllib.loads(text))
         except tomllib.TOMLDecodeError as error:
             found = _SYNTAX_LINE.search(str(error))
             line = int(found[1]) if found and found[1] else text.rstrip("\n").count("\n") + 1
             message, remedy = syntax_cure(text, line, _SYNTAX_LINE.sub("", str(error)))
             raise InventoryError(message, file=self.path, line=line, remedy=remedy) from None
+        except RecursionError:
+            raise InventoryError("expected TOML: it is nested too deep.", file=self.path) from None
+        except ValueError:  # Python reads no number of more than 4,300 digits
+            digits = _ENDLESS_NUMBER.search(text)
+            place = text.count("\n", 0, digits.start()) + 1 if digits else None
+            raise InventoryError("expected TOML: a number is too long.", file=self.path, line=place) from None
+
+    def _checked(self, text: str, document: Mapping[str, Any]) -> FileTable:
+        """Given the file's text and what it says, hold it against the schema. Raise InventoryError."""
         self.text = text.split("\n")
         self.lines = key_lines(text)
         self._refuse_passwords(document, ())

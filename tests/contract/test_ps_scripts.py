@@ -135,6 +135,14 @@ def test_nothing_forbidden_is_in_it(script: Script, pattern: str) -> None:
     assert found is None, f"{found[0] if found else ''}: {FORBIDDEN[pattern]}"
 
 
+@each(ON_HOST)
+def test_names_of_the_host_are_not_compared_as_its_language_does(script: Script) -> None:
+    """An empty `@{}` would: in Turkish `LME-GWISE` is no `lme-gwise`. (The wire has names of its own.)"""
+    assert not re.search(r"=\s*@\{\s*\}", code_of(script))
+    for called in re.findall(r"\.(?:Starts|Ends)With\((.*)\)", code_of(script)):
+        assert "Ordinal'" in called or "OrdinalIgnoreCase'" in called or called.startswith("'\"'"), called
+
+
 @each()
 def test_programs_are_called_by_their_full_path(script: Script) -> None:
     for called in re.findall(r"&\s+([\"'\w][^\s]*)", code_of(script)):

@@ -113,7 +113,7 @@ def test_a_machine_can_be_changed_from_outside(lab: RunningLab) -> None:
     records, _ = ask(lab, "EXGW01", "Get-FileTree", Path=r"C:\Edit")
     assert b"!ExRemote.FileLocked" in text_of(records[:-1])
     client.edit("EXGW01", "set_service", name="LME-GWISE", state="Stopped")
-    (state,), _ = ask(lab, "EXGW01", "Get-ServiceState", Name=["LME-GWISE"])
+    (state, *_), _ = ask(lab, "EXGW01", "Get-ServiceState", Name=["LME-GWISE"])
     assert state["State"] == "Stopped"
     client.edit("EXGW01", "set_service", name="LME-GWISE", state="Running")
     client.edit("EXGW01", "set_registry", key=r"HKLM\SOFTWARE\Lab", name="x", data=["a", "b"])
@@ -184,6 +184,10 @@ def test_nothing_is_left_behind() -> None:
     assert lab.process.returncode == 0
 
 
+OWN = ("ImagePath", "ImageExists", "Account", "DependsOn")
+"""How a service of Windows itself is registered: Wine has its own."""
+
+
 @needs_wine
 @pytest.mark.wine
 @pytest.mark.slow
@@ -208,7 +212,12 @@ def test_both_engines_see_the_same_machine() -> None:
                 objects = [one for one in records if isinstance(one, dict)]
                 for one in objects:
                     one.pop("Account", None)
-                    one.pop("OldestUtc", None)
+                    for mine in (
+                        "OldestUtc",
+                        "OldestEmptyUtc",
+                        *(OWN if one.get("Name") == "Eventlog" else ()),
+                    ):
+                        one.pop(mine, None)
                     if script == "Get-FileTree" and parameters.get("NoHash"):
                         one.pop("Digest")  # directories there carry the time of the lab's start
                 text = b"" if parameters.get("NoHash") else text_of(blocks)

@@ -286,6 +286,7 @@ NOISE = hashlib.shake_256(b"noise").digest(3_000_000)
 LOCK = r"""
 param()
 $global:held = [IO.File]::Open('C:\exr\Conndata\locked.dat', 'Open', 'Read', 'None')
+$global:probe = [IO.File]::Open('C:\exr\API2\EXPR0010.TMP', 'Open', 'Read', 'None')
 $global:shared = [IO.File]::Open('C:\exr\Conndata\open.log', 'Open', 'ReadWrite', 'ReadWrite, Delete')
 function Set-Value($Name, $Value, $Kind) {
     [Microsoft.Win32.Registry]::SetValue('HKEY_LOCAL_MACHINE\SOFTWARE\exr', $Name, $Value, $Kind)
@@ -298,6 +299,7 @@ Set-Value 'Bytes' ([byte[]]@(0, 171, 255)) 'Binary'
 Set-Value 'Word' -1 'DWord'
 [Microsoft.Win32.Registry]::SetValue('HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\LME-TEST',
     'DependOnService', [string[]]@('MSExchangeCoCo', 'EventLog'), 'MultiString')
+[Microsoft.Win32.Registry]::LocalMachine.DeleteSubKeyTree('SYSTEM\CurrentControlSet\Services\LME-BARE')
 """
 ECHO = """
 [CmdletBinding()]
@@ -370,9 +372,40 @@ def furnish(drive: Path) -> None:
     (api / "EXPR0007.TMP").write_bytes(b"exremote probe, left behind")
     (api / "EXPR0008.TMP").write_bytes(b"somebody else's")
     (api / "Gwcorr.db").write_bytes(b"db")
+    other = drive / "exr" / "API2"
+    other.mkdir()
+    for name in ("EXPR0009.TMP", "EXPR0010.TMP", "EXPR0011.TMP"):
+        (other / name).write_bytes(b"exremote probe, left behind")
+    (other / "EXPR0009.TMP").chmod(0o444)
     programs = drive / "Program Files" / "Exchsrvr" / "bin"
     programs.mkdir(parents=True)
     (programs / "Dispatch.exe").write_bytes(b"MZ")
+
+
+VANISHING = LIBRARY.get("Test-ApiDirectory").text.replace(
+    "$folder.GetFiles()", r"@([IO.FileInfo]'C:\exr\API\API_OUT\GONE.API') + $folder.GetFiles()"
+)
+"""A file that the listing names is gone at the next look: .NET 2.0 keeps no size of it."""
+
+ENTRY = "New-Object PSObject -Property @{{ TimeGenerated = [DateTime]::Now.AddHours({hours}); {more} }}"
+
+
+def faked_log(old: int) -> str:
+    """Return Get-EventSummary over a log of its own, from the oldest entry to the newest: one of an hour ago,
+    `old` entries of a wrong clock, and one of now.
+    """
+    more = "Source = 'MSExchangeNOTES'; InstanceId = [long]{id}; Message = 'm{id}'; EntryType = 'Error'"
+    made = (
+        "$log, $entries = (New-Object IO.MemoryStream), (New-Object Collections.ArrayList)\n"
+        f"    [void]$entries.Add(({ENTRY.format(hours=-1, more=more.format(id=41205))}))\n"
+        f"    foreach ($n in 1..{old}) "
+        f"{{ [void]$entries.Add(({ENTRY.format(hours=-50, more=more.format(id=1))})) }}\n"
+        f"    [void]$entries.Add(({ENTRY.format(hours=0, more=more.format(id=1073783041))}))\n"
+    )
+    text = LIBRARY.get("Get-EventSummary").text
+    real = "$log = New-Object Diagnostics.EventLog 'Application'\n    $entries = $log.Entries\n"
+    assert real in text
+    return text.replace(real, made)
 
 
 KEY = r"HKLM\SOFTWARE\exr"
@@ -408,9 +441,12 @@ CALLS: dict[str, Call] = {
     "broken": ("param(\n", {}),
     "unknown parameter": ("Get-HostFact", {"Nonsense": 1}),
     "host": ("Get-HostFact", {}),
+    "host path": ("Get-HostFact", {"OnPath": ["REG.exe", "nnotes.dll", "a|b"]}),
     "registry": ("Get-RegistryValue", {"Value": [*VALUES, r"HKLM\SOFTWARE\nowhere|x"]}),
     "registry bad": ("Get-RegistryValue", {"Value": ["HKLM|x"]}),
     "services": ("Get-ServiceState", {"Name": ["lme-test", "LME-GHOST"]}),
+    "services bare": ("Get-ServiceState", {"Name": ["LME-BARE", "LME-TEST"]}),
+    "services titled": ("Get-ServiceState", {"Name": ["eventlog"], "Title": ["WINDOWS ", "Event"]}),
     "tree": ("Get-FileTree", {"Path": TREE, "Exclude": ["*.seq", r"gwrouter\ARCHIVE\*"]}),
     "tree again": ("Get-FileTree", {"Path": TREE + "\\", "Exclude": ["*.SEQ", r"Gwrouter\archive\*"]}),
     "tree unhashed": (
@@ -437,6 +473,9 @@ CALLS: dict[str, Call] = {
     "api": ("Test-ApiDirectory", {"Path": API}),
     "api whatif": ("Test-ApiDirectory", {"Path": API, "Probe": True, "WhatIf": True}),
     "api probe": ("Test-ApiDirectory", {"Path": API, "Probe": True}),
+    "api leftovers": ("Test-ApiDirectory", {"Path": r"C:\exr\API2"}),
+    "api leftovers probe": ("Test-ApiDirectory", {"Path": r"C:\exr\API2", "Probe": True}),
+    "api vanishing": (VANISHING, {"Path": API}),
     "api missing": ("Test-ApiDirectory", {"Path": r"C:\exr\nowhere", "Probe": True}),
     "connect": ("Connect-Share", {"Path": r"\\NOWHERE\SYS\x", "UserName": "u", "Password": Secret("p")}),
     "connect bad": ("Connect-Share", {"Path": "C:\\", "UserName": "u", "Password": Secret("p")}),
@@ -447,6 +486,8 @@ CALLS: dict[str, Call] = {
     "disconnect whatif": ("Disconnect-Share", {"Path": r"\\NOWHERE\SYS", "WhatIf": True}),
     "disconnect": ("Disconnect-Share", {"Path": r"\\NOWHERE\SYS"}),
     "events": ("Get-EventSummary", {"Source": ["MSExchangeNOTES"], "SinceHours": 24}),
+    "events past old ones": (faked_log(999), {"Source": ["msexchangenotes"], "SinceHours": 24}),
+    "events behind too many old ones": (faked_log(1000), {"Source": ["MSExchangeNOTES"], "SinceHours": 24}),
 }
 
 
@@ -460,6 +501,7 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
             "sc.exe", "create", "LME-TEST", "start=", "demand", "binPath=",
             r"C:\Program Files\Exchsrvr\bin\Dispatch.exe -cexchconn.ini -nLME-TEST",
         )  # fmt: skip
+        windows.tool("sc.exe", "create", "LME-BARE", "binPath=", r"C:\bare.exe")
         yield windows
     finally:
         windows.stop()
@@ -532,6 +574,10 @@ def test_host_fact_needs_no_wmi(answers: dict[str, Answer]) -> None:
     assert system
     assert int(total) > int(free) > 0
     assert r"C:\windows\system32" in str(fact["SystemPath"])
+    assert fact["OnPath"] == []
+    assert [str(path).lower() for path in answers["host path"].last["OnPath"]] == [  # type: ignore[attr-defined]
+        r"c:\windows\system32\reg.exe"
+    ]
 
 
 def test_registry_values_come_as_text_and_missing_ones_as_values(answers: dict[str, Answer]) -> None:
@@ -553,16 +599,33 @@ def test_registry_values_come_as_text_and_missing_ones_as_values(answers: dict[s
 
 
 def test_services_are_told_apart_from_what_is_not_there(answers: dict[str, Answer]) -> None:
-    there, missing = answers["services"].objects
+    there, missing, *needed = answers["services"].objects
+    assert {(one["Name"], one["Exists"], one["State"]) for one in needed} == {
+        ("MSExchangeCoCo", False, ""),
+        ("Eventlog", True, "Running"),
+    }
+    bare, other, *_ = answers["services bare"].objects
+    assert (bare["Exists"], bare["State"], bare["Readable"], bare["StartMode"]) == (
+        True,
+        "Stopped",
+        False,
+        "Unknown",
+    )
+    assert (other["Name"], other["Readable"]) == ("LME-TEST", True)
+    titled = answers["services titled"].objects
+    assert [one["Name"] for one in titled[:1]] == ["Eventlog"]
+    assert len(titled) > 1
+    assert all(str(one["DisplayName"]).startswith("Windows ") for one in titled[1:])
     assert there == {
         "Name": "LME-TEST", "Exists": True, "DisplayName": "LME-TEST", "State": "Stopped",
         "StartMode": "Manual",
         "Account": "LocalSystem", "DependsOn": ["MSExchangeCoCo", "EventLog"], "ImageExists": True,
+        "Readable": True,
         "ImagePath": r"C:\Program Files\Exchsrvr\bin\Dispatch.exe -cexchconn.ini -nLME-TEST",
     }  # fmt: skip
     assert missing == {
         "Name": "LME-GHOST", "Exists": False, "DisplayName": "", "State": "", "StartMode": "", "Account": "",
-        "DependsOn": [], "ImageExists": False, "ImagePath": "",
+        "DependsOn": [], "ImageExists": False, "ImagePath": "", "Readable": True,
     }  # fmt: skip
 
 
@@ -720,7 +783,12 @@ def test_api_queues_are_listed_and_only_the_probe_writes(
     assert queues["API_OUT"] == {
         "Queue": "API_OUT", "Exists": True, "Files": 2, "Bytes": 13, "ZeroByte": 1,
         "OldestUtc": datetime.fromtimestamp(1_000_000_000, UTC),
+        "OldestEmptyUtc": datetime.fromtimestamp(1_000_000_000, UTC),
     }  # fmt: skip
+    assert queues["API_IN"]["OldestEmptyUtc"] is None
+    vanishing = {one["Queue"]: one for one in answers["api vanishing"].objects[:-1]}
+    assert vanishing["API_OUT"] == queues["API_OUT"]
+    assert vanishing["API_IN"] == queues["API_IN"]
     assert (queues["GWPROB"]["Exists"], queues["GWPROB"]["OldestUtc"]) == (False, None)
     unprobed = {"Probed": False, "Written": False, "ReadBack": False, "Removed": False}
     for name in ("api", "api whatif"):
@@ -730,10 +798,36 @@ def test_api_queues_are_listed_and_only_the_probe_writes(
     probed = answers["api probe"].last
     assert dict.fromkeys(unprobed, True).items() <= probed.items()
     assert (probed["ProbeError"], probed["Leftovers"]) == ("", ["EXPR0007.TMP"])
+    assert (probed["Cleared"], probed["LeftoverError"]) == (["EXPR0007.TMP"], "")
     assert probed["Account"]
     assert answers["api missing"].last["Exists"] is False
     left = sorted(path.name for path in (windows.drive / "exr" / "API").iterdir() if path.is_file())
     assert left == ["EXPR0008.TMP", "Gwcorr.db"], "a probe file stayed, or somebody else's went"
+
+
+def test_leftovers_are_gone_only_if_they_are(answers: dict[str, Answer], windows: Windows) -> None:
+    """One cannot be removed, one cannot even be read, one goes; the probe goes on all the same."""
+    before, after = answers["api leftovers"].last, answers["api leftovers probe"].last
+    assert sorted(before["Leftovers"]) == sorted(after["Leftovers"]) == ["EXPR0009.TMP", "EXPR0011.TMP"]  # type: ignore[call-overload]
+    assert (before["Cleared"], after["Cleared"]) == ([], ["EXPR0011.TMP"])
+    assert str(before["LeftoverError"]).startswith("EXPR0010.TMP: ")
+    assert re.match("EXPR00(09|10).TMP: ", str(after["LeftoverError"]))
+    assert (after["Written"], after["ReadBack"], after["Removed"], after["ProbeError"]) == (
+        True,
+        True,
+        True,
+        "",
+    )
+    left = sorted(path.name for path in (windows.drive / "exr" / "API2").iterdir())
+    assert left == ["EXPR0009.TMP", "EXPR0010.TMP"]
+
+
+def test_entries_of_a_wrong_clock_hide_no_others(answers: dict[str, Answer]) -> None:
+    """A thousand in a row are no wrong clock: there the log is as old as it looks, and is read no further."""
+    found = {one["EventId"]: one["Count"] for one in answers["events past old ones"].objects}
+    assert found == {41217: 1, 41205: 1}
+    few = {one["EventId"]: one["Count"] for one in answers["events behind too many old ones"].objects}
+    assert few == {41217: 1}
 
 
 def test_what_wine_has_not_fails_by_the_name_of_the_contract(answers: dict[str, Answer]) -> None:

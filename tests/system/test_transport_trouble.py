@@ -330,7 +330,9 @@ def services(
     """Answer Get-ServiceState, and nothing else."""
     texts = dict.fromkeys(("DisplayName", "State", "StartMode", "Account", "ImagePath"), "")
     for name in cast(list[str], given["Name"]):
-        yield {"Name": name, "Exists": False, "ImageExists": False, "DependsOn": [], **texts}
+        yield {
+            "Name": name, "Exists": False, "ImageExists": False, "DependsOn": [], "Readable": True, **texts,
+        }  # fmt: skip
 
 
 @WIRES

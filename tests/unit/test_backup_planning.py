@@ -12,9 +12,10 @@ from exremote.backup import choose, plan_backup
 from exremote.connector import Connector
 from exremote.connector import NamedFile as FileItem
 from exremote.credential import Credential
-from exremote.facts import HostFacts, NamedFile, Presence
+from exremote.facts import HostFacts, NamedFile, Presence, TreeFact
 from exremote.inventory import Host
-from exremote.plan import CopyFiles, Plan
+from exremote.plan import CopyFiles, CopyTree, Plan
+from exremote.transfer import is_secret
 
 CONNECTORS = Connector.load_all()
 HOST = Host(name="EX1", address="ex1", credential=Credential(kind="environment", username="u", reference="V"))
@@ -62,6 +63,36 @@ def with_files(item: str, *files: NamedFile) -> Plan:
 
 def item(name: str) -> FileItem:
     return next(i for i in CONNECTORS["notes"].named_files if i.id == name)
+
+
+def test_a_gap_names_the_place_and_never_a_template() -> None:
+    """Nobody knows what is meant by `{notes_data}`."""
+    roots = {"notes_data": "D:\\", "notes_program": None}
+    gaps = gaps_of(planned(replace(FACTS, roots=roots)), "notes")
+    assert gaps["folder D:\\"] == "it was not looked for"
+    assert gaps["folder notes-program"] == "its place is unknown"
+    assert gaps["file notes-ini"] == gaps["file notes-id"] == "not found"
+    assert not any("{" in text for pair in gaps.items() for text in pair)
+
+
+def test_a_secret_file_is_a_secret_in_the_folder_that_holds_it_too() -> None:
+    """An ID file may have any name; a bracket in it is no set of characters."""
+    name = r"ids\[x] server.key"
+    known = NamedFile(rf"D:\{name}", True, 1, "a" * 64)
+    plan = planned(
+        replace(
+            FACTS,
+            files={"notes-id": (known,), "exchconn-ini": (NamedFile(r"D:\Exchconn.ini", True, 1, "b" * 64),)},
+            trees={"notes-data": TreeFact("D:\\", True, 1, 1, "d")},
+        )
+    )
+    (tree,) = [step for step in plan if isinstance(step, CopyTree)]
+    assert is_secret(name, tree.secret)
+    assert not is_secret(r"ids\x server.key", tree.secret)
+    assert not is_secret("Exchconn.ini", tree.secret)
+    assert [
+        (s.root, s.files, s.secret) for s in plan if isinstance(s, CopyFiles) and s.item == "notes-id"
+    ] == [(r"D:\ids", ("[x] server.key",), True)]
 
 
 def test_all_files_of_an_item_are_copied_whatever_folder_they_lie_in() -> None:

@@ -12,6 +12,7 @@ from exremote.connector import (
     Connector,
     Expect,
     Sign,
+    below,
     expand,
     matches,
     presence,
@@ -19,6 +20,7 @@ from exremote.connector import (
     resolve_roots,
     root_queries,
     root_services,
+    tidy,
 )
 from exremote.errors import ConnectorError
 
@@ -141,6 +143,49 @@ def test_an_error_names_file_line_and_key(
     assert caught.value.line == line
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (SMALL + "\nx = " + "[" * 5000 + "]" * 5000, "nested too deep"),
+        (SMALL + "\nx = " + "9" * 5000, "expected TOML"),
+        (SMALL.replace("All is well", "All is w\xe4ll"), "expected UTF-8"),
+        ("", "Field required"),
+    ],
+    ids=["brackets", "number", "latin", "empty"],
+)
+def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "small.toml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ConnectorError, match=words):
+        Connector.load(tmp_path / "small.toml")
+    with pytest.raises(ConnectorError, match="cannot be read"):
+        Connector.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ('registry = "K"\nvalue = "V"\nbeside = "one"', "beside belongs to notes_ini"),
+        ('notes_ini = "Directory"\nbeside = "one"', "leads back"),
+        ('notes_ini = "Directory"\nbeside = "two"', "two is no root"),
+        ('notes_ini = "Password"', "Input should be"),
+    ],
+)
+def test_a_line_of_notes_ini_is_a_way_of_its_own(tmp_path: Path, rule: str, words: str) -> None:
+    old = "registry = 'HKLM\\SOFTWARE\\One'\nvalue = \"Path\""
+    assert old in SMALL
+    with pytest.raises(ConnectorError, match=words):
+        load(tmp_path, SMALL.replace(old, rule))
+
+
+def test_what_a_function_needs_belongs_to_it(tmp_path: Path) -> None:
+    with pytest.raises(ConnectorError, match="belong to function"):
+        load(tmp_path, SMALL + 'services = ["X"]')
+    function = SMALL.replace('fact = "tree.tree.count"\nexpect = { at_most = 0 }', 'function = "f"')
+    with pytest.raises(ConnectorError, match=r"\{two\} is no root"):
+        load(tmp_path, function + 'services = ["{two}"]')
+    assert load(tmp_path, function + 'services = ["X", "Novell*"]').checks[0].services == ("X", "Novell*")
+
+
 def test_a_root_that_leads_back_to_itself_is_refused(tmp_path: Path) -> None:
     loop = SMALL.replace("registry = 'HKLM\\SOFTWARE\\One'\nvalue = \"Path\"", 'under = "one"\npath = "x"')
     with pytest.raises(ConnectorError, match="leads back"):
@@ -233,6 +278,47 @@ def test_a_template_with_an_unknown_root_has_no_path() -> None:
     assert expand(r"{one}\x", {"one": None}) is None
     assert expand(r"{one}\x", {}) is None
     assert expand(r"{one}\x", {"one": r"C:\a"}) == r"C:\a\x"
+
+
+@pytest.mark.parametrize(
+    ("said", "folder", "file"),
+    [
+        ("D:\\", "D:\\", r"D:\x"),
+        ('"D:\\"', "D:\\", r"D:\x"),
+        ("D:", "D:\\", r"D:\x"),
+        ("D:\\a\\", r"D:\a", r"D:\a\x"),
+        (r"\\nw\sys\\", r"\\nw\sys", r"\\nw\sys\x"),
+        ("", "", "\\x"),
+    ],
+)
+def test_only_the_root_of_a_drive_ends_in_a_backslash(said: str, folder: str, file: str) -> None:
+    assert tidy(said) == folder
+    assert below(folder, "x") == file
+    assert expand(r"{one}\x", {"one": folder}) == (file if folder else None)
+    assert expand("{one}", {"one": folder}) == (folder or None)
+
+
+def test_every_root_may_be_that_of_a_drive() -> None:
+    images = {"msexchangesa": r'"E:\Bin\mad.exe"'}
+    for registry, root in (({SETUP: "D:\\"}, "D:\\"), ({}, "E:\\")):
+        roots = resolve_roots(ALL.values(), registry, images, {"groupwise_api": "F:\\"})
+        assert (roots["exchsrvr"], roots["conndata"]) == (root, f"{root}Conndata")
+        assert roots["gateway"] == "F:\\"
+
+
+def test_where_an_unknown_root_was_looked_for_is_said_in_words() -> None:
+    notes = ALL["notes"]
+    assert list(notes.sought("{notes_data}", {"directory": "Data"})) == [
+        "the line Directory= of Notes.ini (it says Data, which is no full path)",
+        r"the value DataPath of HKLM\SOFTWARE\Lotus\Notes",
+    ]
+    assert list(notes.sought(r"{conndata}\x", {})) == [
+        r"the value Services of HKLM\SOFTWARE\Microsoft\Exchange\Setup",
+        "the program of the service MSExchangeSA",
+    ]
+    assert "the attribute msExchNotesNotesINI of msExchNotesConnector in the directory" in list(
+        notes.sought("{notes_ini}", {})
+    )
 
 
 def test_a_duration_is_seconds() -> None:

@@ -258,6 +258,9 @@ def test_an_account_without_rights_is_no_wrong_password(monkeypatch: pytest.Monk
         ({"MaxTimeoutms": "10000"}, "warning", "deadlines.operation_s is 20 s"),
         ({"Winrs.AllowRemoteShellAccess": "false"}, "failed", 'AllowRemoteShellAccess="true"'),
         ({"Winrs.MaxProcessesPerShell": "1"}, "ok", ""),
+        ({"MaxEnvelopeSizekb": "9" * 5000}, "ok", ""),
+        ({"MaxEnvelopeSizekb": "many"}, "ok", ""),
+        ({"MaxTimeoutms": "\u0661"}, "ok", ""),
     ],
 )
 def test_limits(change: dict[str, str], verdict: str, words: str) -> None:
@@ -279,6 +282,7 @@ def test_limits(change: dict[str, str], verdict: str, words: str) -> None:
             "failed: PowerShell 1.0 .* need PowerShell 2.0. -> .*KB968930",
         ),
         (replace(FACT, powershell_version=""), "unknown: PowerShell of no version"),
+        (replace(FACT, powershell_version="9" * 5000), "unknown: PowerShell 999"),
     ],
 )
 def test_powershell(answer: HostFact, words: str) -> None:

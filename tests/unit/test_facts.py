@@ -42,6 +42,7 @@ HOST: dict[str, object] = {
     "IsAdministrator": True,
     "SystemPath": r"C:\WINDOWS",
     "Disks": ["C:\\|Fixed|NTFS|100|40"],
+    "OnPath": [],
 }
 
 
@@ -74,6 +75,14 @@ def test_a_broken_answer_names_script_and_property(name: str, value: object) -> 
     assert (caught.value.script, caught.value.property) == ("Get-HostFact", name)
 
 
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**400])
+def test_a_number_that_no_script_has_is_refused(number: int) -> None:
+    """A sum of such numbers could not even be printed."""
+    record = {"Source": "s", "EventId": 5, "Level": "Error", "Count": number, "LastUtc": NOW, "Message": "m"}
+    with pytest.raises(FactError, match="Count: the number is out of range"):
+        EventCount.parse(record)
+
+
 def test_a_null_text_is_an_empty_one_and_an_unrolled_array_is_an_array() -> None:
     fact = HostFact.parse({**HOST, "ServicePack": None, "Disks": "C:\\|Fixed|NTFS|100|40"})
     assert fact.service_pack == ""
@@ -103,6 +112,7 @@ def test_the_other_records_are_parsed() -> None:
             "ImagePath": "C:\\a.exe",
             "ImageExists": True,
             "DependsOn": "EventLog",
+            "Readable": True,
         }
     )
     assert service.depends_on == ("EventLog",)
@@ -122,7 +132,8 @@ def test_a_directory_object_keeps_equals_signs_in_values() -> None:
 
 
 def test_an_api_directory_is_its_queues_and_a_summary() -> None:
-    queue = {"Queue": "API_IN", "Exists": True, "Files": 0, "Bytes": 0, "ZeroByte": 0, "OldestUtc": None}
+    queue = {"Queue": "API_IN", "Exists": True, "Files": 1, "Bytes": 0, "ZeroByte": 1}
+    queue |= {"OldestUtc": None, "OldestEmptyUtc": NOW}
     summary = {
         "Path": "\\\\nw\\sys\\api",
         "Exists": True,
@@ -133,10 +144,13 @@ def test_an_api_directory_is_its_queues_and_a_summary() -> None:
         "Removed": False,
         "ProbeError": None,
         "Leftovers": None,
+        "Cleared": "EXPR0001.TMP",
+        "LeftoverError": None,
     }
     fact = ApiDirectoryFact.parse([queue, summary])
     assert [q.queue for q in fact.queues] == ["API_IN"]
-    assert fact.queues[0].oldest is None
+    assert (fact.queues[0].oldest, fact.queues[0].oldest_empty) == (None, NOW)
+    assert (fact.cleared, fact.leftover_error) == (("EXPR0001.TMP",), "")
     with pytest.raises(FactError, match="no answer"):
         ApiDirectoryFact.parse([])
     with pytest.raises(FactError, match="Path"):
@@ -157,18 +171,19 @@ def test_of_a_table_only_counts_are_kept() -> None:
 
 
 def test_of_a_notes_ini_only_what_is_needed_is_kept() -> None:
-    ini = NotesIni.read(
-        "C:\\n.ini", b"[NOTES]\r\nkittype = 1\r\nDirectory=C:\\N\r\nKeyFileName=secret.id\r\n"
-    )
-    assert (ini.has_section, ini.has_kittype, ini.directory) == (True, True, "C:\\N")
+    lines = (b"[NOTES]", b"kittype = 1", rb"Directory=C:\N", b"KeyFileName=x.id", b"Password=secret")
+    text = b"\r\n".join([*lines, rb"Directory=D:\second"])
+    ini = NotesIni.read("C:\\n.ini", text)
+    assert (ini.has_section, ini.has_kittype, ini.directory, ini.key_file) == (True, True, "C:\\N", "x.id")
+    assert ini.lines == {"directory": "C:\\N", "keyfilename": "x.id"}
     assert "secret" not in repr(ini)
     other = NotesIni.read("C:\\n.ini", b"KitType=2\r\n")
     assert (other.has_section, other.has_kittype, other.directory) == (False, False, "")
 
 
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
-for _kind in (datetime,):
-    st.register_type_strategy(_kind, TIMES)
+for _kind, _strategy in ((datetime, TIMES), (int, st.integers(0, 3_155_378_975_999_999_999))):
+    st.register_type_strategy(_kind, _strategy)
 
 
 @settings(max_examples=40, deadline=None)
@@ -196,6 +211,19 @@ def test_json_loses_nothing(facts: HostFacts) -> None:
     assert HostFacts.from_json(json.loads(json.dumps(facts.to_json()))) == facts
 
 
+TREE: dict[str, object] = {
+    "path": "C:\\x",
+    "exists": True,
+    "files": 1,
+    "bytes": 1,
+    "digest": "",
+    "entries": [],
+}
+ENTRY: dict[str, object] = {
+    "path": "a", "size": 1, "modified_ticks": 1, "attributes": 32, "sha256": None, "state": "file",
+}  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("change", "place"),
     [
@@ -208,6 +236,24 @@ def test_json_loses_nothing(facts: HostFacts) -> None:
         ({"trees": []}, "trees"),
         ({"host_fact": []}, "host_fact"),
         ({"event_hours": True}, "event_hours"),
+        ({"event_hours": 2**63}, "event_hours"),
+        ({"collected_at": "0001-01-01T00:00:00+14:00"}, "collected_at"),
+        ({"trees": {"t": TREE | {"entries": [ENTRY | {"modified_ticks": -1}]}}}, "modified_ticks"),
+        (
+            {"trees": {"t": TREE | {"entries": [ENTRY | {"modified_ticks": 3155378976 * 10**9}]}}},
+            "modified_ticks",
+        ),
+        ({"files": {"f": [{"path": "p", "exists": True, "modified_ticks": 2**62}]}}, "modified_ticks"),
+        ({"trees": {"t": TREE | {"bytes": 10**400}}}, "bytes"),
+        (
+            {"trees": {"t": TREE | {"entries": [ENTRY | {"state": "odd"}]}}},
+            r"entries\[0\].state: expected one of",
+        ),
+        ({"trees": {"t": TREE | {"entries": [ENTRY | {"state": ["file"]}]}}}, "state: expected one of"),
+        (
+            {"connectors": {"c": {"listed": None, "evidence": [], "missing": [], "state": "odd"}}},
+            "connectors.c.state: expected one of present, partial, absent, unknown",
+        ),
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place(change: dict[str, Any], place: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from exremote.checks.expectation import FUNCTIONS
+from exremote.checks.functions import FUNCTIONS
 from exremote.checks.rules import RULES
 from exremote.connector import Connector, matches
 from exremote.credential import Secret as Account
@@ -42,10 +42,15 @@ EXCH = r"C:\Program Files\Exchsrvr"
 CONNDATA = rf"{EXCH}\Conndata"
 API = r"\\NWFS01\SYS\GWDOM\WPGATE\API"
 QUEUES = ("API_IN", "API_OUT", "ATT_IN", "ATT_OUT", "GWHOLD", "GWPROB")
+INI = r"C:\Lotus\Notes\notes.ini"
+NOTES_DATA = rb"C:\Lotus\Notes\Data"
 SETUP = r"HKLM\SOFTWARE\Microsoft\Exchange\Setup"
 LOTUS = r"HKLM\SOFTWARE\Lotus\Notes"
 SERVICES = r"HKLM\SYSTEM\CurrentControlSet\Services"
 DEPENDS = {
+    "EventLog": (),
+    "NWCWorkstation": (),
+    "MSExchangeIS": ("MSExchangeSA",),
     "MSExchangeCoCo": ("EventLog",),
     "LME-NOTES": ("EventLog", "MSExchangeCoCo"),
     "MSExchangeGWRtr": ("EventLog",),
@@ -86,10 +91,13 @@ class World:
             if part in what:
                 raise ScriptFailed("EX01", f"{what} said no", script=what.split()[0], error_id=error_id)
 
-    def host_fact(self) -> HostFact:
+    def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:
         self._called("host")
         assert self.host is not None
-        return self.host
+        wanted = {
+            f"{folder}\\{name}".lower() for folder in self.host.system_path.split(";") for name in on_path
+        }
+        return replace(self.host, on_path=tuple(path for path in self.files if path.lower() in wanted))
 
     def registry_values(self, values: Sequence[tuple[str, str]]) -> list[RegistryValue]:
         self._called("registry")
@@ -107,16 +115,21 @@ class World:
             for key, name in values
         ]
 
-    def service_states(self, names: Sequence[str]) -> list[ServiceState]:
+    def service_states(self, names: Sequence[str], titles: Sequence[str] = ()) -> list[ServiceState]:
         self._called("services")
         nothing = ServiceState("", False, "", "", "", "", "", False, ())
-        return [self.services.get(name, replace(nothing, name=name)) for name in names]
+        answers = {name: self.services.get(name, replace(nothing, name=name)) for name in names}
+        further = [name for state in answers.values() for name in state.depends_on]
+        further += [s.name for s in self.services.values() if s.display_name.startswith(tuple(titles))]
+        for name in further:
+            answers.setdefault(name, self.services.get(name, replace(nothing, name=name)))
+        return list(answers.values())
 
     def file_tree(
         self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True
     ) -> TreeFact:
         self._called(f"tree {path}")
-        below = f"{path}\\".lower()
+        below = path.rstrip("\\").lower() + "\\"
         found = {p[len(below) :]: p for p in self.files if p.lower().startswith(below)}
         parents = {"\\".join(r.split("\\")[:n]) for r in found for n in range(1, r.count("\\") + 1)}
         parents |= {p[len(below) :] for p in self.folders if p.lower().startswith(below)}
@@ -203,6 +216,7 @@ def healthy(*connectors: str) -> World:
         (Disk("C:\\", "Fixed", "NTFS", 100 << 30, 40 << 30),),
     )  # fmt: skip
     world.registry[SETUP, "Services"] = EXCH
+    world.services["EventLog"] = service("EventLog", "services.exe")
     world.services["MSExchangeSA"] = service("MSExchangeSA", "mad.exe")
     world.services["MSExchangeCoCo"] = service("MSExchangeCoCo", "Lscntrl.exe")
     world.registry[rf"{SERVICES}\MSExchangeCoCo", "ImagePath"] = "x"
@@ -217,12 +231,12 @@ def healthy(*connectors: str) -> World:
         world.registry[LOTUS, "DataPath"] = r"C:\Lotus\Notes\Data"
         world.files[rf"{CONNDATA}\Dxanotes\Mapmex.tbl"] = b"FullName  Dn\r\n"
         world.files[r"C:\Lotus\Notes\notes.exe"] = b"MZ"
-        world.files[r"C:\Lotus\Notes\notes.ini"] = (
-            b"[Notes]\r\nKitType=1\r\nDirectory=C:\\Lotus\\Notes\\Data\r\n"
-        )
+        world.files[INI] = b"[Notes]\r\nKitType=1\r\nDirectory=%b\r\nKeyFileName=ex.id\r\n" % NOTES_DATA
+        world.files[r"C:\Lotus\Notes\nnotes.dll"] = b"MZ"
         world.files[r"C:\Lotus\Notes\Data\ex.id"] = b"key"
         world.objects.append(ConnectorObject("msExchNotesConnector", "CN=Notes (EX01)", (), ()))
     if "groupwise" in connectors:
+        world.services["NWCWorkstation"] = service("NWCWorkstation", "nwc.exe")
         world.services["MSExchangeGWRtr"] = service("MSExchangeGWRtr", "Gwrouter.exe")
         world.services["LME-GWISE"] = service("LME-GWISE", "Dispatch.exe")
         world.registry[rf"{SERVICES}\LME-GWISE", "ImagePath"] = "x"
@@ -338,7 +352,8 @@ def test_health_asks_no_more_than_it_needs(host: Host) -> None:
     world = healthy("groupwise")
     asked(world, host)
     assert not [c for c in world.calls if "Notes" in c]
-    assert len(world.calls) <= 10
+    assert len(world.calls) <= 9
+    assert world.calls.count("services") == 1, "what they depend on is answered in the same call"
 
 
 def test_the_work_of_a_sick_monday(host: Host) -> None:
@@ -348,7 +363,8 @@ def test_the_work_of_a_sick_monday(host: Host) -> None:
     world.files[rf"{CONNDATA}\Gwrouter\badfiles\36ED2937.API"] = b"x" * 30
     world.files[rf"{CONNDATA}\DxaGwise\Mapgwise.tbl"] = b"Alias  Object\r\nDn\tFid\r\n"
     assert world.api is not None
-    stuck = ApiQueue("API_OUT", True, 1, 0, 1, NOW - timedelta(hours=30))
+    old = NOW - timedelta(hours=30)
+    stuck = ApiQueue("API_OUT", True, 1, 0, 1, old, old)
     world.api = replace(world.api, queues=(*queues()[:1], stuck, *queues()[2:]))
     world.events = [EventCount("MSExchangeGWRtr", 6062, "Error", 3, NOW, "moved to badfiles")]
     findings = judge(asked(world, host), ALL)
@@ -400,6 +416,53 @@ def test_the_controller_stopped_under_running_services(host: Host) -> None:
     ]
 
 
+def test_a_dependency_is_never_well_unasked(host: Host) -> None:
+    """A service that the connectors do not name is asked for too; without an answer it is unknown."""
+    world = healthy("notes")
+    needs = ("EventLog", "MSExchangeIS")
+    world.services["LME-NOTES"] = replace(world.services["LME-NOTES"], depends_on=needs)
+
+    def dependencies() -> tuple[str, str]:
+        facts = asked(world, host)
+        found = by_check(judge(facts, ALL))["service.dependencies"]
+        (mine,) = [f for f in found if f.evidence.startswith("LME-NOTES")]
+        unasked = replace(facts, services=tuple(s for s in facts.services if s.name != "MSExchangeIS"))
+        again = by_check(judge(unasked, ALL))["service.dependencies"]
+        (dark,) = [f for f in again if f.evidence.startswith("LME-NOTES")]
+        expected = "ok" if world.services["LME-NOTES"].state == "Stopped" else "unknown"
+        assert (str(dark.verdict), "not known: MSExchangeIS" in dark.evidence) == (expected, True)
+        return str(mine.verdict), mine.evidence.partition("; ")[2]
+
+    assert dependencies() == ("critical", "not running: MSExchangeIS (not registered)")
+    store = world.services["MSExchangeIS"] = service("MSExchangeIS", "store.exe")
+    assert dependencies() == ("ok", "")
+    world.services["MSExchangeIS"] = replace(store, state="Stopped")
+    assert dependencies() == ("critical", "not running: MSExchangeIS (Stopped)")
+    world.services["MSExchangeIS"] = replace(store, state="Unknown")
+    assert dependencies() == ("unknown", "not known: MSExchangeIS")
+    world.services["LME-NOTES"] = replace(world.services["LME-NOTES"], state="Stopped")
+    assert dependencies()[0] == "ok"
+
+
+def test_a_registration_that_cannot_be_read_is_unknown(host: Host) -> None:
+    """What it does is known all the same, and it is a sign of the connector."""
+    world = healthy("notes")
+    closed = ServiceState("", True, "x", "Running", "Unknown", "", "", False, (), readable=False)
+    for name in ("LME-NOTES", "MSExchangeSA"):
+        world.services[name] = replace(closed, name=name)
+    facts = asked(world, host)
+    assert facts.connectors["notes"].state == "present"
+    findings = judge(facts, ALL)
+    assert bad(findings) == {
+        ("host.exchange", "unknown"),
+        ("service.program", "unknown"),
+        ("service.start-mode", "unknown"),
+        ("service.dependencies", "unknown"),
+    }
+    running = [f for f in by_check(findings)["service.running"] if "LME-NOTES" in f.evidence]
+    assert [str(f.verdict) for f in running] == ["ok"]
+
+
 def test_a_service_that_is_gone_leaves_half_a_connector(host: Host) -> None:
     world = healthy("groupwise")
     del world.services["LME-GWISE"]
@@ -433,17 +496,18 @@ def test_work_files_are_worth_a_word_only_while_services_are_stopped(host: Host)
 
 
 @pytest.mark.parametrize(
-    ("text", "checks"),
+    ("line", "findings"),
     [
-        (b"KitType=1\r\nDirectory=C:\\N\r\n", {"notes.ini-section"}),
-        (b"[Notes]\r\nDirectory=C:\\N\r\n", {"notes.ini-kittype"}),
-        (b"[Notes]\r\nKitType=1\r\n", {"notes.ini-directory"}),
+        (b"[Notes]", {("notes.ini-section", "warning")}),
+        (b"KitType=1", {("notes.ini-kittype", "warning")}),
+        (b"Directory=" + NOTES_DATA, {("notes.ini-directory", "warning"), ("notes.data-folder", "unknown")}),
+        (b"KeyFileName=ex.id", {("file.present", "unknown")}),
     ],
 )
-def test_lines_that_notes_ini_lacks(host: Host, text: bytes, checks: set[str]) -> None:
+def test_lines_that_notes_ini_lacks(host: Host, line: bytes, findings: set[tuple[str, str]]) -> None:
     world = healthy("notes")
-    world.files[r"C:\Lotus\Notes\notes.ini"] = text
-    assert bad(judge(asked(world, host), ALL)) == {(check, "warning") for check in checks}
+    world.files[INI] = world.files[INI].replace(line, b"")
+    assert bad(judge(asked(world, host), ALL)) == findings
 
 
 def test_notes_ini_is_looked_for_where_the_directory_says(host: Host) -> None:
@@ -456,6 +520,156 @@ def test_notes_ini_is_looked_for_where_the_directory_says(host: Host) -> None:
     assert facts.notes_ini is not None
     assert facts.notes_ini.path == r"D:\N\my.ini"
     assert [f.path for f in facts.files["notes-ini"] if f.exists][0] == r"D:\N\my.ini"  # noqa: RUF015
+
+
+# ---- the places that Notes.ini names ----------------------------------------------------------
+
+
+def notes_at(folder: str, *more: bytes, ids: Sequence[str] = ()) -> World:
+    """Return a healthy host whose Notes.ini says another data folder than the registry does."""
+    world = healthy("notes")
+    world.files[INI] = b"\r\n".join([b"[Notes]", b"KitType=1", b"Directory=" + folder.encode(), *more])
+    world.files[folder.rstrip("\\") + r"\names.nsf"] = b"live"
+    world.files |= dict.fromkeys(ids, b"key")
+    return world
+
+
+def test_the_data_folder_of_notes_ini_goes_before_the_registrys(host: Host) -> None:
+    world = notes_at(r"D:\NotesLive", rb"KeyFileName=D:\ids\server.id", ids=[r"D:\ids\server.id"])
+    facts = asked(world, host, trees="hash")
+    assert facts.trees["notes-data"].path == r"D:\NotesLive"
+    assert [(f.path, f.exists) for f in facts.files["notes-id"]] == [(r"D:\ids\server.id", True)]
+    findings = judge(facts, ALL)
+    assert bad(findings) == {("notes.data-folder", "warning"), ("host.disk-space", "unknown")}
+    (differ,) = by_check(findings)["notes.data-folder"]
+    assert r"D:\NotesLive" in differ.evidence
+    assert r"C:\Lotus\Notes\Data" in differ.evidence
+
+
+@pytest.mark.parametrize(
+    ("line", "place"),
+    [
+        (b"KeyFileName=server.id", r"D:\NotesLive\server.id"),
+        (rb"KeyFileName=ids\server.id", r"D:\NotesLive\ids\server.id"),
+        (rb"KeyFileName=..\ids\server.id", r"D:\ids\server.id"),
+        (rb"KeyFileName=\ids\server.id", r"D:\ids\server.id"),
+        (rb"keyfilename = E:\server.id", r"E:\server.id"),
+    ],
+)
+def test_the_id_file_is_where_notes_ini_says(host: Host, line: bytes, place: str) -> None:
+    world = notes_at(r"D:\NotesLive", line, ids=[place])
+    facts = asked(world, host)
+    assert [(f.path, f.exists) for f in facts.files["notes-id"]] == [(place, True)]
+
+
+def test_an_id_file_in_a_folder_that_is_listed_is_not_read_for_a_look_at_it(host: Host) -> None:
+    """It is a secret, and a call costs two round trips; one that the listing could not read is asked for."""
+    world = healthy("notes")
+    asked(world, host)
+    assert not [c for c in world.calls if c.startswith(r"pack C:\Lotus\Notes\Data")]
+    world.locked.add(r"C:\Lotus\Notes\Data\ex.id")
+    facts = asked(world, host, trees="hash")
+    assert [f.error for f in facts.files["notes-id"]] == ["ExRemote.FileLocked: in use"]
+
+
+def test_an_id_file_that_is_gone_is_critical_and_one_that_nobody_names_unknown(host: Host) -> None:
+    world = notes_at(r"D:\NotesLive", rb"KeyFileName=D:\ids\server.id")
+    found = [f for f in judge(asked(world, host), ALL) if "server.id" in f.evidence]
+    assert [(f.check, str(f.verdict)) for f in found] == [("file.present", "critical")]
+    facts = asked(notes_at(r"D:\NotesLive"), host)
+    (found,) = [f for f in by_check(judge(facts, ALL))["file.present"] if f.verdict is Verdict.UNKNOWN]
+    assert "notes_id" in found.evidence
+    assert "KeyFileName=" in found.evidence
+    said = asked(
+        notes_at(r"D:\NotesLive"), replace(host, variables={"notes_id": r"C:\Lotus\Notes\notes.exe"})
+    )
+    assert said.files["notes-id"][0].exists
+
+
+def test_half_a_path_in_notes_ini_is_no_folder_and_no_other_takes_its_place(host: Host) -> None:
+    """The registry's folder would be another one than the connector works in."""
+    facts = asked(notes_at("NotesLive", b"KeyFileName=x.id"), host)
+    assert facts.roots["notes_data"] is None
+    assert facts.roots["notes_id"] is None
+    assert "it says NotesLive, which is no full path" in facts.unavailable["tree notes-data"]
+    assert {("tree.present", "unknown"), ("file.present", "unknown")} <= bad(judge(facts, ALL))
+
+
+def test_without_a_notes_ini_the_registry_says_where_the_data_folder_is(host: Host) -> None:
+    world = healthy("notes")
+    del world.files[INI]
+    facts = asked(world, host)
+    assert facts.roots["notes_data"] == r"C:\Lotus\Notes\Data"
+    assert {("file.present", "critical"), ("file.present", "unknown")} <= bad(judge(facts, ALL))
+
+
+@pytest.mark.parametrize("said", ["D:\\", '"D:\\"', "D:"])
+def test_the_root_of_a_drive_keeps_its_backslash(host: Host, said: str) -> None:
+    """`D:` is the folder where the drive happens to stand, and no script takes it."""
+    world = notes_at(said.strip('"'), b"KeyFileName=server.id", ids=[r"D:\server.id", r"D:\names.nsf"])
+    world.files[INI] = world.files[INI].replace(said.strip('"').encode(), said.encode())
+    world.registry[LOTUS, "DataPath"] = said
+    facts = asked(world, host)
+    assert "tree D:\\" in world.calls
+    assert facts.trees["notes-data"].path == "D:\\"
+    assert [f.path for f in facts.files["notes-id"]] == [r"D:\server.id"]
+    assert bad(judge(facts, ALL)) == {("host.disk-space", "unknown")}
+
+
+# ---- what is on the PATH, and how NetWare is reached ------------------------------------------
+
+
+def test_a_second_library_on_the_path_is_a_warning(host: Host) -> None:
+    world = healthy("notes")
+    assert world.host is not None
+    world.host = replace(world.host, system_path=r"C:\WINDOWS;C:\Old;C:\Lotus\Notes")
+    assert bad(judge(asked(world, host), ALL)) == set()
+    world.files[r"C:\Old\NNOTES.DLL"] = b"MZ"
+    (stray,) = by_check(judge(asked(world, host), ALL))["notes.second-library"]
+    assert (str(stray.verdict), r"C:\Old\NNOTES.DLL" in stray.evidence) == ("warning", True)
+
+
+def test_a_path_to_another_computer_is_not_looked_into(host: Host) -> None:
+    world = healthy("notes")
+    assert world.host is not None
+    world.host = replace(world.host, system_path=r"\\FS01\tools;C:\Lotus\Notes")
+    (found,) = by_check(judge(asked(world, host), ALL))["notes.second-library"]
+    assert (str(found.verdict), r"\\FS01\tools" in found.evidence) == ("unknown", True)
+    facts = asked(healthy("notes"), host)
+    assert facts.host_fact is not None
+    old = replace(facts, host_fact=replace(facts.host_fact, on_path=None))
+    assert ("notes.second-library", "unknown") in bad(judge(old, ALL))
+
+
+def netware(world: World, host: Host) -> tuple[str, str, str]:
+    (found,) = by_check(judge(asked(world, host), ALL))["groupwise.netware-service"]
+    return str(found.verdict), found.evidence, found.remedy
+
+
+def test_the_service_for_netware_is_detected_or_named(host: Host) -> None:
+    world = healthy("groupwise")
+    assert netware(world, host)[0] == "ok"
+    nwc = world.services.pop("NWCWorkstation")
+    verdict, evidence, remedy = netware(world, host)
+    assert (verdict, "NWCWorkstation" in evidence, "netware_service" in remedy) == ("unknown", True, True)
+    named = replace(host, variables={"netware_service": "SiteNetWare"})
+    assert netware(world, named)[:2] == (
+        "warning",
+        "SiteNetWare, which the inventory names, is not registered",
+    )
+    world.services["SiteNetWare"] = replace(nwc, name="SiteNetWare", state="Stopped")
+    assert netware(world, host)[0] == "unknown", "nobody asks for a service that nobody names"
+    assert netware(world, named)[0] == "warning"
+    world.services["SiteNetWare"] = replace(nwc, name="SiteNetWare")
+    assert netware(world, named)[0] == "ok"
+    world.services["nwfs"] = replace(nwc, name="nwfs", display_name="Novell Client", state="Stopped")
+    assert netware(world, host)[:2] == ("warning", "nwfs (Novell Client): Stopped")
+
+
+def test_a_gateway_on_the_host_itself_needs_no_netware(host: Host) -> None:
+    world = healthy("groupwise")
+    del world.services["NWCWorkstation"]
+    assert netware(world, replace(host, variables={"groupwise_api": r"D:\Gateway\API"}))[0] == "ok"
 
 
 def test_another_servers_object_gives_no_gateway(host: Host) -> None:
@@ -488,6 +702,9 @@ def test_a_table_that_cannot_be_read_is_unknown(host: Host) -> None:
     [
         ({"powershell_version": "1.0"}, "host.powershell", "critical", "PowerShell 1.0"),
         ({"powershell_version": ""}, "host.powershell", "unknown", "no version"),
+        ({"powershell_version": "9" * 5000}, "host.powershell", "unknown", "PowerShell 999"),
+        ({"powershell_version": "2x"}, "host.powershell", "unknown", "PowerShell 2x"),
+        ({"powershell_version": "\u0662.0"}, "host.powershell", "unknown", "PowerShell"),
         ({"utc_now": NOW + timedelta(seconds=301)}, "host.clock", "warning", "301 s ahead"),
         ({"utc_now": NOW - timedelta(hours=1)}, "host.clock", "warning", "3600 s behind"),
         ({"is_administrator": False}, "host.rights", "warning", "no administrator"),
@@ -634,11 +851,45 @@ def test_a_probe_that_fails(host: Host) -> None:
     assert "not removed" in left.evidence
 
 
-def test_leftovers_of_a_probe_are_named(host: Host) -> None:
+@pytest.mark.parametrize(
+    ("change", "verdict", "evidence"),
+    [
+        ({}, "ok", "none"),
+        ({"leftovers": ("A",)}, "warning", "A"),
+        ({"leftovers": ("A",), "probed": True}, "warning", "A"),
+        ({"leftovers": ("A",), "cleared": ("A",), "probed": True}, "ok", "A (removed now)"),
+        ({"leftovers": ("A", "B"), "cleared": ("A",), "probed": True}, "warning", "B; A (removed now)"),
+        ({"leftover_error": "B: in use"}, "unknown", "not all could be looked at: B: in use"),
+        ({"probe_error": "B: in use"}, "unknown", "not all could be looked at: B: in use"),
+        ({"probe_error": "disk full", "probed": True}, "ok", "none"),
+        (
+            {"leftovers": ("A",), "leftover_error": "B: in use"},
+            "warning",
+            "A; not all could be looked at: B: in use",
+        ),
+    ],
+)
+def test_leftovers_are_gone_only_if_that_is_known(
+    host: Host, change: dict[str, object], verdict: str, evidence: str
+) -> None:
     facts = asked(healthy("groupwise"), host)
-    fact = replace(facts.api_directories["gateway"], leftovers=("EXPR0001.TMP",))
-    found = by_check(judge(replace(facts, api_directories={"gateway": fact}), ALL))["api.leftovers"]
-    assert [(str(f.verdict), f.evidence) for f in found] == [("warning", "EXPR0001.TMP")]
+    fact = replace(facts.api_directories["gateway"], **change)  # type: ignore[arg-type]
+    (found,) = by_check(judge(replace(facts, api_directories={"gateway": fact}), ALL))["api.leftovers"]
+    assert (str(found.verdict), found.evidence) == (verdict, evidence)
+
+
+@pytest.mark.parametrize(("minutes", "verdict"), [(0, "ok"), (15, "ok"), (16, "critical"), (None, "unknown")])
+def test_an_empty_file_counts_from_an_age_on(host: Host, minutes: int | None, verdict: str) -> None:
+    """Every file is empty when it has just been made; of one whose age nobody told nothing is known."""
+    facts = asked(healthy("groupwise"), host)
+    since = None if minutes is None else NOW - timedelta(minutes=minutes)
+    queue = ApiQueue("API_OUT", True, 2, 30, 1, NOW - timedelta(minutes=30), since)
+    fact = replace(facts.api_directories["gateway"], queues=(queue,))
+    (found,) = by_check(judge(replace(facts, api_directories={"gateway": fact}), ALL))[
+        "groupwise.api-out-zero-byte"
+    ]
+    assert str(found.verdict) == verdict
+    assert "1 empty" in found.evidence
 
 
 def test_the_queues_ages_and_dead_messages(host: Host) -> None:
@@ -712,16 +963,48 @@ def test_a_table_emptied_halved_or_gone_is_a_finding() -> None:
         r"Tables\e.tbl": 0, r"Gwrouter\togwise\x.API": 100,
     }  # fmt: skip
     after = {r"Tables\a.tbl": 0, r"Tables\b.tbl": 50, r"Tables\d.tbl": 51, r"Tables\e.tbl": 0}
-    found = judge_tables("EX01", "groupwise", item, before, after)
+    found = judge_tables(listed_as(after), "groupwise", item, before)
     assert [(str(f.verdict), f.evidence) for f in found] == [
         ("critical", r"Tables\a.tbl was emptied; it had 100 bytes"),
         ("warning", r"Tables\b.tbl shrank from 100 to 50 bytes"),
         ("critical", r"Tables\c.tbl is gone; it had 100 bytes"),
     ]
-    well = judge_tables("EX01", "groupwise", item, after, after)
+    well = judge_tables(listed_as(after), "groupwise", item, after)
     assert [(str(f.verdict), f.evidence) for f in well] == [
         ("ok", "2 tables compared with the last snapshot")
     ]
+
+
+def listed_as(sizes: Mapping[str, int], **states: str) -> HostFacts:
+    """Return facts of a Conndata with these files; `states` of some, by the name without its ending."""
+    entries = []
+    for path, size in sizes.items():
+        state = states.get(path.rpartition("\\")[2].partition(".")[0], "file" if size >= 0 else "directory")
+        error = "ExRemote.FileLocked" if state == "unreadable" else ""
+        entries.append(FileEntry(path, size, ticks(NOW), 32, None, state, error))
+    tree = TreeFact(CONNDATA, True, len(entries), 0, "", tuple(entries))
+    return HostFacts("EX01", NOW, trees={"conndata": tree})
+
+
+def test_a_table_that_cannot_be_read_is_not_gone() -> None:
+    """Nor is one below a folder that may not be listed, or below a link that is not followed."""
+    item = ALL["groupwise"].file_trees[0]
+    before = {r"Tables\a.tbl": 100, r"Dxamex\b.tbl": 100, r"DxaGwise\c.tbl": 100}
+    facts = listed_as(
+        {r"tables\A.tbl": 100, "Dxamex": -1, "DxaGwise": -1, "Tables": -1},
+        A="unreadable",
+        Dxamex="unreadable",
+        DxaGwise="reparse",
+    )
+    found = judge_tables(facts, "groupwise", item, before)
+    assert [(str(f.verdict), f.evidence) for f in found] == [
+        ("unknown", r"DxaGwise\c.tbl cannot be read (a link to another place); it had 100 bytes"),
+        ("unknown", r"Dxamex\b.tbl cannot be read (ExRemote.FileLocked); it had 100 bytes"),
+        ("unknown", r"Tables\a.tbl cannot be read (ExRemote.FileLocked); it had 100 bytes"),
+    ]
+    unseen = HostFacts("EX01", NOW, unavailable={"tree conndata": "said no"})
+    (found_none,) = judge_tables(unseen, "groupwise", item, before)
+    assert (str(found_none.verdict), found_none.evidence) == ("unknown", "said no")
 
 
 def test_verdicts_have_an_order() -> None:

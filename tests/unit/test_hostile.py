@@ -11,15 +11,18 @@ import stat
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import typer
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from exremote.cli import common, look, verbs
+from exremote.cli import common, look, runs, verbs
+from exremote.connector import Connector
 from exremote.errors import ExremoteError, IntegrityError, UsageError
 from exremote.inventory import Inventory
 from exremote.journal import Journal, OpenShell, journals, list_runs, unaccounted
@@ -329,6 +332,89 @@ def test_facts_that_are_nested_too_deep_are_no_facts(tmp_path: Path) -> None:
     path.write_text("[" * 100_000)
     with pytest.raises(UsageError, match="no recorded facts"):
         verbs.judge_file(path, {})
+
+
+EVIL_VALUES: tuple[object, ...] = (
+    *(10**30, -(10**25), 10**400, -1, 2**63, True, None, 1.5, float("nan")),
+    *("0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"),
+    *("", "9" * 5000, EVIL, "\ud800", "a" * 100_000),
+    *([], {}, [[[]]], {"x": 1}),
+)
+Place = tuple[str, ...]
+
+
+def places(value: object, place: Place = ()) -> Iterator[Place]:
+    """Return the kinds of places in a document: the items of a list are all in one."""
+    yield place
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from places(each, (*place, key))
+    elif isinstance(value, list):
+        for each in value:
+            yield from places(each, (*place, "*"))
+
+
+def spoil(value: object, place: Place, evil: object) -> object:
+    """Return a document with an evil value at every place of a kind."""
+    if not place:
+        return evil
+    key, *rest = place
+    if isinstance(value, list) and key == "*":
+        return [spoil(each, tuple(rest), evil) for each in value]
+    if isinstance(value, dict) and key in value:
+        return {**value, key: spoil(value[key], tuple(rest), evil)}
+    return value
+
+
+SICK = json.loads((Path(__file__).parents[1] / "data" / "facts" / "sick.json").read_text())
+KINDS = sorted(set(places(SICK)))
+CONNECTORS = Connector.load_all()
+
+
+def judged_or_refused(document: object, path: Path) -> bool:
+    """Judge a file of facts as the command does, and show it. Return whether it was taken."""
+    path.write_text(json.dumps(document))
+    try:
+        findings = verbs.judge_file(path, CONNECTORS)
+    except UsageError as error:
+        Report(out=io.StringIO(), err=io.StringIO()).error(error)
+        return False
+    report = Report(as_json=len(findings) % 2 == 0, out=io.StringIO(), err=io.StringIO())
+    with pytest.raises(typer.Exit) as ended:
+        verbs.show_health(report, [], findings, verbs.health.Verdict.CRITICAL, True)
+    assert ended.value.exit_code in (0, 5)
+    return True
+
+
+@pytest.mark.parametrize("evil", EVIL_VALUES, ids=lambda evil: ascii(evil)[:20])
+def test_whatever_stands_in_a_file_of_facts_is_judged_or_refused(tmp_path: Path, evil: object) -> None:
+    """At every kind of place in turn: there are findings, or a sentence, and never more."""
+    assert judged_or_refused(SICK, tmp_path / "facts.json")
+    for kind in KINDS:
+        judged_or_refused(spoil(SICK, kind, evil), tmp_path / "facts.json")
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.sampled_from(KINDS), st.sampled_from(EVIL_VALUES)), min_size=2, max_size=5))
+def test_nor_do_several_of_them_together(tmp_path: Path, spoilt: list[tuple[Place, object]]) -> None:
+    document: object = SICK
+    for kind, evil in spoilt:
+        document = spoil(document, kind, evil)
+    judged_or_refused(document, tmp_path / "facts.json")
+
+
+@pytest.mark.parametrize(
+    ("event", "told"),
+    [
+        ({"kind": "planned", "steps": 3}, "planned: 3 steps"),
+        ({"kind": "planned", "steps": "9" * 5000}, "planned: 999"),
+        ({"kind": "planned"}, "planned: 0 steps"),
+        ({"kind": "judged", "findings": ["x"], "worst": "ok"}, "judged: ['x'] checks"),
+    ],
+)
+def test_a_journal_that_says_no_number_is_told_all_the_same(event: dict[str, object], told: str) -> None:
+    kind = str(event.pop("kind"))
+    assert runs.words(kind, event, "").startswith(told)
 
 
 @pytest.mark.skipif(not POSIX, reason="modes")

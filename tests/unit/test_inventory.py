@@ -222,6 +222,28 @@ def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path) -> None:
         assert str(tmp_path) in str(caught.value)
 
 
+DEEP = "x = " + "[" * 5000 + "]" * 5000
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        (DEEP, None, "nested too deep"),
+        (".".join(["a"] * 3000) + " = 1", None, "nested too deep"),
+        ("parallel = 4\n[defaults.retry]\nattempts = " + "9" * 5000, 3, "a number is too long"),
+        ("[defaults.retry]\nattempts = 0x" + "f" * 5000, 2, "a whole number from 1 to 100"),
+    ],
+    ids=["brackets", "dots", "number", "hexadecimal"],
+)
+def test_what_python_refuses_to_read_is_an_error_of_ours(
+    tmp_path: Path, text: str, line: int | None, words: str
+) -> None:
+    with pytest.raises(InventoryError, match=words) as caught:
+        load(tmp_path, text)
+    assert (caught.value.exit_code, caught.value.line) == (2, line)
+    assert "999" not in caught.value.text
+
+
 def test_notepad_may_write_the_file(tmp_path: Path) -> None:
     """A byte order mark and CRLF are taken; lines still count."""
     path = tmp_path / "site.toml"

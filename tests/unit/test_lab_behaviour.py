@@ -14,7 +14,8 @@ import pytest
 
 from exremote.lab.behaviour import ANSWERS, Behaviour
 from exremote.lab.files import Generated
-from exremote.lab.machine import Machine, Share
+from exremote.lab.machine import ENVIRONMENT, SERVICES, Machine, Share
+from exremote.lab.registry import Kind
 from exremote.lab.site import build_machine
 from exremote.lab.wsman.engine import Call, ErrorRecord, Record, ScriptThrew
 from exremote.pack import Outline, parse_listing
@@ -68,7 +69,7 @@ def pack(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 CALLS: dict[str, dict[str, object]] = {
-    "Get-HostFact": {},
+    "Get-HostFact": {"OnPath": ["nnotes.dll"]},
     "Get-FileTree": {"Path": CONNDATA},
     "Read-FilePack": {"Path": CONNDATA, "Files": names("Exchconn.ini")},
     "Write-FilePack": {"Path": r"C:\WINDOWS\Temp\x", "Files": names("a")},
@@ -205,7 +206,7 @@ def test_pack_holds_files_offsets_and_failures(machine: Machine) -> None:
         ("Get-ConnectorObject", {"Class": "a)(b=*"}, "ExRemote.BadArgument"),
         ("Connect-Share", {"Path": "C:\\", "UserName": "u", "Password": "p"}, "ExRemote.BadArgument"),
         ("Connect-Share", {"Path": r"\\no\where", "UserName": "u", "Password": "p"}, "ExRemote.ShareRefused"),
-        ("Get-HostFact", {"0": "x"}, "PositionalParameterNotFound"),
+        ("Get-HostFact", {"0": "x", "1": "y"}, "PositionalParameterNotFound"),
     ],
 )
 def test_wrong_calls_fail_as_on_a_host(
@@ -253,6 +254,65 @@ def test_registry_values_of_all_kinds(machine: Machine) -> None:
         (True, False, "", ""),
         (False, False, "", ""),
     ]
+
+
+def test_a_service_whose_key_is_closed_hides_no_other(machine: Machine) -> None:
+    """It is answered for with what the service control manager says."""
+    key = machine.registry.find(rf"{SERVICES}\LME-NOTES")
+    assert key is not None
+    key.denied = True
+    found = objects(ask(machine, "Get-ServiceState", Name=["LME-NOTES", "LME-GWISE"]))
+    assert [(one["Name"], one["State"], one["Readable"], one["StartMode"]) for one in found[:2]] == [
+        ("LME-NOTES", "Running", False, "Unknown"),
+        ("LME-GWISE", "Running", True, "Manual"),
+    ]
+    assert (found[0]["ImagePath"], found[0]["DependsOn"]) == ("", [])
+
+
+def test_services_come_with_those_that_they_depend_on(machine: Machine) -> None:
+    found = objects(ask(machine, "Get-ServiceState", Name=["lme-gwise", "NONE"], Title=["gateway SERVICE"]))
+    assert [one["Name"] for one in found[:2]] == ["LME-GWISE", "NONE"]
+    assert {one["Name"] for one in found[2:]} == {
+        "Eventlog",
+        "MSExchangeCoCo",
+        "MSExchangeGWRtr",
+        "NWCWorkstation",
+    }
+
+
+def test_files_on_the_path_are_found_in_every_case(machine: Machine) -> None:
+    machine.registry.set(
+        ENVIRONMENT, "Path", rf'%SystemRoot%;"C:\Lotus\Notes\";\\nwfs01\sys;D:\;{API}', Kind.ExpandString
+    )
+    machine.files.write(r"D:\NNOTES.dll", b"MZ")
+    machine.files.write(rf"{API}\nnotes.dll", b"MZ")
+    (fact,) = objects(ask(machine, "Get-HostFact", OnPath=["nnotes.dll"]))
+    assert fact["OnPath"] == [r"C:\Lotus\Notes\nnotes.dll", r"D:\nnotes.dll"]
+    assert objects(ask(machine, "Get-HostFact"))[0]["OnPath"] == []
+
+
+def test_a_queue_file_that_is_fetched_meanwhile_does_not_count(machine: Machine) -> None:
+    machine.files.write(rf"{API}\API_OUT\1.API", b"", modified=9).vanishing = True
+    machine.files.write(rf"{API}\API_OUT\2.API", b"x", modified=10_000_000)
+    machine.files.write(rf"{API}\API_OUT\3.API", b"", modified=20_000_000)
+    queue = objects(ask(machine, "Test-ApiDirectory", Path=API))[1]
+    assert (queue["Files"], queue["Bytes"], queue["ZeroByte"]) == (2, 1, 1)
+    assert (queue["OldestUtc"].second, queue["OldestEmptyUtc"].second) == (1, 2)
+
+
+def test_leftovers_are_told_apart_from_what_could_not_be_looked_at(machine: Machine) -> None:
+    machine.files.write(rf"{API}\EXPR0007.TMP", b"exremote probe, older")
+    machine.files.write(rf"{API}\EXPR0008.TMP", b"exremote probe, held").locked = True
+    for probe in (False, True):
+        last = objects(ask(machine, "Test-ApiDirectory", Path=API, Probe=probe))[-1]
+        assert last["Leftovers"] == ["EXPR0007.TMP"]
+        assert last["Cleared"] == (["EXPR0007.TMP"] if probe else [])
+        assert last["LeftoverError"].startswith("EXPR0008.TMP: ")
+        assert (last["Probed"], last["Removed"], last["ProbeError"]) == (probe, probe, "")
+    machine.files.write(rf"{API}\EXPR0007.TMP", b"exremote probe, older")
+    machine.shares[r"\\nwfs01\sys"] = Share(read_only=True)
+    last = objects(ask(machine, "Test-ApiDirectory", Path=API, Probe=True))[-1]
+    assert (last["Leftovers"], last["Cleared"], last["Written"]) == (["EXPR0007.TMP"], [], False)
 
 
 def test_export_sends_what_it_digests(machine: Machine) -> None:

@@ -139,7 +139,8 @@ def session(
 
 def service(name: str) -> dict[str, object]:
     texts = dict.fromkeys(("DisplayName", "State", "StartMode", "Account", "ImagePath"), "")
-    return {"Name": name, "Exists": False, "ImageExists": False, "DependsOn": [], **texts}
+    lists = {"DependsOn": [], "Readable": True}
+    return {"Name": name, "Exists": False, "ImageExists": False, **lists, **texts}
 
 
 def test_a_transient_error_is_tried_again_over_a_new_transport() -> None:
@@ -398,6 +399,21 @@ def test_each_question_has_its_answer(answer: list[object]) -> None:
     assert caught.value.error_id == "Session.BadAnswer"
 
 
+def test_what_a_service_depends_on_is_answered_too_and_nothing_else() -> None:
+    """It costs no call of its own; an answer that nobody asked for is none."""
+    first = {**service("a"), "Exists": True, "DependsOn": ["EventLog"]}
+    client = {**service("nwfs"), "DisplayName": "Novell Client"}
+    wire = Wire([[first, service("Eventlog"), client]])
+    with session(wire) as asked:
+        found = asked.service_states(["a"], ["novell"])
+        assert [s.name for s in found] == ["a", "Eventlog", "nwfs"]
+    assert wire.asked == [("Get-ServiceState", {"Name": ["a"], "Title": ["novell"]})]
+    wire = Wire([[first, service("Eventlog"), client]] * 2)
+    with session(wire) as asked, pytest.raises(ScriptFailed) as caught:
+        asked.service_states(["a"])
+    assert (caught.value.error_id, "'nwfs'" in caught.value.text) == ("Session.BadAnswer", True)
+
+
 def test_a_registry_value_must_be_the_one_that_was_asked_for() -> None:
     value = {"Key": "K", "Name": "", "KeyExists": True, "Exists": True, "Kind": "String", "Text": "t"}
     wire = Wire([[value], [value]])
@@ -540,10 +556,13 @@ def test_a_transfer_that_stands_still_loses_patience() -> None:
 
 def api() -> list[object]:
     return [
-        {"Queue": "API_IN", "Exists": True, "Files": 1, "Bytes": 2, "ZeroByte": 0, "OldestUtc": None},
+        {
+            "Queue": "API_IN", "Exists": True, "Files": 1, "Bytes": 2, "ZeroByte": 0, "OldestUtc": None,
+            "OldestEmptyUtc": None,
+        },
         {
             "Path": "P", "Exists": True, "Account": "u", "Probed": True, "Written": True, "ReadBack": True,
-            "Removed": True, "ProbeError": "", "Leftovers": [],
+            "Removed": True, "ProbeError": "", "Leftovers": [], "Cleared": [], "LeftoverError": "",
         },
     ]  # fmt: skip
 

@@ -1,0 +1,105 @@
+"""Judges what the operators of a connector file cannot say: one function a check. It never asks a host.
+
+What could not be looked at is unknown, never ok.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from exremote.checks.finding import Finding, Verdict, finding, names, why
+from exremote.connector import PLACE, Check, below, tidy
+from exremote.facts import HostFacts, ServiceState
+
+NETWARE_REMEDY = (
+    "Name the service by which the host reaches NetWare in the inventory: "
+    "variables = { netware_service = 'NAME' }."
+)
+
+
+def notes_path(facts: HostFacts, check: Check, connector: str) -> Finding:
+    """Given a check, return whether the Notes program folder is on the machine's PATH."""
+    folder = facts.roots.get("notes_program")
+    if facts.host_fact is None or folder is None:
+        reason = why(facts, "host") if folder else "the Notes program folder is not known"
+        return finding(facts, check, Verdict.UNKNOWN, reason, connector)
+    on_path = folder.lower() in (tidy(entry).lower() for entry in facts.host_fact.system_path.split(";"))
+    words = f"{folder} is {'' if on_path else 'not '}on the PATH"
+    return finding(facts, check, Verdict.OK if on_path else Verdict(check.severity), words, connector)
+
+
+def notes_second_library(facts: HostFacts, check: Check, connector: str) -> Finding:
+    """Given a check, return whether a folder of the PATH beside the Notes program folder has the library."""
+    host, folder = facts.host_fact, facts.roots.get("notes_program")
+    if host is None or host.on_path is None or folder is None:
+        reason = "the Notes program folder is not known" if folder is None else why(facts, "host")
+        return finding(facts, check, Verdict.UNKNOWN, reason, connector)
+    own = {below(folder, name).lower() for name in check.on_path}
+    found = {path.lower(): path for path in host.on_path}
+    ends = tuple(f"\\{name}".lower() for name in check.on_path)
+    strays = [path for key, path in found.items() if key not in own and key.endswith(ends)]
+    if strays:
+        words = f"beside {names(below(folder, name) for name in check.on_path)}: {names(strays)}"
+        return finding(facts, check, Verdict(check.severity), words, connector)
+    # A folder of another computer may keep the question waiting, so none is looked into.
+    elsewhere = [e for entry in host.system_path.split(";") if (e := tidy(entry)).startswith("\\\\")]
+    words = f"no other {names(check.on_path)} is on the PATH"
+    if elsewhere:
+        words = f"the PATH leads to other computers, where nobody looked: {names(elsewhere)}"
+    return finding(facts, check, Verdict.UNKNOWN if elsewhere else Verdict.OK, words, connector)
+
+
+def notes_data_folder(facts: HostFacts, check: Check, connector: str) -> Finding:
+    """Given a check, return whether Notes.ini and the registry value of `where` name the same folder."""
+    ini, (key, _, name) = facts.notes_ini, check.where[0].partition("|")
+    value = facts.value(key, name)
+    if ini is None or value is None:
+        reason = why(facts, "file notes-ini" if ini is None else "registry")
+        return finding(facts, check, Verdict.UNKNOWN, reason, connector)
+    if not ini.exists:
+        return finding(facts, check, Verdict.UNKNOWN, "no Notes.ini could be read", connector)
+    here, there = tidy(ini.directory), tidy(value.text)
+    words = f"{ini.path} says {here or 'nothing'}, the registry's {name} {there or 'nothing'}"
+    verdict = Verdict.OK if here.lower() == there.lower() else Verdict(check.severity)
+    return finding(facts, check, verdict if here and there else Verdict.UNKNOWN, words, connector)
+
+
+def netware_service(facts: HostFacts, check: Check, connector: str) -> Finding:
+    """Given a check, return whether a service by which the host reaches NetWare is there and runs: the one
+    that the inventory names, else those that the check knows.
+    """
+    gateway, named = facts.roots.get("gateway"), facts.roots.get("netware_service")
+    wanted = [named] if named else [name for name in check.services if not PLACE.search(name)]
+    asked = not named or facts.service(named) is not None
+    if gateway and not gateway.startswith("\\\\"):
+        words = f"{gateway} is a folder of this host: nothing is needed to reach it"
+        return finding(facts, check, Verdict.OK, words, connector)
+    if not facts.services or not asked:
+        return finding(facts, check, Verdict.UNKNOWN, why(facts, "services"), connector)
+    found = [s for s in facts.services if s.exists and any(_is_called(s, name) for name in wanted)]
+    words = names(f"{s.name} ({s.display_name}): {s.state}" for s in found)
+    if found:
+        states = {s.state for s in found}
+        verdict = Verdict.UNKNOWN if states <= {"", "Unknown"} else Verdict(check.severity)
+        return finding(facts, check, Verdict.OK if "Running" in states else verdict, words, connector)
+    if named:
+        words = f"{named}, which the inventory names, is not registered"
+        return finding(facts, check, Verdict(check.severity), words, connector)
+    words = f"none was found of {names(wanted)}"
+    return finding(facts, check, Verdict.UNKNOWN, words, connector, NETWARE_REMEDY)
+
+
+def _is_called(service: ServiceState, name: str) -> bool:
+    """Return whether a name of a check, or the beginning of a long one, is this service's."""
+    if name.endswith("*"):
+        return service.display_name.lower().startswith(name[:-1].lower())
+    return service.name.lower() == name.lower()
+
+
+FUNCTIONS: Mapping[str, Callable[[HostFacts, Check, str], Finding]] = {
+    "netware_service": netware_service,
+    "notes_data_folder": notes_data_folder,
+    "notes_path": notes_path,
+    "notes_second_library": notes_second_library,
+}
+"""What `function` of a check may name."""
