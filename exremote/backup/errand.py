@@ -13,7 +13,7 @@ from exremote.backup.draft import draft_of
 from exremote.backup.planning import choose, plan_backup
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, IntegrityError
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, IntegrityError, RepositoryError
 from exremote.facts import HostFacts
 from exremote.health import Finding, Verdict
 from exremote.inventory import Host
@@ -132,6 +132,9 @@ class Errand:
             self._commit(connector, plan, harvest, facts, findings, previous.get(connector.name), started)
             for connector in chosen
         ]
+        warnings += self._mend(
+            host, [(connector, id_) for connector, id_, state in taken if state != "unchanged"]
+        )
         missing = tuple((c, o.path, o.reason) for c, lacks in harvest.missing.items() for o in lacks)
         warnings += [
             f"{c}: the snapshot has no {o.path}: {o.reason}"
@@ -192,6 +195,25 @@ class Errand:
                 "its connector is saved anew. `exremote verify` names all damage."
             )
         return found, warnings
+
+    def _mend(self, host: Host, made: Sequence[tuple[str, str]]) -> list[str]:
+        """Given the snapshots that were made, mend what `verify` found damaged with them. Return sentences.
+
+        The new ones are good: what cannot be mended now is no failure of theirs.
+        """
+        mended: dict[str, None] = {}
+        try:
+            for _, id_ in made:
+                mended.update(dict.fromkeys(self.repository.mend(self.repository.find(f"{host.name}/{id_}"))))
+        except RepositoryError as error:
+            return [f"older snapshots could not be mended: {error.text}"]
+        if not mended:
+            return []
+        self.journal.event("mended", host=host.name, snapshots=list(mended))
+        return [
+            f"what `exremote verify` had found damaged came anew, and is mended in {', '.join(mended)}; "
+            "`exremote verify` says whether all is well."
+        ]
 
     def _no_copy(
         self,

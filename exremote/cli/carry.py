@@ -21,7 +21,7 @@ from exremote.cli.keep import (
 from exremote.errors import EXIT_OK, IntegrityError, RepositoryError, RepositoryLocked, UsageError
 from exremote.journal import Journal
 from exremote.report import Report, count_text, size_text
-from exremote.repository import Repository, Snapshot, export
+from exremote.repository import Repository, Snapshot, Standing, export
 
 
 def copy(
@@ -39,7 +39,7 @@ def copy(
     """Copy snapshots to another repository, with their checks; only contents that it lacks are copied.
 
     Each is read whole and held against its manifest, here before and there after. A damaged one is refused
-    and named, the others go on, and the exit code is 13.
+    and named, the others go on, and the exit code is 13. What `verify` found damaged there is replaced.
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
@@ -60,7 +60,8 @@ def copy(
                     name = f"copy-{run}"
                     stack.enter_context(place.lock("exremote copy", name=name, run=run, since=now()))
                 work = Copying(place, other, journal, report)
-            rows = [one_copy(place, other, s) if work is None else work(s) for s in chosen]
+            counted: set[str] = set()
+            rows = [one_copy(place, other, s, counted) if work is None else work(s) for s in chosen]
             refused = [r for r in rows if r["state"] == "refused"]
             if as_json:
                 code = IntegrityError.exit_code if refused else EXIT_OK
@@ -86,8 +87,11 @@ def suppress_read_only() -> Iterator[None]:
         return
 
 
-def one_copy(place: Repository, other: Repository, snapshot: Snapshot) -> dict[str, Any]:
-    """Given a snapshot, return the row that says what a copy would do with it, and do nothing."""
+def one_copy(place: Repository, other: Repository, snapshot: Snapshot, counted: set[str]) -> dict[str, Any]:
+    """Given a snapshot, return the row that says what a copy would do with it, and do nothing.
+
+    Contents that are in `counted` would come with another snapshot before; those of this one are put there.
+    """
     row: dict[str, Any] = {
         "host": snapshot.host,
         "connector": snapshot.connector,
@@ -100,11 +104,15 @@ def one_copy(place: Repository, other: Repository, snapshot: Snapshot) -> dict[s
         "message": "",
     }
     try:
-        if other.has_snapshot(snapshot):
+        standing = other.standing(snapshot)
+        if standing == Standing.SAME:
             return row | {"state": "unchanged"}
-        lacking = other.lacking(snapshot)
+        lacking = {sha256: size for sha256, size in other.lacking(snapshot).items() if sha256 not in counted}
     except RepositoryError as error:
         return row | refusal(error, snapshot)
+    counted.update(lacking)
+    if standing == Standing.DAMAGED:
+        row["state"] = "would be mended"
     return row | sent(len(lacking), sum(lacking.values())) | {"checks": len(place.checks(snapshot))}
 
 
@@ -137,16 +145,17 @@ class Copying:
 
     def __call__(self, snapshot: Snapshot) -> dict[str, Any]:
         """Given a snapshot, copy it. Return its row; a damaged one is refused there, and nothing else."""
-        row = one_copy(self._place, self._other, snapshot)
-        if row["state"] == "would be copied":
-            row |= self._copy(snapshot)
-        if row["state"] in ("copied", "unchanged"):
+        row = one_copy(self._place, self._other, snapshot, set())
+        done = {"would be copied": "copied", "would be mended": "mended"}.get(row["state"])
+        if done is not None:
+            row |= self._copy(snapshot, done)
+        if row["state"] in ("copied", "mended", "unchanged"):
             row["checks"] = self._other.add_checks(snapshot, self._place.checks(snapshot))
         fields = {key: row[key] for key in ("host", "connector", "state", "sent_bytes", "message")}
         self._journal.event("snapshot", snapshot=snapshot.id, **fields)
         return row
 
-    def _copy(self, snapshot: Snapshot) -> dict[str, Any]:
+    def _copy(self, snapshot: Snapshot, done: str) -> dict[str, Any]:
         if not self._report.as_json:
             self._report.note(f"{snapshot.host}/{snapshot.id}")
         moved = [0, 0]
@@ -170,7 +179,9 @@ class Copying:
             aside = self._other.reject(there)
             message = f"not what was copied, and put aside in {aside}: {problem.place} {problem.message}"
             return {"state": "refused", "message": message, **sent(*moved)}
-        return {"state": "copied", **sent(*moved)}
+        for name in self._other.mend(there):
+            self._report.note(f"{name} is mended, too: it names contents that came anew")
+        return {"state": done, **sent(*moved)}
 
 
 def export_snapshot(

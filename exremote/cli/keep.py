@@ -271,7 +271,8 @@ def show_fates(
     rows: list[dict[str, Any]] = []
     for fate in fates:
         s = fate.snapshot
-        state = "done" if s.complete else "damaged" if s.damage else "incomplete"
+        hurt = s.damage or place.damage_in(s)
+        state = "damaged" if hurt else "done" if s.complete else "incomplete"
         rows.append(
             {
                 "fate": "stays" if fate.kept else "goes",

@@ -23,7 +23,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.inside import total_sizes
 from exremote.connector import Connector
-from exremote.errors import IntegrityError, UsageError
+from exremote.errors import IntegrityError, RepositoryError, UsageError
 from exremote.inventory import find_name, near
 from exremote.journal import journals, list_runs, unaccounted
 from exremote.report import count_text, size_text
@@ -153,6 +153,7 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
             "missing": [],
             "damage": error.message,
         }
+    damage = place.damage_in(snapshot)
     size = sum(e.size for e in manifest.entries)
     verdicts = [health.Verdict(str(f["verdict"])) for f in manifest.findings]
     return row | {
@@ -161,7 +162,8 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
         "bytes": size,
         "health": str(max(verdicts, key=health.rank, default=health.Verdict.OK)),
         "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
-        "damage": "",
+        "state": "damaged" if damage else row["state"],
+        "damage": damage,
     }
 
 
@@ -201,13 +203,18 @@ def verify(
             chosen = [s for s in every if s.host == host]
         elif snapshot:
             chosen = [place.find(snapshot)]
+        noted = place.noted_damage()
+        found = [problem for one in chosen for problem in place.verify(one, quick=quick)]
         problems = [
             {"place": p.place, "problem": p.message, "expected": p.expected, "actual": p.actual}
-            for one in chosen
-            for p in place.verify(one, quick=quick)
+            for p in found
         ]
         if not snapshot:
             problems += gone(place, every)
+        try:
+            place.note_damage(noted, {p.sha256 for p in found if p.sha256}, all_read=not (snapshot or quick))
+        except RepositoryError as error:
+            report.note(f"note: what is damaged could not be noted for the next backup: {error.text}")
         count = len(chosen) if snapshot else len(every)
         if as_json:
             report.json({"repository": place.path, "snapshots": count, "quick": quick, "problems": problems})
@@ -222,8 +229,9 @@ def verify(
         if problems:
             report.note(
                 f"{count_text(len(problems), 'problem')}: do not trust what is named here. `exremote backup` "
-                "saves anew what the newest snapshots of a host lack; what an older one lost, only another "
-                "copy of the repository has (`exremote copy`)."
+                "brings damaged contents anew that a host still has, and mends all snapshots that name them; "
+                "others come from another copy of the repository: `exremote copy --repository COPY --to "
+                f"{place.path}`."
             )
             raise typer.Exit(IntegrityError.exit_code)
         report.line(f"{count_text(count, 'snapshot')} verified ({how}): no damage")

@@ -8,12 +8,15 @@ manifest  what a snapshot says of itself
 snapshot  how a snapshot is built and read
 building  a snapshot's folder on its way into place
 verify    every byte against what was written down
+damage    what was found damaged, noted until it came anew
+mending   what came anew, in all places that had it damaged
 forget    what may go, and what nothing names
 copying   a snapshot of one repository into another
 export    a snapshot as plain files under the host's own names
 store     the repository: all of it together
 """
 
+from exremote.repository.copying import Standing
 from exremote.repository.export import Exported, export
 from exremote.repository.forget import NEWEST, Candidate, Fate, KeepPolicy, Unused, decide, own_bytes
 from exremote.repository.lock import (
@@ -67,6 +70,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDraft",
     "Staging",
+    "Standing",
     "TreeRecord",
     "UnsafeName",
     "Unused",

@@ -19,6 +19,8 @@ from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound, UsageError
 from exremote.repository import copying, disk
+from exremote.repository.copying import Standing
+from exremote.repository.damage import DamageNotes
 from exremote.repository.forget import (
     Candidate,
     Unused,
@@ -29,6 +31,7 @@ from exremote.repository.forget import (
 )
 from exremote.repository.lock import Lock, LockState, hold, list_locks
 from exremote.repository.manifest import Kind, SnapshotDraft, stamp
+from exremote.repository.mending import damage_in, mend, settle_notes
 from exremote.repository.names import checked_host, checked_word, extended, plain
 from exremote.repository.objects import ObjectStore, Staging
 from exremote.repository.snapshot import VOLATILE, Commit, Snapshot, is_id, is_possible, load, same_content
@@ -90,7 +93,8 @@ class Repository:
         """the folder, as a person writes it"""
         self.runs_folder = root / "runs"
         """the journals"""
-        self._store = ObjectStore(root / "objects")
+        self._damage = DamageNotes(root / "damage")
+        self._store = ObjectStore(root / "objects", self._damage)
 
     # ---------------------------------------------------------------- making and opening
 
@@ -230,7 +234,7 @@ class Repository:
     def latest(
         self, host: str, connector: str, kind: Kind = "full", *, now: datetime | None = None
     ) -> Snapshot | None:
-        """Given a host and a connector, return the newest complete snapshot whose manifest can be trusted.
+        """Given a host and a connector, return the newest complete snapshot that nobody knows to be damaged.
 
         With `now`, one that says it was made later than that comes after all others.
         """
@@ -240,7 +244,8 @@ class Repository:
             if snapshot.complete and snapshot.kind == kind and not snapshot.damage:
                 with contextlib.suppress(RepositoryError):
                     _ = snapshot.manifest
-                    return snapshot
+                    if not self.damage_in(snapshot):
+                        return snapshot
         return None
 
     def find(self, name: str) -> Snapshot:
@@ -338,15 +343,34 @@ class Repository:
 
         Every byte is read; with `quick`, manifests are, and of the files names and sizes.
         """
-        verifier = Verifier(self._root, quick)
+        verifier = Verifier(self._root, quick, self._damage.counts_as_missing)
         return verifier.everything(self._store) if snapshot is None else verifier.snapshot(snapshot)
+
+    def damage_in(self, snapshot: Snapshot) -> str:
+        """Given a snapshot, return which of its files `verify` found damaged, in words; '' if none."""
+        return damage_in(snapshot, self._damage.counts_as_missing)
+
+    def noted_damage(self) -> set[str]:
+        """Return the digests of the contents that are noted as damaged, to begin a verification with."""
+        return self._damage.read()
+
+    def note_damage(self, before: Collection[str], found: Collection[str], *, all_read: bool) -> None:
+        """Given the notes before a verification, and the digests it found damaged, keep that for later runs.
+
+        `all_read`: whatever it did not find damaged is good. Raise RepositoryError if it cannot be kept.
+        """
+        settle_notes(self._damage, before, found, all_read=all_read)
+
+    def mend(self, good: Snapshot) -> list[str]:
+        """Given a snapshot that was just read back whole, mend others with it; return their names."""
+        return mend(self._root, self._damage, good, self.snapshots)
 
     # ---------------------------------------------------------------- keeping
 
     def candidates(self, host: str | None = None, connector: str | None = None) -> list[Candidate]:
         """Given a host and a connector, or neither, return the snapshots as a keep policy sees them."""
         return [
-            Candidate(s, manifest_damage(s), tuple(c.at for c in self.checks(s)))
+            Candidate(s, manifest_damage(s) or self.damage_in(s), tuple(c.at for c in self.checks(s)))
             for s in self.snapshots(host, connector)
         ]
 
@@ -364,9 +388,10 @@ class Repository:
         remove_unused(unused)
         return unused
 
-    def has_snapshot(self, snapshot: Snapshot) -> bool:
-        """Given a snapshot of another repository, return whether this one has it. Raise IntegrityError."""
-        return copying.is_same(snapshot, self._root / "snapshots" / checked_host(snapshot.host) / snapshot.id)
+    def standing(self, snapshot: Snapshot) -> Standing:
+        """Given a snapshot of another repository, return what this one has of it. Raise IntegrityError."""
+        folder = self._root / "snapshots" / checked_host(snapshot.host) / snapshot.id
+        return copying.standing(snapshot, folder, self._damage.counts_as_missing)
 
     def lacking(self, snapshot: Snapshot) -> dict[str, int]:
         """Given a snapshot of another repository, return digests and sizes of what is not here of it."""
