@@ -13,7 +13,7 @@ from exremote.backup.draft import draft_of
 from exremote.backup.planning import choose, plan_backup
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, IntegrityError, RepositoryError
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, IntegrityError, RepositoryError
 from exremote.facts import HostFacts
 from exremote.health import Finding, Verdict
 from exremote.inventory import Host
@@ -51,6 +51,8 @@ class Taken:
     """After a dry run: contents of files that the repository has not, and that would be sent."""
     lacking_bytes: int = 0
     """Their bytes."""
+    machine: str = ""
+    """Which machine it is by its own word; not told in JSON."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -87,8 +89,10 @@ class Errand:
     """Told what a host is doing."""
     moved: Callable[[str, int, int], None]
     """Told of files and bytes that arrived."""
-    api_account: Callable[[Host], Account | None]
-    """Gives the account for a host's second hop to the GroupWise API directory."""
+    expect: Callable[[str, int, int], None]
+    """Told of files and bytes that the plan says will come."""
+    api_account: Callable[[Host], Account | ExremoteError | None]
+    """Gives the account for a host's second hop to the GroupWise API directory, or why there is none."""
 
     def __call__(self, host: Host, session: Session) -> Outcome:
         """Given a host and an open session, back it up. Return the outcome; raise HostError if it is lost."""
@@ -116,6 +120,8 @@ class Errand:
             return self._no_copy(host, plan, facts, findings, warnings, started)
         findings += self._judge_tables(host, chosen, previous, facts)
         self.stage(host.name, "copying")
+        lacking = self._lacking(plan, facts)
+        self.expect(host.name, len(lacking), sum(lacking.values()))
         with self.repository.staging(self.journal.run_id, host.name) as staging:
             place = Workplace(
                 session,
@@ -155,6 +161,7 @@ class Errand:
                 plan,
                 harvest.sent_files,
                 harvest.sent_bytes,
+                machine=health.machine_of(facts),
             ),
         )
 
@@ -237,6 +244,7 @@ class Errand:
             plan,
             lacking_files=len(lacking),
             lacking_bytes=sum(lacking.values()),
+            machine=health.machine_of(facts),
         )
         seconds = (self.now() - started).total_seconds()
         if self.dry_run:

@@ -17,6 +17,11 @@ API_REMEDY = (
     "and the session's own rights mostly end at the host."
 )
 
+HANGS = (
+    "It hangs on something else that was not found or not answered: see the other findings, then check again."
+)
+"""What to do about a question that nobody refused."""
+
 
 class Verdict(StrEnum):
     """What a check says; the order is from well to bad."""
@@ -101,7 +106,7 @@ def finding(
 ) -> Finding:
     """Given a check and what it saw, return the finding; if all is well, it needs no remedy."""
     if verdict is Verdict.UNKNOWN and not remedy:
-        remedy = "Make the question answerable, then check again."
+        remedy = facts.remedy(evidence) or HANGS
     remedy = "" if verdict is Verdict.OK else remedy or says.remedy
     return Finding(
         says.id, facts.host, connector, verdict, says.title, evidence, remedy, says.source, says.sure

@@ -1,8 +1,9 @@
 """The door: parse, compose, call one verb, report, exit. It never talks to a host itself.
 
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
-exit code; anything else is a defect and shows a traceback. `verbs` does, `keep` and `carry` tend the
-repository, `look`, `inside` and `site` look.
+exit code; anything else is a defect and shows a traceback. `verbs` saves, `checking` and `doctor` ask, `keep`
+and `carry` tend the repository, `look`, `inside`, `runs` and `site` look; `running` is a run over hosts, with
+its `journaling`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated, TextIO, cast
 import typer
 
 from exremote import __version__
-from exremote.cli import carry, doctor, inside, keep, look, site, verbs
+from exremote.cli import carry, checking, doctor, inside, keep, look, site, verbs
 from exremote.cli import runs as past
 from exremote.report import Outlet
 
@@ -33,7 +34,7 @@ app = typer.Typer(
 )
 app.command("init")(verbs.init)
 app.command("doctor")(doctor.doctor)
-app.command("health")(verbs.check_health)
+app.command("health")(checking.check_health)
 app.command("backup")(verbs.back_up)
 app.command("snapshots")(look.snapshots)
 app.command("show")(inside.show)

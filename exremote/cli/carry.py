@@ -10,18 +10,19 @@ from typing import Annotated, Any
 import typer
 
 from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, now, repository_path, speaking
+from exremote.cli.journaling import journaled
 from exremote.cli.keep import (
     ConnectorOption,
     HostOption,
     SnapshotsArgument,
     chosen_snapshots,
-    journaled,
     taken,
 )
 from exremote.errors import EXIT_OK, IntegrityError, RepositoryError, RepositoryLocked, UsageError
 from exremote.journal import Journal
-from exremote.report import Report, count_text, size_text
+from exremote.report import Report, size_text
 from exremote.repository import Repository, Snapshot, Standing, export
+from exremote.wording import count_text
 
 
 def copy(
@@ -51,7 +52,7 @@ def copy(
             work = None
             if not dry_run:
                 command = ["--to", str(other.path), *(f"{s.host}/{s.id}" for s in chosen)]
-                journal = stack.enter_context(journaled(other, "copy", command))
+                journal = stack.enter_context(journaled([other.runs_folder], "copy", command, report.note))
                 run, told = journal.run_id, taken(report, journal)
                 journal.event("copying", source=place.path, source_id=place.id)
                 lock = other.lock("exremote copy", name="copy", run=run, since=now(), on_takeover=told)
@@ -70,9 +71,20 @@ def copy(
             else:
                 columns = ["state", "host", "connector", "id", "sent", "checks", "message"]
                 title = f"Copied to {other.path}" if work else f"To be copied to {other.path}"
-                report.rows(title, columns, rows, style_by="state", nothing="no snapshots")
+                report.rows(
+                    title,
+                    columns,
+                    rows,
+                    style_by="state",
+                    nothing="no snapshots",
+                    spare=["checks", "connector"],
+                    below=["message"],
+                )
             if refused:
-                report.note(f"{len(refused)} of {len(rows)} snapshots were refused; see docs/repository.md.")
+                some = f"{len(refused)} of {count_text(len(rows), 'snapshot')}"
+                report.note(
+                    f"{some} were refused; docs/repository.md says what to do when something is damaged."
+                )
                 raise typer.Exit(IntegrityError.exit_code)
 
 

@@ -13,8 +13,9 @@ import typer
 from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, repository_path, speaking
 from exremote.errors import EXIT_BAD_NEWS, IntegrityError, RepositoryError
 from exremote.regfile import RegFileError, differences, parse
-from exremote.report import Report, count_text, size_text, time_text
+from exremote.report import Report, size_text, time_text
 from exremote.repository import VOLATILE, Document, Entry, Repository, Snapshot, own_bytes
+from exremote.wording import count_text
 
 LISTED = 20
 """Lines that a person gets of a long list; JSON has all."""
@@ -102,7 +103,10 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
         report.line(f"{key:<12}{value}")
     report.line(f"{'size':<12}{count_text(answer['files'], 'file')}, {size_text(answer['bytes'])}")
     seen = answer["last_seen_unchanged"]
-    report.line(f"{'unchanged':<12}{answer['checks']} checks, the last {time_text(seen)}")
+    checked = (
+        f"{count_text(answer['checks'], 'check')}, the last {time_text(seen)}" if seen else "no check yet"
+    )
+    report.line(f"{'unchanged':<12}{checked}")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["items"]]
     report.rows("Items", ["item", "files", "size", "root"], rows, nothing="no items")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["documents"]]
@@ -114,8 +118,9 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
         if title == "omitted" and len(some) > LISTED:
             report.line(f"omitted: {len(some) - LISTED} more; --json has them all")
     for finding in answer["findings"]:
-        words = [finding.get(key) for key in ("verdict", "check", "evidence")]
-        report.line("finding: " + ": ".join(str(word) for word in words if word))
+        words = [str(finding[key]) for key in ("verdict", "check", "evidence") if finding.get(key)]
+        remedy = f" -> {finding['remedy']}" if finding.get("remedy") else ""
+        report.line(f"finding: {': '.join(words)}{remedy}")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer.get("entries", ())]
     if "entries" in answer:
         report.rows("Files", ["item", "path", "size", "modified", "sha256"], rows, nothing="no files")

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Any
 
 import typer
 
 from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, now, repository_path, speaking
+from exremote.cli.journaling import journaled
 from exremote.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    ExremoteError,
     PlanRefused,
     RepositoryError,
     RepositoryLocked,
     SnapshotNotFound,
     UsageError,
 )
-from exremote.journal import Journal, new_run_id
-from exremote.report import Report, count_text, size_text
+from exremote.journal import Journal
+from exremote.report import Report, size_text
 from exremote.repository import (
     NEWEST,
     WHOLE,
@@ -35,9 +33,9 @@ from exremote.repository import (
     age_text,
     break_lock,
     decide,
-    hold,
 )
-from exremote.runner import living_runs, run_lock
+from exremote.runner import living_runs
+from exremote.wording import count_text
 
 HostOption = Annotated[
     list[str] | None, typer.Option("--host", metavar="HOST", help="Only of this host; may be repeated.")
@@ -83,30 +81,6 @@ def approve(question: str, yes: bool) -> None:
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise PlanRefused("Nothing was changed: the answer was not yes.")
-
-
-@contextmanager
-def journaled(place: Repository, verb: str, command: Sequence[str]) -> Iterator[Journal]:
-    """Given a repository and what is done there, keep a journal of it there for a block; the run is alive."""
-    run = new_run_id(now())
-    ended = "failed"
-    with ExitStack() as stack:
-        lock = run_lock(place.runs_folder, run)
-        stack.enter_context(hold(lock, verb, run=run, since=now(), on_takeover=lambda who: None))
-        journal = Journal.create(place.runs_folder, run, verb, [verb, *command], now)
-        stack.callback(lambda: journal.close(ended))
-        try:
-            yield journal
-            ended = str(EXIT_OK)
-        except ExremoteError as error:
-            ended = str(error.exit_code)
-            raise
-        except KeyboardInterrupt:
-            ended = str(EXIT_INTERRUPTED)
-            raise
-        except typer.Exit as left:
-            ended = str(left.exit_code)
-            raise
 
 
 def taken(report: Report, journal: Journal) -> Callable[[str], None]:
@@ -225,10 +199,10 @@ def forget(
         if not as_json:
             show_fates(report, place, planned, dry_run=True, pruned=None)
         if going:
-            approve(f"Forget {len(going)} of {len(planned)} snapshots?", yes)
+            approve(f"Forget {len(going)} of {count_text(len(planned), 'snapshot')}?", yes)
         command = [f"{s.host}/{s.id}" for s in going]
         pruned = None
-        with journaled(place, "forget", command) as journal:
+        with journaled([place.runs_folder], "forget", command, report.note) as journal:
             told = taken(report, journal)
             with place.lock("exremote forget", name=WHOLE, run=journal.run_id, since=now(), on_takeover=told):
                 # Looked at again under the lock: what was approved, and still may go.
@@ -289,7 +263,8 @@ def show_fates(
         report.json({"repository": place.path, "dry_run": dry_run, **parts, "pruned": pruned})
         return
     columns = ["fate", "host", "connector", "id", "created", "state", "why"]
-    report.rows(f"Snapshots in {place.path}", columns, rows, nothing="no snapshots")
+    title, spare = f"Snapshots in {place.path}", ["created", "state"]
+    report.rows(title, columns, rows, nothing="no snapshots", spare=spare, below=["why"])
     going = sum(not f.kept for f in fates)
     would = "would go" if going else "goes: every snapshot has a reason to stay"
     report.line(f"{going or 'none'} of {len(fates)} {would}")
@@ -310,7 +285,7 @@ def prune(
         if dry_run:
             answer = counted(place, apply=False)
         else:
-            with journaled(place, "prune", []) as journal:
+            with journaled([place.runs_folder], "prune", [], report.note) as journal:
                 told = taken(report, journal)
                 with place.lock(
                     "exremote prune", name=WHOLE, run=journal.run_id, since=now(), on_takeover=told
@@ -323,8 +298,10 @@ def prune(
         report.line(f"{count_text(answer['objects'], 'object')} {verb}, {answer['size']}")
         if answer["leftovers"]:
             left = size_text(answer["leftover_bytes"])
-            report.line(f"{answer['leftovers']} leftovers of ended runs {verb}, {left}")
-        report.line(f"{answer['kept_objects']} objects stay, {size_text(answer['kept_bytes'])}")
+            report.line(f"{count_text(answer['leftovers'], 'leftover')} of ended runs {verb}, {left}")
+        kept = answer["kept_objects"]
+        stay = "stays" if kept == 1 else "stay"
+        report.line(f"{count_text(kept, 'object')} {stay}, {size_text(answer['kept_bytes'])}")
 
 
 def pruning(place: Repository, journal: Journal) -> dict[str, Any]:
@@ -378,15 +355,19 @@ def unlock(
         alive = [lock for lock in chosen if lock.ours and not lock.dead]
         columns = ["lock", "holder", "last_sign_of_life", "age", "state"]
         if not as_json:
-            report.rows(f"Locks of {place.path}", columns, rows, nothing="no locks")
+            below = ["holder"]
+            report.rows(f"Locks of {place.path}", columns, rows, nothing="no locks", below=below)
         removed = [lock.name for lock in chosen if lock.dead and break_lock(lock)]
         try:
             if doubtful:
-                approve(f"Remove {len(doubtful)} locks whose holder nobody here can see?", yes)
+                approve(f"Remove {count_text(len(doubtful), 'lock')} whose holder nobody here can see?", yes)
                 removed += [lock.name for lock in doubtful if break_lock(lock)]
         finally:
             if removed:
-                with suppress(RepositoryError), journaled(place, "unlock", removed):
+                with (
+                    suppress(RepositoryError),
+                    journaled([place.runs_folder], "unlock", removed, report.note),
+                ):
                     pass
             if as_json:
                 report.json({"repository": place.path, "locks": rows, "removed": removed})

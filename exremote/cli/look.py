@@ -26,9 +26,10 @@ from exremote.connector import Connector
 from exremote.errors import IntegrityError, RepositoryError, UsageError
 from exremote.inventory import find_name, near
 from exremote.journal import journals, list_runs, unaccounted
-from exremote.report import count_text, size_text
+from exremote.report import size_text
 from exremote.repository import Repository, Snapshot
 from exremote.script import ScriptLibrary
+from exremote.wording import count_text
 
 DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S"]
 """How a moment is written on the command line."""
@@ -85,6 +86,7 @@ def snapshots(
         if latest:
             newest = {place.latest(s.host, s.connector, s.kind, now=now()) for s in found}
             found = [s for s in found if s in newest]
+        found.sort(key=lambda s: (s.host.casefold(), s.created, s.id))
         rows = [snapshot_row(place, s) for s in found]
         rows = [row for row in rows if state in (None, row["state"])]
         columns = [
@@ -104,7 +106,8 @@ def snapshots(
             for row in rows:
                 own = alone.get((row["host"], row["id"]))
                 row |= {"alone_bytes": own, "alone": None if own is None else size_text(own)}
-        spare = ("created", "last_seen_unchanged", "files", "size", "health", "alone", "connector")
+        # When a host was last seen as it is there is what one looks for; the rest is in the id, or in `show`.
+        spare = ("created", "files", "size", "health", "alone", "connector")
         title = f"Snapshots in {place.path}"
         report.rows(title, columns, rows, style_by="state", nothing="no snapshots", spare=spare)
         if sizes:
@@ -256,7 +259,8 @@ def connectors(
                 }
                 for c in known.values()
             ]
-            report.rows("Connectors", ["name", "title", "exchange", "services", "items", "checks"], rows)
+            columns = ["name", "title", "exchange", "services", "items", "checks"]
+            report.rows("Connectors", columns, rows, below=["services", "items"])
             return
         data = known[known_connector(name, known)].model_dump(mode="json", by_alias=True)
         if as_json:

@@ -14,28 +14,35 @@ from exremote.cli.common import (
     InventoryOption,
     JsonOption,
     RepositoryOption,
-    Run,
+    from_environment,
     known_repository,
     load_inventory,
     now,
-    on_hosts,
-    show_failed,
+    path_from,
     speaking,
 )
+from exremote.cli.running import Run, on_hosts, show_failed
 from exremote.connector import Connector
+from exremote.errors import UsageError
 from exremote.inventory import Host, advice, key_lines
-from exremote.report import count_text
 from exremote.runner import Outcome, State, exit_code
 from exremote.session import Session
+from exremote.wording import count_text
 
 
 def check(
-    file: Annotated[Path | None, typer.Argument(help="The inventory; the same as --inventory.")] = None,
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", parser=path_from, help="The inventory; the same as --inventory."),
+    ] = None,
     inventory: InventoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read the inventory and say what is wrong with it; no host is asked."""
     with speaking(as_json, looks=True) as report:
+        if file is not None and inventory is not None and not from_environment(context, "inventory"):
+            raise UsageError("Two inventories are named.", "Name one, as FILE or with --inventory.")
         connectors = Connector.load_all()
         site = load_inventory(file or inventory, list(connectors))
         warnings = [*site.warnings, *advice(site, operator_variables(connectors.values()))]

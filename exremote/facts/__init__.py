@@ -9,6 +9,7 @@ from exremote.facts.files import FileEntry, NamedFile, NotesIni, RegistryExport,
 from exremote.facts.gateway import ApiDirectoryFact, ApiQueue, ConnectorObject, EventCount
 from exremote.facts.host import Disk, HostFact, RegistryValue, ServiceState
 from exremote.facts.parse import FactError, Record
+from exremote.facts.reasons import advise, in_words, reason_of, remedy_in
 
 __all__ = [
     "FORMAT",
@@ -30,4 +31,8 @@ __all__ = [
     "ServiceState",
     "TableText",
     "TreeFact",
+    "advise",
+    "in_words",
+    "reason_of",
+    "remedy_in",
 ]

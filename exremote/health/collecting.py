@@ -24,7 +24,7 @@ from exremote.connector import (
     root_services,
 )
 from exremote.credential import Secret as Account
-from exremote.errors import ScriptFailed, TransferMismatch
+from exremote.errors import ExremoteError, ScriptFailed, TransferMismatch
 from exremote.facts import (
     ApiDirectoryFact,
     ConnectorObject,
@@ -38,6 +38,8 @@ from exremote.facts import (
     ServiceState,
     TableText,
     TreeFact,
+    in_words,
+    reason_of,
 )
 from exremote.inventory import Host
 from exremote.pack import FileBegin, FileData, FileEnd, FileError, Listing, PackError, PackReader
@@ -50,6 +52,11 @@ MAX_READ = 1 << 30
 """How much of a file is read for its digest: no file that a connector names is so large."""
 SLACK = 16 << 20
 """How much a file may grow while it is read."""
+UNPLACED = (
+    "Answer what else is unknown of this host first: the place comes from its registry and its services "
+    "(`exremote inventory show HOST` has the variables that can say it)."
+)
+"""What can be done where nobody knows where something is."""
 
 
 class Asker(Protocol):
@@ -98,7 +105,7 @@ def collect(
     now: datetime,
     trees: Literal["list", "hash"] = "list",
     known: Mapping[str, Listing] | None = None,
-    api_account: Account | None = None,
+    api_account: Account | ExremoteError | None = None,
 ) -> HostFacts:
     """Given an open session, ask the host all that the connectors need to know, in few calls.
 
@@ -110,7 +117,7 @@ def collect(
         session,
         host,
         connectors,
-        HostFacts(host.name, now),
+        HostFacts(host.name, now, address=host.address),
         trees == "hash",
         known or {},
     )
@@ -121,7 +128,7 @@ def collect(
     errand.ask_files()
     errand.ask_api(probe, api_account)
     errand.ask_events()
-    return replace(errand.facts, unavailable=errand.unavailable)
+    return replace(errand.facts, unavailable=errand.unavailable, remedies=errand.remedies)
 
 
 @dataclass(slots=True)
@@ -135,6 +142,17 @@ class _Errand:
     hashed: bool
     known: Mapping[str, Listing]
     unavailable: dict[str, str] = field(default_factory=dict)
+    remedies: dict[str, str] = field(default_factory=dict)
+
+    def _unanswered(self, question: str, reason: str, remedy: str) -> None:
+        """Given a question without an answer, note the reason, and what can be done about it."""
+        self.unavailable[question] = reason
+        if remedy:
+            self.remedies[reason] = remedy
+
+    def _refused(self, question: str, error: ScriptFailed) -> None:
+        """Given a question that a script refused, note the reason: without the host, which findings name."""
+        self._unanswered(question, reason_of(error), error.remedy)
 
     def ask_host(self) -> None:
         """Ask for the host, the registry and the services: enough for the roots."""
@@ -142,7 +160,7 @@ class _Errand:
         try:
             self.facts = replace(self.facts, host_fact=self.session.host_fact())
         except ScriptFailed as error:
-            self.unavailable["host"] = _reason(error)
+            self._refused("host", error)
         keys = [expand(key.path, self._own_roots()) for c in every for key in c.registry_keys]
         checks = [check for c in every for check in c.checks if check.fact.startswith("registry.")]
         questions = [*root_queries(every), *((key, "") for key in keys if key)]
@@ -151,13 +169,13 @@ class _Errand:
             registry = self.session.registry_values(list(dict.fromkeys(questions)))
             self.facts = replace(self.facts, registry=tuple(registry))
         except ScriptFailed as error:
-            self.unavailable["registry"] = _reason(error)
+            self._refused("registry", error)
         services = [*root_services(every), *(service.name for c in every for service in c.services)]
         try:
             states = self.session.service_states(list(dict.fromkeys(services)))
             self.facts = replace(self.facts, services=tuple(states))
         except ScriptFailed as error:
-            self.unavailable["services"] = _reason(error)
+            self._refused("services", error)
         self._resolve()
 
     def _own_roots(self) -> dict[str, str]:
@@ -201,13 +219,14 @@ class _Errand:
         """Ask for one tree, if its place is known."""
         path = expand(item.path, self.facts.roots)
         if path is None:
-            self.unavailable[f"tree {item.id}"] = f"{item.path}: nothing on the host says where this is"
+            reason = f"nothing on the host says where its folder {item.id} is"
+            self._unanswered(f"tree {item.id}", reason, UNPLACED)
             return
         known = self.known.get(item.id) if self.hashed else None
         try:
             tree = self.session.file_tree(path, item.left_out, known, self.hashed)
         except ScriptFailed as error:
-            self.unavailable[f"tree {item.id}"] = _reason(error)
+            self._refused(f"tree {item.id}", error)
             return
         self.facts = replace(self.facts, trees={**self.facts.trees, item.id: tree})
 
@@ -238,7 +257,7 @@ class _Errand:
             try:
                 found = tuple(self.session.connector_objects(class_name))
             except ScriptFailed as error:
-                self.unavailable[f"object {class_name}"] = _reason(error)
+                self._refused(f"object {class_name}", error)
                 continue
             self.facts = replace(self.facts, connector_objects=self.facts.connector_objects + found)
             if not found or self._own_object(class_name):
@@ -288,7 +307,8 @@ class _Errand:
         for file in {file.id: file for c in there for file in c.named_files}.values():
             places = [path for template in file.paths if (path := expand(template, self.facts.roots))]
             if not places:
-                self.unavailable[f"file {file.id}"] = "nothing on the host says where this is"
+                reason = f"nothing on the host says where its file {file.id} is"
+                self._unanswered(f"file {file.id}", reason, UNPLACED)
                 continue
             paths = list({path.lower(): path for path in places}.values())
             found = []
@@ -315,7 +335,7 @@ class _Errand:
         try:
             answers = self._read(folder, wanted)
         except ScriptFailed as error:
-            self.unavailable["tables"] = _reason(error)
+            self._refused("tables", error)
             return
         read = tuple(TableText.read(file.path, data) for file, data in answers if file.exists)
         self.facts = replace(self.facts, tables=self.facts.tables + read)
@@ -330,7 +350,7 @@ class _Errand:
             return self._read(folder, [name])[0]
         except ScriptFailed as error:
             gone = error.error_id == "ExRemote.PathMissing"
-            return NamedFile(path, False, error="" if gone else _reason(error)), b""
+            return NamedFile(path, False, error="" if gone else reason_of(error)), b""
 
     def _read(self, folder: str, wanted: Sequence[str]) -> list[tuple[NamedFile, bytes]]:
         """Given a folder and names, return each file as it is, and its first MiB. Raise HostError."""
@@ -388,20 +408,24 @@ class _Errand:
             error_id="Session.EndlessAnswer",
         )
 
-    def ask_api(self, probe: bool, account: Account | None) -> None:
-        """Ask for the API directories; probe them if that is wanted."""
+    def ask_api(self, probe: bool, account: Account | ExremoteError | None) -> None:
+        """Ask for the API directories; probe them if that is wanted. Without their account nobody asks."""
         for item in (item for connector in self._there() for item in connector.api_directories):
             path = expand(item.path, self.facts.roots)
             if path is None:
-                self.unavailable[f"api {item.id}"] = (
-                    "neither the inventory's variable groupwise_api nor the directory says where it is"
-                )
+                reason = "neither the inventory's variable groupwise_api nor the directory says where it is"
+                remedy = "Set variables = { groupwise_api = '...' } for the host in the inventory."
+                self._unanswered(f"api {item.id}", reason, remedy)
+                continue
+            if isinstance(account, ExremoteError):
+                reason = f"api_credential is not to be had: {account.message}"
+                self._unanswered(f"api {item.id}", reason, account.remedy)
                 continue
             try:
                 fact = self.session.api_directory(path, probe, account)
             except ScriptFailed as error:
                 fact = ApiDirectoryFact(
-                    path, False, "", False, False, False, False, "", (), reason_unknown=_reason(error)
+                    path, False, "", False, False, False, False, "", (), reason_unknown=reason_of(error)
                 )
             fact = replace(fact, credential_given=account is not None)
             self.facts = replace(self.facts, api_directories={**self.facts.api_directories, item.id: fact})
@@ -416,7 +440,7 @@ class _Errand:
         try:
             events = self.session.event_summary(sorted(sources), EVENT_HOURS)
         except ScriptFailed as error:
-            self.unavailable["events"] = _reason(error)
+            self._refused("events", error)
             return
         kept = tuple(e for e in events if (e.source.lower(), e.event_id) in wanted)
         self.facts = replace(self.facts, events=kept, event_hours=EVENT_HOURS)
@@ -425,9 +449,4 @@ class _Errand:
 def _not_read(path: str, event: FileError) -> NamedFile:
     """Given what the host said of a file that it did not send, return it: gone, or closed to us."""
     gone = event.error_id == "ExRemote.FileMissing"
-    return NamedFile(path, False, error="" if gone else f"{event.error_id}: {event.message}")
-
-
-def _reason(error: ScriptFailed) -> str:
-    """Given why a question has no answer, return it for the findings: without the host, which they name."""
-    return f"{error.message} ({error.error_id})"
+    return NamedFile(path, False, error="" if gone else in_words(f"{event.error_id}: {event.message}"))

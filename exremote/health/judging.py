@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from exremote.checks.expectation import FUNCTIONS, expectation
 from exremote.checks.finding import Finding, Verdict
@@ -11,6 +11,47 @@ from exremote.checks.items import judge_items, judge_services, judge_tree
 from exremote.checks.rules import RULES
 from exremote.connector import Connector, FileTree, Service, matches
 from exremote.facts import HostFacts, Presence
+from exremote.wording import count_text
+
+BASICS: Mapping[str, str] = {
+    "host": "what it is",
+    "registry": "what its registry has",
+    "services": "which services it has",
+}
+"""The questions that all else hangs on, in words."""
+
+
+def unasked(facts: HostFacts) -> str:
+    """Given facts, return which of the questions that all else hangs on were not answered, and why; or ''."""
+    lacking = {name: words for name, words in BASICS.items() if name in facts.unavailable}
+    if not lacking:
+        return ""
+    said = "; ".join(f"the host did not say {words} ({facts.unavailable[n]})" for n, words in lacking.items())
+    return with_remedy(said, facts)
+
+
+def with_remedy(reason: str, facts: HostFacts) -> str:
+    """Given a reason, return it with what can be done about it, if anybody knows."""
+    remedy = facts.remedy(reason) if reason else ""
+    return f"{reason.rstrip('.')}. {remedy}" if remedy else reason
+
+
+def machine_of(facts: HostFacts) -> str:
+    """Given facts, return which machine it is by its own word; '' if it did not say."""
+    host = facts.host_fact
+    return f"{host.computer_name} in {host.domain}".upper() if host and host.computer_name else ""
+
+
+def twins(machines: Mapping[str, str]) -> Iterator[tuple[Sequence[str], str]]:
+    """Given machines by the inventory's names, yield the names of each that has several, and a sentence."""
+    for machine in sorted(set(machines.values()) - {""}):
+        same = sorted(name for name, each in machines.items() if each == machine)
+        if len(same) > 1:
+            yield (
+                same,
+                f"{' and '.join(same)} are one machine, {machine}, by its own word: it is asked, and saved, "
+                "under each name. Correct the addresses in the inventory, or take one of them out.",
+            )
 
 
 def rank(verdict: Verdict) -> int:
@@ -96,11 +137,13 @@ def judge_tables(
     }
     findings = []
     for path, before in sorted(tables.items()):
-        after = now.get(path.lower())
+        after, had = now.get(path.lower()), f"it had {count_text(before, 'byte')}"
         if after is None:
-            findings.append(found(Verdict.CRITICAL, f"{path} is gone; it had {before} bytes"))
+            findings.append(found(Verdict.CRITICAL, f"{path} is gone; {had}"))
         elif after == 0:
-            findings.append(found(Verdict.CRITICAL, f"{path} was emptied; it had {before} bytes"))
+            findings.append(found(Verdict.CRITICAL, f"{path} was emptied; {had}"))
         elif after * 2 <= before:
             findings.append(found(Verdict.WARNING, f"{path} shrank from {before} to {after} bytes"))
-    return tuple(findings) or (found(Verdict.OK, f"{len(tables)} tables compared with the last snapshot"),)
+    return tuple(findings) or (
+        found(Verdict.OK, f"{count_text(len(tables), 'table')} compared with the last snapshot"),
+    )

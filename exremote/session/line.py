@@ -26,6 +26,7 @@ from exremote.errors import (
 )
 from exremote.facts import (
     FactError,
+    advise,
 )
 from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host, RetryPolicy
@@ -237,6 +238,8 @@ class Line:
         """Given what went wrong, return what to raise; the transport is dropped if it is of no more use."""
         if isinstance(error, HostError):
             self._forget(error)
+            if isinstance(error, ScriptFailed):
+                advise(error)
             return error
         if isinstance(error, PackError):
             return self._mismatch(f"the answer of {what} ({error})")

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from exremote.cli import common, look, verbs
+from exremote.cli import checking, common, look
 from exremote.errors import ExremoteError, IntegrityError, UsageError
 from exremote.inventory import Inventory
 from exremote.journal import Journal, OpenShell, journals, list_runs, unaccounted
@@ -328,7 +328,7 @@ def test_facts_that_are_nested_too_deep_are_no_facts(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
     path.write_text("[" * 100_000)
     with pytest.raises(UsageError, match="no recorded facts"):
-        verbs.judge_file(path, {})
+        checking.judge_file(path, {})
 
 
 @pytest.mark.skipif(not POSIX, reason="modes")
