@@ -1,6 +1,14 @@
-"""Words for numbers, the same in findings, plans and reports. It knows nothing else."""
+"""Words for numbers, and texts that flow: the same in findings, plans and help. It decides nothing."""
 
 from __future__ import annotations
+
+import inspect
+
+
+def flowing(text: str | None) -> str:
+    """Given a docstring, return it as a help text whose paragraphs flow, however wide a terminal is."""
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(one.split()) for one in paragraphs)
 
 
 def count_text(count: int, noun: str) -> str:

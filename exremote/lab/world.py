@@ -13,12 +13,13 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from exremote.lab import faults as misfortunes
 from exremote.lab.behaviour import Behaviour
 from exremote.lab.console import console
-from exremote.lab.faults import Fault, Schedule
+from exremote.lab.faults import Fault, FaultText, Schedule
 from exremote.lab.machine import Machine
 from exremote.lab.site import HostSpec, build
 from exremote.lab.wine import Prefix
@@ -235,12 +236,21 @@ class World:
 
     def fault(self, text: str) -> str:
         """Add a fault; what concerns a whole host happens at once. Return it as text. Raise FaultText."""
+        self._check_host(misfortunes.parse(text))
         fault = self.schedule.add(text)
         if fault.what == "host":
             for name, host in self.hosts.items():
                 if host.machine is not None and fault in self.schedule.strike(name, "host", _HOST_EFFECTS):
                     self._befall(name, host.machine, fault)
         return str(fault)
+
+    def _check_host(self, fault: Fault) -> None:
+        """Given a fault, raise FaultText if there is no host on which it could strike."""
+        meant = [host for name, host in self.hosts.items() if fnmatchcase(name.upper(), fault.host)]
+        if not meant:
+            raise FaultText(f"the lab has no host {fault.host}; there are: {', '.join(self.hosts)}")
+        if all(host.machine is None for host in meant):
+            raise FaultText(f"nothing listens at {fault.host}: nothing more can go wrong there")
 
     def clear_faults(self, host: str = "") -> int:
         """Forget faults, of one host or all, and mend what they broke. Return how many there were."""
