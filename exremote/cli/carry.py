@@ -9,7 +9,16 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, now, repository_path, speaking
+from exremote.cli.common import (
+    SNAPSHOT_HELP,
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    now,
+    path_from,
+    repository_path,
+    speaking,
+)
 from exremote.cli.journaling import journaled
 from exremote.cli.keep import (
     ConnectorOption,
@@ -27,7 +36,10 @@ from exremote.wording import count_text
 
 def copy(
     to: Annotated[
-        Path, typer.Option("--to", metavar="REPOSITORY", help="The other repository; made with `init`.")
+        Path,
+        typer.Option(
+            "--to", metavar="REPOSITORY", parser=path_from, help="The other repository; made with `init`."
+        ),
     ],
     names: SnapshotsArgument = None,
     hosts: HostOption = None,
@@ -197,10 +209,11 @@ class Copying:
 
 
 def export_snapshot(
-    snapshot: Annotated[
-        str, typer.Argument(metavar="SNAPSHOT", help="An id or its beginning, or HOST/ and that.")
+    snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT", help=SNAPSHOT_HELP)],
+    into: Annotated[
+        Path,
+        typer.Option("--into", metavar="FOLDER", parser=path_from, help="A new or empty folder."),
     ],
-    into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="A new or empty folder.")],
     items: Annotated[
         list[str] | None,
         typer.Option("--item", metavar="ID", help="Only the files of this item; may be repeated."),
@@ -216,7 +229,7 @@ def export_snapshot(
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
-        found = place.find(snapshot)
+        found = place.pick(snapshot, now())
         if into.resolve().is_relative_to(place.path.resolve()):
             raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
         done = export(found, into, items or (), lambda files, size: None)
@@ -231,6 +244,7 @@ def export_snapshot(
                     "complete": found.complete,
                     "files": done.files,
                     "bytes": done.bytes,
+                    "documents": done.documents,
                     "roots": roots,
                     "renamed": [{"path": path, "at": at} for path, at in done.renamed],
                     "damaged": [{"path": p, "expected": e, "actual": a} for p, e, a in done.damaged],
@@ -238,9 +252,9 @@ def export_snapshot(
                 }
             )
         else:
-            report.line(
-                f"{count_text(done.files, 'file')}, {size_text(done.bytes)} in {into}; each is what was saved"
-            )
+            files = f"{count_text(done.files, 'file')}, {size_text(done.bytes)}" if done.files else "no files"
+            documents = count_text(done.documents, "document")
+            report.line(f"{files}, and {documents}, in {into}; each is what was saved")
             for item, root in roots.items():
                 report.line(f"files/{item} belongs in {root}")
             for path, at in done.renamed:

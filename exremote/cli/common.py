@@ -55,6 +55,7 @@ RepositoryOption = Annotated[
         help="The repository. Default: what the inventory says.",
     ),
 ]
+SNAPSHOT_HELP = "An id or its beginning, HOST/ and that, or HOST/CONNECTOR for the newest one."
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, for programs.")
 ]

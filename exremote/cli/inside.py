@@ -10,7 +10,15 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, repository_path, speaking
+from exremote.cli.common import (
+    SNAPSHOT_HELP,
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    now,
+    repository_path,
+    speaking,
+)
 from exremote.errors import EXIT_BAD_NEWS, IntegrityError, RepositoryError
 from exremote.regfile import RegFileError, differences, parse
 from exremote.report import Report, size_text, time_text
@@ -22,9 +30,7 @@ LISTED = 20
 
 
 def show(
-    snapshot: Annotated[
-        str, typer.Argument(metavar="SNAPSHOT", help="An id or its beginning, or HOST/ and that.")
-    ],
+    snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT", help=SNAPSHOT_HELP)],
     files: Annotated[bool, typer.Option("--files", help="List every file, too.")] = False,
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
@@ -33,7 +39,7 @@ def show(
     """Show what one snapshot holds: items, documents, what is missing, what was left out, findings."""
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository_path(repository, inventory))
-        found = place.find(snapshot)
+        found = place.pick(snapshot, now())
         answer = described(place, found, files)
         if as_json:
             report.json(answer)
@@ -127,8 +133,8 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
 
 
 def diff(
-    old: Annotated[str, typer.Argument(metavar="A", help="The earlier snapshot.")],
-    new: Annotated[str, typer.Argument(metavar="B", help="The later snapshot.")],
+    old: Annotated[str, typer.Argument(metavar="A", help=f"The earlier snapshot. {SNAPSHOT_HELP}")],
+    new: Annotated[str, typer.Argument(metavar="B", help="The later one.")],
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with 5 if they differ; without it the code is 0.")
     ] = False,
@@ -142,7 +148,7 @@ def diff(
     """
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository_path(repository, inventory))
-        first, second = place.find(old), place.find(new)
+        first, second = place.pick(old, now()), place.pick(new, now())
         rows = [*files_between(first, second), *documents_between(first, second)]
         rows += missing_between(first, second)
         if as_json:

@@ -4,6 +4,8 @@ names     names from a host become paths of ours
 disk      what is asked of a file system, on Linux and on Windows
 lock      who works here, where, since when
 objects   each content once, named by its SHA-256
+naming    which snapshot a person means
+mark      what makes a folder a repository
 manifest  what a snapshot says of itself
 snapshot  how a snapshot is built and read
 building  a snapshot's folder on its way into place
@@ -17,6 +19,7 @@ store     the repository: all of it together
 """
 
 from exremote.repository.copying import Standing
+from exremote.repository.disk import is_private
 from exremote.repository.export import Exported, export
 from exremote.repository.forget import NEWEST, Candidate, Fate, KeepPolicy, Unused, decide, own_bytes
 from exremote.repository.lock import (
@@ -80,6 +83,7 @@ __all__ = [
     "export",
     "hold",
     "is_dead",
+    "is_private",
     "list_locks",
     "own_bytes",
     "read_owner",
