@@ -113,6 +113,8 @@ class HostError(ExremoteError):
     def __init__(self, host: str, message: str, remedy: str = "") -> None:
         super().__init__(message, remedy or self.usual_remedy)
         self.host = host
+        self.lasting = False
+        """Before the first conversation, patience does not help: a name that nobody knows stays unknown."""
 
     @property
     def text(self) -> str:

@@ -63,7 +63,8 @@ def remedy_in(text: str) -> str:
 
 def advise(error: ScriptFailed) -> None:
     """Given what a script failed with, as it came over the wire, put it in words and add what can be done."""
-    error.message = in_words(re.sub(r"\. (?=!ExRemote\.)", ": ", error.message))
+    said = in_words(re.sub(r"\. (?=!ExRemote\.)", ": ", error.message))
+    error.message = f"{said.rstrip('.')}."
     by_hand = f"Run it by hand on the host to see why: `exremote scripts {error.script}` prints it."
     error.remedy = error.remedy or REMEDIES.get(error.error_id, by_hand if error.script else "")
 
