@@ -152,7 +152,8 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
         step: Step = TypeAdapter(cls).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"step {kind}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"step {kind}: {'.'.join(map(str, first['loc']))}: {said}") from error
     return step
 
 

@@ -173,7 +173,7 @@ class Errand:
         if self.dry_run:
             return nullcontext()
         return self.repository.lock(
-            f"run {self.journal.run_id}",
+            "exremote backup",
             name=f"host-{host.name}",
             run=self.journal.run_id,
             since=self.now(),

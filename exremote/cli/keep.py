@@ -68,19 +68,19 @@ def duration(text: str) -> timedelta:
     return sum((int(number) * _UNITS[unit] for number, unit in parts), timedelta())
 
 
-def approve(question: str, yes: bool) -> None:
-    """Given what is about to be done, ask the person. Raise PlanRefused if the answer is not yes."""
+def approve(question: str, yes: bool, look: str) -> None:
+    """Given what is about to be done, ask the person. Raise PlanRefused if the answer is not yes.
+
+    `look` says how to find out, without a terminal, what would be done.
+    """
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        raise PlanRefused(
-            "Nothing was changed: there is no terminal to ask at.",
-            "Look with --dry-run where there is one, then use --yes.",
-        )
+        raise PlanRefused("Nothing was changed: there is no terminal to ask at.", f"{look}, then use --yes.")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise PlanRefused("Nothing was changed: the answer was not yes.")
+        raise PlanRefused("Nothing was changed: the answer was not yes.", "Answer y, or use --yes.")
 
 
 def taken(report: Report, journal: Journal) -> Callable[[str], None]:
@@ -197,9 +197,10 @@ def forget(
             show_fates(report, place, planned, dry_run=dry_run, pruned=None)
             return
         if not as_json:
-            show_fates(report, place, planned, dry_run=True, pruned=None)
+            show_fates(report, place, planned, dry_run=False, pruned=None)
         if going:
-            approve(f"Forget {len(going)} of {count_text(len(planned), 'snapshot')}?", yes)
+            some = f"{len(going)} of {count_text(len(planned), 'snapshot')}"
+            approve(f"Forget {some}?", yes, "Look with --dry-run")
         command = [f"{s.host}/{s.id}" for s in going]
         pruned = None
         with journaled([place.runs_folder], "forget", command, report.note) as journal:
@@ -266,8 +267,13 @@ def show_fates(
     title, spare = f"Snapshots in {place.path}", ["created", "state"]
     report.rows(title, columns, rows, nothing="no snapshots", spare=spare, below=["why"])
     going = sum(not f.kept for f in fates)
-    would = "would go" if going else "goes: every snapshot has a reason to stay"
-    report.line(f"{going or 'none'} of {len(fates)} {would}")
+    of = f"of {count_text(len(fates), 'snapshot')}"
+    if not going:
+        report.line(f"none {of} goes: each has a reason to stay" if fates else "there is nothing to forget")
+    elif dry_run:
+        report.line(f"{going} {of} would go, and {len(fates) - going} stay; nothing was changed")
+    else:
+        report.line(f"{going} {of} {'is' if going == 1 else 'are'} to go, and {len(fates) - going} stay")
 
 
 def prune(
@@ -360,7 +366,9 @@ def unlock(
         removed = [lock.name for lock in chosen if lock.dead and break_lock(lock)]
         try:
             if doubtful:
-                approve(f"Remove {count_text(len(doubtful), 'lock')} whose holder nobody here can see?", yes)
+                some = count_text(len(doubtful), "lock")
+                question = f"Remove {some} whose holder nobody here can see?"
+                approve(question, yes, "See above what there is")
                 removed += [lock.name for lock in doubtful if break_lock(lock)]
         finally:
             if removed:

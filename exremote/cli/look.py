@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -31,8 +32,30 @@ from exremote.repository import Repository, Snapshot
 from exremote.script import ScriptLibrary
 from exremote.wording import count_text
 
-DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S"]
+MOMENTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S")
 """How a moment is written on the command line."""
+
+
+def moment(text: str) -> datetime:
+    """Given a day or a moment of the command line, return it, in UTC. Raise BadParameter if it is none."""
+    for form in MOMENTS:
+        with suppress(ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+    raise typer.BadParameter(
+        f"{text!r} is no day such as 2026-03-24, and no moment such as 2026-03-24T10:15:00Z."
+    )
+
+
+KINDS = (
+    "file_tree",
+    "named_file",
+    "registry_key",
+    "service",
+    "api_directory",
+    "directory_object",
+    "check",
+)
+"""What a connector is made of, in the one order of kinds."""
 
 
 class SnapshotState(StrEnum):
@@ -48,15 +71,19 @@ def snapshots(
         list[str] | None,
         typer.Argument(metavar="HOST", help="Only of these hosts, groups (of the inventory) or tag:NAME."),
     ] = None,
-    connector: Annotated[str | None, typer.Option("--connector", help="Only of this connector.")] = None,
+    connector: Annotated[
+        str | None, typer.Option("--connector", metavar="NAME", help="Only of this connector.")
+    ] = None,
     state: Annotated[
         SnapshotState | None, typer.Option("--state", help="Only those that are in this state.")
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option("--since", formats=DAYS, help="Only those made then (UTC) or later.")
+        datetime | None,
+        typer.Option("--since", metavar="DAY", parser=moment, help="Only those made then (UTC) or later."),
     ] = None,
     before: Annotated[
-        datetime | None, typer.Option("--before", formats=DAYS, help="Only those made earlier (UTC).")
+        datetime | None,
+        typer.Option("--before", metavar="DAY", parser=moment, help="Only those made earlier (UTC)."),
     ] = None,
     latest: Annotated[
         bool, typer.Option("--latest", help="Of each host and connector, only the newest complete one.")
@@ -80,8 +107,8 @@ def snapshots(
             for s in every
             if (not hosts or s.host.casefold() in wanted)
             and connector in (None, s.connector)
-            and (since is None or s.created >= since.replace(tzinfo=UTC))
-            and (before is None or s.created < before.replace(tzinfo=UTC))
+            and (since is None or s.created >= since)
+            and (before is None or s.created < before)
         ]
         if latest:
             newest = {place.latest(s.host, s.connector, s.kind, now=now()) for s in found}
@@ -188,7 +215,10 @@ def gone(place: Repository, every: Sequence[Snapshot]) -> list[dict[str, str]]:
 
 def verify(
     snapshot: Annotated[
-        str | None, typer.Argument(help="A snapshot's id or its beginning, or a host; none means all.")
+        str | None,
+        typer.Argument(
+            metavar="SNAPSHOT", help="A snapshot's id or its beginning, or a host; none means all."
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Names and sizes only; without it every byte is read.")
@@ -241,7 +271,7 @@ def verify(
 
 
 def connectors(
-    name: Annotated[str | None, typer.Argument(help="One connector: show its items.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One connector: show its items.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the connectors that exremote knows, and what each is made of."""
@@ -266,26 +296,26 @@ def connectors(
         if as_json:
             report.json(data)
             return
-        for kind in (
-            "file_tree",
-            "named_file",
-            "registry_key",
-            "service",
-            "api_directory",
-            "directory_object",
-            "check",
-        ):
-            for item in data[kind]:
-                what = item.get("id") or item.get("name")
-                where = (
-                    item.get("path") or item.get("paths") or item.get("class_name") or item.get("title") or ""
-                )
-                where = ", ".join(where) if isinstance(where, list) else where
-                report.line(f"{kind.replace('_', ' ')}  {what}  {where}  [{item['sure']}: {item['source']}]")
+        columns = ["kind", "item", "where", "sure", "source"]
+        report.rows(data["title"], columns, list(parts_of(data)), below=["where", "source"])
+
+
+def parts_of(connector: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Given a connector as plain values, yield a row for each thing that it is made of."""
+    for kind in KINDS:
+        for item in connector[kind]:
+            places = ("path", "paths", "class_name", "title")
+            yield {
+                "kind": kind.replace("_", " "),
+                "item": item.get("id") or item.get("name"),
+                "where": next((item[key] for key in places if item.get(key)), ""),
+                "sure": item["sure"],
+                "source": item["source"],
+            }
 
 
 def scripts(
-    name: Annotated[str | None, typer.Argument(help="One script: print its text.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One script: print its text.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the PowerShell scripts that exremote runs on a host: all are bundled, none is put together."""

@@ -32,7 +32,9 @@ UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started")
 
 
 def runs(
-    run: Annotated[str | None, typer.Argument(help="A run's id or its beginning: show its events.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run's id or its beginning: show its events.")
+    ] = None,
     all_runs: Annotated[bool, typer.Option("--all", help=f"All of them, not the last {LIMIT}.")] = False,
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,

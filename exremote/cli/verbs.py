@@ -17,35 +17,50 @@ from exremote.cli.common import (
     JsonOption,
     ParallelOption,
     RepositoryOption,
+    from_environment,
     known_connector,
     load_inventory,
     now,
+    path_from,
     repository_path,
     speaking,
 )
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
-from exremote.errors import RepositoryError
+from exremote.errors import RepositoryError, UsageError
 from exremote.inventory import Host
 from exremote.report import Report, size_text
-from exremote.repository import Repository
+from exremote.repository import Repository, is_private
 from exremote.runner import Outcome, exit_code, living_runs
 from exremote.session import Session
 from exremote.wording import count_text
 
 
 def init(
-    path: Annotated[Path | None, typer.Argument(help="The folder; the same as --repository.")] = None,
+    context: typer.Context,
+    path: Annotated[
+        Path | None,
+        typer.Argument(metavar="FOLDER", parser=path_from, help="The folder; the same as --repository."),
+    ] = None,
     repository: RepositoryOption = None,
     inventory: InventoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a repository: an empty folder that snapshots can go to."""
+    """Make a repository: a new or empty folder that snapshots can go to, for its owner alone."""
     with speaking(as_json) as report:
-        made = Repository.create(repository_path(path or repository, inventory))
+        if path is not None and repository is not None and not from_environment(context, "repository"):
+            raise UsageError("Two folders are named.", "Name one, as FOLDER or with --repository.")
+        folder = repository_path(path or repository, inventory)
+        was_open = folder.is_dir() and not is_private(folder)
+        made = Repository.create(folder)
         if as_json:
-            report.json({"repository": made.path, "id": made.id})
+            report.json({"repository": made.path, "id": made.id, "closed": was_open})
         report.line(f"repository {made.id} made at {made.path}")
+        if was_open:
+            report.note(
+                f"note: others could enter {made.path}; now only its owner can, for a snapshot holds what "
+                "the connectors log on with"
+            )
 
 
 def back_up(

@@ -378,7 +378,10 @@ class Connector(_Model):
             first = error.errors(include_url=False)[0]
             place = first["loc"]
             raise ConnectorError(
-                first["msg"], file=path, line=_line_of(text, place), key=".".join(map(str, place))
+                first["msg"].removeprefix("Value error, "),
+                file=path,
+                line=_line_of(text, place),
+                key=".".join(map(str, place)),
             ) from error
 
     @classmethod

@@ -182,7 +182,7 @@ class Reader:
         unique = {(each.line or 0, each.key): each for each in problems}
         first, *others = [unique[key] for key in sorted(unique)]
         if others:
-            more = ", ".join(f"{each.key} (line {each.line})" for each in others)
+            more = "; ".join(f"line {each.line}: {each.key}: {each.message.rstrip('.')}" for each in others)
             first.remedy = f"{first.remedy} Also wrong: {more}.".strip()
         raise first
 

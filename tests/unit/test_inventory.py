@@ -206,7 +206,8 @@ def test_several_errors_are_told_at_once_the_first_line_first(tmp_path: Path) ->
     with pytest.raises(InventoryError) as caught:
         load(tmp_path, LOGIN + HOST + "port = 'x'\nwire = 3\nfoo = 1")
     assert caught.value.key == "hosts.A.port"
-    assert "Also wrong: hosts.A.wire (line 5), hosts.A.foo (line 6)." in caught.value.text
+    also = 'line 5: hosts.A.wire: expected "psrp" or "winrs"; line 6: hosts.A.foo: this key is not known.'
+    assert f"Also wrong: {also}" in caught.value.text
 
 
 def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path) -> None:
