@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from conftest import Cli, World
+from conftest import ROOT, Cli, World
 from keep_support import Door, backup, damage
 from small_servers import Servers
 
@@ -188,12 +188,6 @@ def test_an_export_to_a_full_disk_speaks_of_the_export(door: Door) -> None:
     assert "partial" not in done.stderr
 
 
-def test_a_lock_names_its_run_once(door: Door) -> None:
-    with door.place.lock("exremote backup", name="repository", run="20260101T000000Z-abcdef"):
-        said = door("prune", code=11).err
-    assert said.count("20260101T000000Z-abcdef") == 1
-
-
 def test_what_forget_says_is_what_it_does(door: Door) -> None:
     for day in (1, 2, 3):
         backup(door.place, day)
@@ -309,7 +303,12 @@ def lab_door(tmp_path: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """Run exremote-lab to its end, in a home of its own."""
     return subprocess.run(
         [sys.executable, "-m", "exremote.lab", *args],
-        env={**os.environ, "XDG_DATA_HOME": str(tmp_path / "data"), "COLUMNS": "200"},
+        env={
+            **os.environ,
+            "XDG_DATA_HOME": str(tmp_path / "data"),
+            "COLUMNS": "200",
+            "PYTHONPATH": str(ROOT),
+        },
         cwd=tmp_path,
         capture_output=True,
         text=True,
