@@ -183,10 +183,12 @@ class Credential:
                 return Secret("", "")
 
     def _error(self, message: str, remedy: str = "") -> InventoryError:
-        """Given a sentence, return the error that points at the reference in the inventory."""
-        whose = f"credential of {self.host}: " if self.host else ""
+        """Given a sentence, return the error that points at the reference in the inventory.
+
+        It names no host: all whose references are equal share it.
+        """
         return InventoryError(
-            whose + message, file=self.place.file, line=self.place.line, key=self.place.key, remedy=remedy
+            message, file=self.place.file, line=self.place.line, key=self.place.key, remedy=remedy
         )
 
     def _from_environment(self) -> Secret:
@@ -250,15 +252,14 @@ class Credential:
 
     def _from_prompt(self, prompt: Prompt | None) -> Secret:
         """Ask the person at the terminal. Return the secret. Raise UsageError if nobody can be asked."""
-        whose = self.host or self.username
         if prompt is None:
             raise UsageError(
-                f"{whose}: the password is to be asked for, and there is no terminal to ask at.",
+                f"The password of {self.username} is to be asked for, and there is no terminal to ask at.",
                 "Run it at a terminal, or refer to environment, keyring or file in the inventory.",
             )
         password = prompt(f"Password of {self.username}" + (f" for {self.host}" if self.host else ""))
         if not password:
-            raise UsageError(f"{whose}: no password was given.")
+            raise UsageError(f"No password of {self.username} was given.", "Run it again and type it.")
         return Secret(self.username, password)
 
 

@@ -79,11 +79,16 @@ class ConfigError(ExremoteError):
         self.key = key
 
     @property
-    def text(self) -> str:
-        """Return `file:line: key: message remedy`."""
+    def said(self) -> str:
+        """Return `file:line: key: message`."""
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         parts = [place, self.key, self.message] if self.key else [place, self.message]
-        return f"{': '.join(parts)} {self.remedy}".strip()
+        return ": ".join(parts)
+
+    @property
+    def text(self) -> str:
+        """Return `file:line: key: message remedy`."""
+        return f"{self.said} {self.remedy}".strip()
 
 
 class InventoryError(ConfigError):
@@ -102,10 +107,14 @@ class HostError(ExremoteError):
     """Something about one host; never stops another host."""
 
     exit_code = 3
+    usual_remedy: ClassVar[str] = ""
+    """What to do if whoever raises it knows nothing better."""
 
     def __init__(self, host: str, message: str, remedy: str = "") -> None:
-        super().__init__(message, remedy)
+        super().__init__(message, remedy or self.usual_remedy)
         self.host = host
+        self.lasting = False
+        """Before the first conversation, patience does not help: a name that nobody knows stays unknown."""
 
     @property
     def text(self) -> str:
@@ -125,6 +134,10 @@ class SessionLost(HostError):
 
     exit_code = 20
     transient = True
+    usual_remedy = (
+        "Run it again; if it stays so, look into the host's event log for a restart of WinRM, and for what "
+        "closes connections between here and there (a firewall, a forwarder)."
+    )
 
 
 class RemoteTimeout(HostError):
@@ -173,6 +186,10 @@ class TransferMismatch(HostError):
 
     exit_code = 23
     transient = True
+    usual_remedy = (
+        "Run it again; if it stays so, something on the way or on the host changes what is sent: look at its "
+        "network card and disk, and try https."
+    )
 
 
 class RepositoryError(ExremoteError):

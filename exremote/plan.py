@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from exremote.wording import count_text
+
 FORMAT = 1
 
 
@@ -45,8 +47,8 @@ class CopyTree:
 
     def describe(self) -> str:
         """Return one line for the operator."""
-        state = "unchanged since the last snapshot" if self.unchanged else f"{self.files} files"
-        return f"copy tree {self.item}: {self.root} ({state}, {self.bytes} bytes)"
+        state = "unchanged since the last snapshot" if self.unchanged else count_text(self.files, "file")
+        return f"copy tree {self.item}: {self.root} ({state}, {count_text(self.bytes, 'byte')})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,8 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
         step: Step = TypeAdapter(cls).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"step {kind}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        said = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"step {kind}: {'.'.join(map(str, first['loc']))}: {said}") from error
     return step
 
 

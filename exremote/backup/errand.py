@@ -14,7 +14,7 @@ from exremote.backup.draft import draft_of
 from exremote.backup.planning import choose, plan_backup
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, IntegrityError
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, IntegrityError, RepositoryError
 from exremote.facts import HostFacts
 from exremote.health import Finding, Verdict
 from exremote.inventory import Host
@@ -53,6 +53,8 @@ class Taken:
     """After a dry run: contents of files that the repository has not, and that would be sent."""
     lacking_bytes: int = 0
     """Their bytes."""
+    machine: str = ""
+    """Which machine it is by its own word; not told in JSON."""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -89,8 +91,10 @@ class Errand:
     """Told what a host is doing."""
     moved: Callable[[str, int, int], None]
     """Told of files and bytes that arrived."""
-    api_account: Callable[[Host], Account | None]
-    """Gives the account for a host's second hop to the GroupWise API directory."""
+    expect: Callable[[str, int, int], None]
+    """Told of files and bytes that the plan says will come."""
+    api_account: Callable[[Host], Account | ExremoteError | None]
+    """Gives the account for a host's second hop to the GroupWise API directory, or why there is none."""
 
     def __call__(self, host: Host, session: Session) -> Outcome:
         """Given a host and an open session, back it up. Return the outcome; raise HostError if it is lost."""
@@ -118,6 +122,8 @@ class Errand:
             return self._no_copy(host, plan, facts, findings, warnings, started)
         findings += self._judge_tables(chosen, previous, facts)
         self.stage(host.name, "copying")
+        lacking = self._lacking(plan, facts)
+        self.expect(host.name, len(lacking), sum(lacking.values()))
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
             Carrier(session, _is_modern(facts), partial(self._tell, host)) as carrier,
@@ -138,6 +144,9 @@ class Errand:
             self._commit(connector, plan, harvest, facts, findings, previous.get(connector.name), started)
             for connector in chosen
         ]
+        warnings += self._mend(
+            host, [(connector, id_) for connector, id_, state in taken if state != "unchanged"]
+        )
         missing = tuple((c, o.path, o.reason) for c, lacks in harvest.missing.items() for o in lacks)
         warnings += carrier.warnings
         warnings += [
@@ -159,6 +168,7 @@ class Errand:
                 plan,
                 harvest.sent_files,
                 harvest.sent_bytes,
+                machine=health.machine_of(facts),
             ),
         )
 
@@ -174,7 +184,7 @@ class Errand:
         if self.dry_run:
             return nullcontext()
         return self.repository.lock(
-            f"run {self.journal.run_id}",
+            "exremote backup",
             name=f"host-{host.name}",
             run=self.journal.run_id,
             since=self.now(),
@@ -204,6 +214,25 @@ class Errand:
             )
         return found, warnings
 
+    def _mend(self, host: Host, made: Sequence[tuple[str, str]]) -> list[str]:
+        """Given the snapshots that were made, mend what `verify` found damaged with them. Return sentences.
+
+        The new ones are good: what cannot be mended now is no failure of theirs.
+        """
+        mended: dict[str, None] = {}
+        try:
+            for _, id_ in made:
+                mended.update(dict.fromkeys(self.repository.mend(self.repository.find(f"{host.name}/{id_}"))))
+        except RepositoryError as error:
+            return [f"older snapshots could not be mended: {error.text}"]
+        if not mended:
+            return []
+        self.journal.event("mended", host=host.name, snapshots=list(mended))
+        return [
+            f"what `exremote verify` had found damaged came anew, and is mended in {', '.join(mended)}; "
+            "`exremote verify` says whether all is well."
+        ]
+
     def _no_copy(
         self,
         host: Host,
@@ -226,6 +255,7 @@ class Errand:
             plan,
             lacking_files=len(lacking),
             lacking_bytes=sum(lacking.values()),
+            machine=health.machine_of(facts),
         )
         seconds = (self.now() - started).total_seconds()
         if self.dry_run:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ntpath
 from collections.abc import Mapping, Sequence
 
+from exremote import health
 from exremote.connector import Connector, DirectoryObject, FileTree, NamedFile, RegistryKey, below, expand
 from exremote.facts import HostFacts, TreeFact
 from exremote.inventory import Host
@@ -28,7 +29,7 @@ def choose(
     Return them, a gap for each connector that the inventory lists and the host does not show, or of
     which nobody can tell whether it is there, and warnings for those that the inventory does not list.
     """
-    unasked = _unasked(facts)
+    unasked = health.unasked(facts)
     chosen: list[Connector] = []
     gaps: list[Gap] = []
     warnings: list[str] = []
@@ -59,10 +60,9 @@ def choose(
     return chosen, gaps, warnings
 
 
-def _unasked(facts: HostFacts) -> str:
-    """Given facts, return which questions that all else hangs on have no answer, and why; '' if none."""
-    basics = ("host", "registry", "services")
-    return "; ".join(f"{name}: {facts.unavailable[name]}" for name in basics if name in facts.unavailable)
+def _because(facts: HostFacts, question: str) -> str:
+    """Given a question, return why it has no answer, and what can be done about it; '' if it has one."""
+    return health.with_remedy(facts.unavailable.get(question, ""), facts)
 
 
 def plan_backup(
@@ -133,9 +133,8 @@ def _steps_of(
                     unchanged,
                 )
                 return [copy], []
-            refused = facts.unavailable.get(f"tree {item.id}")
             place = expand(item.path, facts.roots)
-            reason = refused or _absent(tree, place)
+            reason = _because(facts, f"tree {item.id}") or _absent(tree, place)
             excused = item.optional and (tree is not None or place is None)
             return [], [] if excused else [Gap(names, f"folder {place or item.id}", reason)]
         case NamedFile():
@@ -164,11 +163,11 @@ def _files_of(item: NamedFile, names: tuple[str, ...], facts: HostFacts) -> tupl
     if item.take == "first":
         best = next((n for n, file in enumerate(candidates) if file.exists), len(candidates))
         candidates = candidates[: best + 1]
-    gaps = [Gap(names, f"file {f.path}", f.error) for f in candidates if f.error]
+    gaps = [Gap(names, f"file {f.path}", health.with_remedy(f.error, facts)) for f in candidates if f.error]
     found = [f.path for f in candidates if f.exists]
     if not found and not gaps and not item.optional:
         looked = ", ".join(f.path for f in candidates) or item.id
-        gaps = [Gap(names, f"file {looked}", facts.unavailable.get(f"file {item.id}") or "not found")]
+        gaps = [Gap(names, f"file {looked}", _because(facts, f"file {item.id}") or "not found")]
     by_drive: dict[str, list[str]] = {}
     for path in found:
         by_drive.setdefault(ntpath.splitdrive(path)[0].lower(), []).append(path)

@@ -12,7 +12,8 @@ from datetime import datetime
 
 from exremote.checks.finding import API_REMEDY, Finding, Verdict, clock, finding, listed, modified, names, why
 from exremote.connector import Check, FileTree, below, matches
-from exremote.facts import HostFacts
+from exremote.facts import HostFacts, in_words
+from exremote.wording import count_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,12 @@ def _look_tree(facts: HostFacts, check: Check, item: str, what: str) -> Seen:
     for entry in tree.entries:
         prefix = f"{entry.path}\\".lower()
         if entry.size < 0 and entry.error_id and any(p.lower().startswith(prefix) for p in where):
-            return Seen(unknown=f"{below(tree.path, entry.path)} cannot be listed ({entry.error_id})")
+            return Seen(
+                unknown=f"{below(tree.path, entry.path)} cannot be listed: {in_words(entry.error_id)}"
+            )
     found = [e for e in tree.entries if e.size >= 0 and any(matches(e.path, pattern) for pattern in where)]
     size = sum(e.size for e in found)
-    evidence = f"{len(found)} files, {size} bytes in {names(where)}"
+    evidence = f"{count_text(len(found), 'file')}, {count_text(size, 'byte')} in {names(where)}"
     if found:
         oldest = min(found, key=lambda e: e.modified_ticks)
         evidence += (
@@ -132,7 +135,7 @@ def _look_tables(facts: HostFacts, check: Check, what: str, items: Mapping[str, 
     ]
     if what == "lines":
         worst = max((t.lines for t in read), default=0)
-        evidence = "; ".join(f"{t.path}: {t.lines} lines" for t in read)
+        evidence = "; ".join(f"{t.path}: {count_text(t.lines, 'line')}" for t in read)
     else:
         worst = sum(len(t.tab_lines) for t in read)
         evidence = "; ".join(
@@ -179,7 +182,8 @@ def _look_api(facts: HostFacts, item: str, queue: str, what: str) -> Seen:
     if fact is None or (not fact.exists and what != "exists"):
         return Seen(unknown=f"{below(directory.path, queue)} could not be seen")
     oldest = f", the oldest of {fact.oldest:%Y-%m-%d %H:%M} UTC" if fact.oldest else ""
-    evidence = f"{queue}: {fact.files} files, {fact.bytes} bytes, {fact.zero_byte} empty{oldest}"
+    files = count_text(fact.files, "file")
+    evidence = f"{queue}: {files}, {count_text(fact.bytes, 'byte')}, {fact.zero_byte} empty{oldest}"
     if what == "oldest_empty" and fact.zero_byte:
         if fact.oldest_empty is None:
             return Seen(unknown=f"{evidence}; how old the empty ones are is not known")
@@ -193,7 +197,8 @@ def _look_events(facts: HostFacts, check: Check) -> Seen:
     wanted = set(event_ids(check))
     found = [e for e in facts.events if (e.source.lower(), e.event_id) in wanted]
     evidence = "; ".join(
-        f"{e.source} {e.event_id}: {e.count} times, last {e.last:%Y-%m-%d %H:%M} UTC: {e.message}"
+        f"{e.source} {e.event_id}: {count_text(e.count, 'time')}, "
+        f"last {e.last:%Y-%m-%d %H:%M} UTC: {e.message}"
         for e in found
     )
     return Seen(sum(e.count for e in found), evidence or f"none in the last {facts.event_hours} hours")

@@ -19,6 +19,10 @@ API_REMEDY = (
 
 UNREADABLE = "how it is registered could not be read"
 """What is said of a service whose registry key is closed to us."""
+HANGS = (
+    "It hangs on something else that was not found or not answered: see the other findings, then check again."
+)
+"""What to do about a question that nobody refused."""
 
 
 class Verdict(StrEnum):
@@ -104,7 +108,7 @@ def finding(
 ) -> Finding:
     """Given a check and what it saw, return the finding; if all is well, it needs no remedy."""
     if verdict is Verdict.UNKNOWN and not remedy:
-        remedy = "Make the question answerable, then check again."
+        remedy = facts.remedy(evidence) or HANGS
     remedy = "" if verdict is Verdict.OK else remedy or says.remedy
     return Finding(
         says.id, facts.host, connector, verdict, says.title, evidence, remedy, says.source, says.sure

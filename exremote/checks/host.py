@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from exremote.checks.finding import UNREADABLE, Finding, Verdict, finding, names, why
 from exremote.checks.rules import RULES
 from exremote.connector import program_of, tidy
-from exremote.facts import HostFacts, Presence
+from exremote.facts import HostFact, HostFacts, Presence
 
 GIB = 1 << 30
 LONGEST_VERSION = 40
@@ -19,9 +19,10 @@ def judge_host(facts: HostFacts) -> Iterator[Finding]:
     yield _exchange(facts)
     host = facts.host_fact
     if host is None:
-        for name in ("host.powershell", "host.clock", "host.disk-space", "host.rights"):
+        for name in ("host.name", "host.powershell", "host.clock", "host.disk-space", "host.rights"):
             yield finding(facts, RULES[name], Verdict.UNKNOWN, why(facts, "host"))
         return
+    yield finding(facts, RULES["host.name"], *_name(facts, host))
     major = host.powershell_major
     verdict = Verdict.OK if major is not None else Verdict.UNKNOWN
     if major is not None and major < 2:
@@ -35,6 +36,16 @@ def judge_host(facts: HostFacts) -> Iterator[Finding]:
     verdict = Verdict.OK if host.is_administrator else Verdict.WARNING
     words = f"{host.user_name} is {'' if host.is_administrator else 'no '}administrator"
     yield finding(facts, RULES["host.rights"], verdict, words)
+
+
+def _name(facts: HostFacts, host: HostFact) -> tuple[Verdict, str]:
+    """Return whether the host goes by the name or the address that the inventory has for it."""
+    if not host.computer_name:
+        return Verdict.UNKNOWN, "it says no name of its own"
+    if host.goes_by(facts.host, facts.address):
+        return Verdict.OK, f"it calls itself {host.computer_name}"
+    known_as = facts.host + (f" at {facts.address}" if facts.address not in ("", facts.host) else "")
+    return Verdict.WARNING, f"it calls itself {host.computer_name}; the inventory has it as {known_as}"
 
 
 def _exchange(facts: HostFacts) -> Finding:

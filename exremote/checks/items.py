@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from exremote.checks.finding import API_REMEDY, UNREADABLE, Finding, Verdict, finding, listed, names, why
 from exremote.checks.rules import RULES
 from exremote.connector import Connector, FileTree, Service, expand, matches, program_of
-from exremote.facts import ApiDirectoryFact, HostFacts, ServiceState
+from exremote.facts import ApiDirectoryFact, HostFacts, ServiceState, in_words
+from exremote.wording import count_text
 
 
 def judge_services(facts: HostFacts, services: Mapping[str, tuple[Service, str]]) -> Iterator[Finding]:
@@ -88,9 +89,8 @@ def judge_tree(facts: HostFacts, item: FileTree, owner: str, services: Iterable[
         yield finding(facts, RULES["tree.present"], Verdict.UNKNOWN, why(facts, f"tree {item.id}"), owner)
         return
     absent = Verdict.INFO if item.optional else Verdict.CRITICAL
-    words = (
-        f"{tree.path}: {tree.files} files, {tree.bytes} bytes" if tree.exists else f"{tree.path} is missing"
-    )
+    held = f"{count_text(tree.files, 'file')}, {count_text(tree.bytes, 'byte')}"
+    words = f"{tree.path}: {held}" if tree.exists else f"{tree.path} is missing"
     yield finding(facts, RULES["tree.present"], Verdict.OK if tree.exists else absent, words, owner)
     if not tree.exists:
         return
@@ -98,7 +98,7 @@ def judge_tree(facts: HostFacts, item: FileTree, owner: str, services: Iterable[
     if isinstance(listing, str):
         yield finding(facts, RULES["tree.readable"], Verdict.UNKNOWN, listing, owner)
         return
-    closed = [f"{e.path} ({e.error_id})" for e in tree.entries if e.state == "unreadable"]
+    closed = [f"{e.path} ({in_words(e.error_id)})" for e in tree.entries if e.state == "unreadable"]
     words = f"{tree.path}: {len(closed)} cannot be read" + (f": {names(closed)}" if closed else "")
     yield finding(facts, RULES["tree.readable"], Verdict.WARNING if closed else Verdict.OK, words, owner)
     if not item.work_files:
@@ -127,7 +127,7 @@ def judge_items(facts: HostFacts, connector: Connector, owners: Mapping[str, str
         value = next((v for v in facts.registry if path and v.key.lower() == path.lower()), None)
         rule = RULES["registry.present"]
         if value is None or path is None:
-            words = why(facts, "registry") if path else f"{key.id}: {why(facts, 'host')}"
+            words = why(facts, "registry") if path else f"where its key {key.id} is, the host did not say"
             yield finding(facts, rule, Verdict.UNKNOWN, words, owner)
             continue
         absent = Verdict.OK if key.optional else Verdict.WARNING
@@ -145,7 +145,7 @@ def _named_file(facts: HostFacts, item: str, optional: bool, owner: str) -> Find
     rule, files = RULES["file.present"], facts.files.get(item)
     if files is None:
         return finding(facts, rule, Verdict.UNKNOWN, why(facts, f"file {item}"), owner)
-    there = [f"{file.path} ({file.size} bytes)" for file in files if file.exists]
+    there = [f"{file.path} ({count_text(file.size, 'byte')})" for file in files if file.exists]
     closed = [f"{file.path}: {file.error}" for file in files if file.error]
     if there:
         return finding(facts, rule, Verdict.OK, names(there), owner)

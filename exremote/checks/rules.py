@@ -18,6 +18,14 @@ RULES: Mapping[str, Rule] = {
             "Q178975; Q149205, Q143380 (5.5)",
         ),
         Rule(
+            "host.name",
+            "The host is the one that the inventory means",
+            "warning",
+            "See whether name and address in the inventory lead to the right machine: what is saved is saved "
+            "under the inventory's name.",
+            _OURS,
+        ),
+        Rule(
             "host.powershell",
             "PowerShell is 2.0 or newer",
             "critical",

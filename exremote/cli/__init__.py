@@ -1,21 +1,29 @@
 """The door: parse, compose, call one verb, report, exit. It never talks to a host itself.
 
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
-exit code; anything else is a defect and shows a traceback. `verbs` does, `keep` and `carry` tend the
-repository, `look`, `inside` and `site` look.
+exit code; anything else is a defect and shows a traceback. `verbs` saves, `checking` and `doctor` ask, `keep`
+and `carry` tend the repository, `look`, `inside`, `runs` and `site` look; `running` is a run over hosts, with
+its `journaling`.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Annotated, TextIO, cast
 
 import typer
+from typer import rich_utils
 
 from exremote import __version__
-from exremote.cli import carry, doctor, inside, keep, look, site, verbs
+from exremote.cli import carry, checking, doctor, inside, keep, look, site, verbs
 from exremote.cli import runs as past
-from exremote.report import Outlet
+from exremote.errors import EXIT_OK, ExremoteError
+from exremote.report import Outlet, Report
+from exremote.wording import flowing
+
+UsageProblem = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
+"""What the library says is wrong with a command line; it has no public name of its own there."""
 
 EXIT_CODES = (
     "Exit codes: 0 all was done; 2 wrong command line or inventory; 3 a host or item was not done; "
@@ -31,27 +39,34 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
 )
-app.command("init")(verbs.init)
-app.command("doctor")(doctor.doctor)
-app.command("health")(verbs.check_health)
-app.command("backup")(verbs.back_up)
-app.command("snapshots")(look.snapshots)
-app.command("show")(inside.show)
-app.command("diff")(inside.diff)
-app.command("verify")(look.verify)
-app.command("forget")(keep.forget)
-app.command("prune")(keep.prune)
-app.command("copy")(carry.copy)
-app.command("export")(carry.export_snapshot)
-app.command("unlock")(keep.unlock)
-app.command("runs")(past.runs)
-app.command("connectors")(look.connectors)
-app.command("scripts")(look.scripts)
 inventory_app = typer.Typer(help="Look at the inventory; find out what a host has.", no_args_is_help=True)
-inventory_app.command("check")(site.check)
-inventory_app.command("show")(site.show)
-inventory_app.command("example")(site.example)
-inventory_app.command("discover")(site.discover)
+
+
+def _command(group: typer.Typer, name: str, function: Callable[..., None]) -> None:
+    """Given a group, a name and what is to be done, make it a command; its docstring is the help."""
+    group.command(name, help=flowing(function.__doc__))(function)
+
+
+_command(app, "init", verbs.init)
+_command(app, "doctor", doctor.doctor)
+_command(app, "health", checking.check_health)
+_command(app, "backup", verbs.back_up)
+_command(app, "snapshots", look.snapshots)
+_command(app, "show", inside.show)
+_command(app, "diff", inside.diff)
+_command(app, "verify", look.verify)
+_command(app, "forget", keep.forget)
+_command(app, "prune", keep.prune)
+_command(app, "copy", carry.copy)
+_command(app, "export", carry.export_snapshot)
+_command(app, "unlock", keep.unlock)
+_command(app, "runs", past.runs)
+_command(app, "connectors", look.connectors)
+_command(app, "scripts", look.scripts)
+_command(inventory_app, "check", site.check)
+_command(inventory_app, "show", site.show)
+_command(inventory_app, "example", site.example)
+_command(inventory_app, "discover", site.discover)
 app.add_typer(inventory_app, name="inventory")
 
 
@@ -75,4 +90,15 @@ def main() -> None:
     # The help, too, may meet a closed pipe or a full disk; nothing of ours ends in a traceback there.
     sys.stdout = cast(TextIO, Outlet(sys.stdout))
     sys.stderr = cast(TextIO, Outlet(sys.stderr))
-    app()
+    try:
+        code = app(standalone_mode=False)
+    except UsageProblem as problem:
+        # A program that waits for JSON gets it, wherever its command line is wrong.
+        if "--json" in sys.argv[1:]:
+            said = {"error": problem.format_message(), "exit_code": problem.exit_code}
+            Report(as_json=True).json(said)
+        rich_utils.rich_format_error(problem)
+        code = problem.exit_code
+    except typer.Abort:
+        code = ExremoteError.exit_code
+    sys.exit(code if isinstance(code, int) else EXIT_OK)

@@ -9,24 +9,37 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, now, repository_path, speaking
+from exremote.cli.common import (
+    SNAPSHOT_HELP,
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    now,
+    path_from,
+    repository_path,
+    speaking,
+)
+from exremote.cli.journaling import journaled
 from exremote.cli.keep import (
     ConnectorOption,
     HostOption,
     SnapshotsArgument,
     chosen_snapshots,
-    journaled,
     taken,
 )
 from exremote.errors import EXIT_OK, IntegrityError, RepositoryError, RepositoryLocked, UsageError
 from exremote.journal import Journal
-from exremote.report import Report, count_text, size_text
-from exremote.repository import Repository, Snapshot, export
+from exremote.report import Report, size_text
+from exremote.repository import Repository, Snapshot, Standing, export
+from exremote.wording import count_text
 
 
 def copy(
     to: Annotated[
-        Path, typer.Option("--to", metavar="REPOSITORY", help="The other repository; made with `init`.")
+        Path,
+        typer.Option(
+            "--to", metavar="REPOSITORY", parser=path_from, help="The other repository; made with `init`."
+        ),
     ],
     names: SnapshotsArgument = None,
     hosts: HostOption = None,
@@ -39,7 +52,7 @@ def copy(
     """Copy snapshots to another repository, with their checks; only contents that it lacks are copied.
 
     Each is read whole and held against its manifest, here before and there after. A damaged one is refused
-    and named, the others go on, and the exit code is 13.
+    and named, the others go on, and the exit code is 13. What `verify` found damaged there is replaced.
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
@@ -51,7 +64,7 @@ def copy(
             work = None
             if not dry_run:
                 command = ["--to", str(other.path), *(f"{s.host}/{s.id}" for s in chosen)]
-                journal = stack.enter_context(journaled(other, "copy", command))
+                journal = stack.enter_context(journaled([other.runs_folder], "copy", command, report.note))
                 run, told = journal.run_id, taken(report, journal)
                 journal.event("copying", source=place.path, source_id=place.id)
                 lock = other.lock("exremote copy", name="copy", run=run, since=now(), on_takeover=told)
@@ -60,7 +73,8 @@ def copy(
                     name = f"copy-{run}"
                     stack.enter_context(place.lock("exremote copy", name=name, run=run, since=now()))
                 work = Copying(place, other, journal, report)
-            rows = [one_copy(place, other, s) if work is None else work(s) for s in chosen]
+            counted: set[str] = set()
+            rows = [one_copy(place, other, s, counted) if work is None else work(s) for s in chosen]
             refused = [r for r in rows if r["state"] == "refused"]
             if as_json:
                 code = IntegrityError.exit_code if refused else EXIT_OK
@@ -69,9 +83,20 @@ def copy(
             else:
                 columns = ["state", "host", "connector", "id", "sent", "checks", "message"]
                 title = f"Copied to {other.path}" if work else f"To be copied to {other.path}"
-                report.rows(title, columns, rows, style_by="state", nothing="no snapshots")
+                report.rows(
+                    title,
+                    columns,
+                    rows,
+                    style_by="state",
+                    nothing="no snapshots",
+                    spare=["checks", "connector"],
+                    below=["message"],
+                )
             if refused:
-                report.note(f"{len(refused)} of {len(rows)} snapshots were refused; see docs/repository.md.")
+                some = f"{len(refused)} of {count_text(len(rows), 'snapshot')}"
+                report.note(
+                    f"{some} were refused; docs/repository.md says what to do when something is damaged."
+                )
                 raise typer.Exit(IntegrityError.exit_code)
 
 
@@ -86,8 +111,11 @@ def suppress_read_only() -> Iterator[None]:
         return
 
 
-def one_copy(place: Repository, other: Repository, snapshot: Snapshot) -> dict[str, Any]:
-    """Given a snapshot, return the row that says what a copy would do with it, and do nothing."""
+def one_copy(place: Repository, other: Repository, snapshot: Snapshot, counted: set[str]) -> dict[str, Any]:
+    """Given a snapshot, return the row that says what a copy would do with it, and do nothing.
+
+    Contents that are in `counted` would come with another snapshot before; those of this one are put there.
+    """
     row: dict[str, Any] = {
         "host": snapshot.host,
         "connector": snapshot.connector,
@@ -100,11 +128,16 @@ def one_copy(place: Repository, other: Repository, snapshot: Snapshot) -> dict[s
         "message": "",
     }
     try:
-        if other.has_snapshot(snapshot):
+        standing = other.standing(snapshot)
+        if standing == Standing.SAME:
             return row | {"state": "unchanged"}
-        lacking, checks = other.lacking(snapshot), place.checks(snapshot)
+        lacking = {sha256: size for sha256, size in other.lacking(snapshot).items() if sha256 not in counted}
+        checks = place.checks(snapshot)
     except RepositoryError as error:
         return row | refusal(error, snapshot)
+    counted.update(lacking)
+    if standing == Standing.DAMAGED:
+        row["state"] = "would be mended"
     return row | sent(len(lacking), sum(lacking.values())) | {"checks": len(checks)}
 
 
@@ -137,10 +170,11 @@ class Copying:
 
     def __call__(self, snapshot: Snapshot) -> dict[str, Any]:
         """Given a snapshot, copy it. Return its row; a damaged one is refused there, and nothing else."""
-        row = one_copy(self._place, self._other, snapshot)
-        if row["state"] == "would be copied":
-            row |= self._copy(snapshot)
-        if row["state"] in ("copied", "unchanged"):
+        row = one_copy(self._place, self._other, snapshot, set())
+        done = {"would be copied": "copied", "would be mended": "mended"}.get(row["state"])
+        if done is not None:
+            row |= self._copy(snapshot, done)
+        if row["state"] in ("copied", "mended", "unchanged"):
             row |= self._add_checks(snapshot)
         fields = {key: row[key] for key in ("host", "connector", "state", "sent_bytes", "message")}
         self._journal.event("snapshot", snapshot=snapshot.id, **fields)
@@ -152,7 +186,7 @@ class Copying:
         except IntegrityError as error:
             return refusal(error, snapshot)
 
-    def _copy(self, snapshot: Snapshot) -> dict[str, Any]:
+    def _copy(self, snapshot: Snapshot, done: str) -> dict[str, Any]:
         if not self._report.as_json:
             self._report.note(f"{snapshot.host}/{snapshot.id}")
         moved = [0, 0]
@@ -176,14 +210,17 @@ class Copying:
             aside = self._other.reject(there)
             message = f"not what was copied, and put aside in {aside}: {problem.place} {problem.message}"
             return {"state": "refused", "message": message, **sent(*moved)}
-        return {"state": "copied", **sent(*moved)}
+        for name in self._other.mend(there):
+            self._report.note(f"{name} is mended, too: it names contents that came anew")
+        return {"state": done, **sent(*moved)}
 
 
 def export_snapshot(
-    snapshot: Annotated[
-        str, typer.Argument(metavar="SNAPSHOT", help="An id or its beginning, or HOST/ and that.")
+    snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT", help=SNAPSHOT_HELP)],
+    into: Annotated[
+        Path,
+        typer.Option("--into", metavar="FOLDER", parser=path_from, help="A new or empty folder."),
     ],
-    into: Annotated[Path, typer.Option("--into", metavar="FOLDER", help="A new or empty folder.")],
     items: Annotated[
         list[str] | None,
         typer.Option("--item", metavar="ID", help="Only the files of this item; may be repeated."),
@@ -199,7 +236,7 @@ def export_snapshot(
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
-        found = place.find(snapshot)
+        found = place.pick(snapshot, now())
         if into.resolve().is_relative_to(place.path.resolve()):
             raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
         done = export(found, into, items or (), lambda files, size: None)
@@ -214,6 +251,7 @@ def export_snapshot(
                     "complete": found.complete,
                     "files": done.files,
                     "bytes": done.bytes,
+                    "documents": done.documents,
                     "roots": roots,
                     "renamed": [{"path": path, "at": at} for path, at in done.renamed],
                     "damaged": [{"path": p, "expected": e, "actual": a} for p, e, a in done.damaged],
@@ -221,9 +259,9 @@ def export_snapshot(
                 }
             )
         else:
-            report.line(
-                f"{count_text(done.files, 'file')}, {size_text(done.bytes)} in {into}; each is what was saved"
-            )
+            files = f"{count_text(done.files, 'file')}, {size_text(done.bytes)}" if done.files else "no files"
+            documents = count_text(done.documents, "document")
+            report.line(f"{files}, and {documents}, in {into}; each is what was saved")
             for item, root in roots.items():
                 report.line(f"files/{item} belongs in {root}")
             for path, at in done.renamed:

@@ -1,42 +1,26 @@
-"""What every command needs: options, inventory, repository, secrets, a run over hosts. It answers nothing."""
+"""What every command needs: options, inventory, repository, the end. It answers nothing."""
 
 from __future__ import annotations
 
 import errno
-import getpass
 import os
-import sys
-import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import platformdirs
 import typer
 
 from exremote.connector import Connector
-from exremote.credential import Secret
 from exremote.errors import EXIT_INTERRUPTED, EXIT_OK, ConfigError, ExremoteError, RepositoryError, UsageError
-from exremote.inventory import Host, Inventory, find_name, near
-from exremote.journal import Journal, new_run_id
-from exremote.report import Report, count_text
-from exremote.repository import Repository, hold
+from exremote.inventory import Inventory, find_name, near
+from exremote.report import Report
+from exremote.repository import Repository
 from exremote.runner import (
-    Outcome,
-    Stopped,
-    Visit,
-    clear_dead_runs,
-    each_host,
-    exit_code,
     heard_once,
-    leftover_shells,
-    run_lock,
 )
-from exremote.script import ScriptLibrary
-from exremote.session import Session
 
 
 def _own_folder(find: Callable[[str], Path]) -> Path | None:
@@ -54,7 +38,7 @@ def default_inventories() -> list[Path]:
     return [Path("inventory.toml"), *([own / "inventory.toml"] if own else [])]
 
 
-def _path(text: str) -> Path:
+def path_from(text: str) -> Path:
     """Given what stands for a path, return it; an empty text is a variable that was not set, not `.`."""
     if not str(text).strip():
         raise typer.BadParameter("this is an empty name.")
@@ -67,7 +51,7 @@ InventoryOption = Annotated[
         "--inventory",
         "-i",
         metavar="FILE",
-        parser=_path,
+        parser=path_from,
         envvar="EXREMOTE_INVENTORY",
         help=f"The inventory (TOML). Default: inventory.toml here, else {default_inventories()[-1]}.",
     ),
@@ -78,11 +62,12 @@ RepositoryOption = Annotated[
         "--repository",
         "-r",
         metavar="FOLDER",
-        parser=_path,
+        parser=path_from,
         envvar="EXREMOTE_REPOSITORY",
         help="The repository. Default: what the inventory says.",
     ),
 ]
+SNAPSHOT_HELP = "An id or its beginning, HOST/ and that, or HOST/CONNECTOR for the newest one."
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on standard output, for programs.")
 ]
@@ -92,22 +77,10 @@ HostsArgument = Annotated[
 ParallelOption = Annotated[int | None, typer.Option("--parallel", min=1, help="Hosts at a time.")]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What a verb is handed for one run over hosts."""
-
-    journal: Journal
-    """What happened."""
-    stage: Callable[[str, str], None]
-    """Told what a host is doing; raises `Stopped` after an interrupt."""
-    moved: Callable[[str, int, int], None]
-    """Told of files and bytes that arrived from a host; raises `Stopped` after an interrupt."""
-    accounts: Mapping[str, Secret]
-    """By the credential's identity."""
-
-    def api_account(self, host: Host) -> Secret | None:
-        """Given a host, return the account for its second hop to the GroupWise API directory, if any."""
-        return self.accounts[host.api_credential.identity] if host.api_credential else None
+def from_environment(context: typer.Context, name: str) -> bool:
+    """Given a command's context and a parameter, return whether the environment said it, not the line."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "ENVIRONMENT"
 
 
 def now() -> datetime:
@@ -157,6 +130,10 @@ def load_inventory(path: Path | None, connectors: Sequence[str]) -> Inventory:
     for candidate in candidates:
         if is_file(candidate):
             return Inventory.load(candidate, connectors)
+    if path is not None and path.is_dir():
+        raise UsageError(
+            f"The inventory {path} is a folder.", f"Name the file, such as {path / 'site.toml'}."
+        )
     raise UsageError(
         f"There is no inventory at {' or '.join(str(c) for c in candidates)}.",
         "Name one with --inventory FILE or EXREMOTE_INVENTORY; `exremote inventory example` prints a form.",
@@ -213,22 +190,6 @@ def known_repository(path: Path | None, inventory_path: Path | None) -> Reposito
         return None
 
 
-def ask_password(prompt: str) -> str:
-    """Given a question, ask the person at the terminal and echo nothing."""
-    return getpass.getpass(prompt, stream=sys.stderr)
-
-
-def resolve_secrets(hosts: Sequence[Host]) -> dict[str, Secret]:
-    """Given hosts, fetch each credential once, before any host is asked. Raise UsageError, InventoryError."""
-    prompt = ask_password if sys.stdin is not None and sys.stdin.isatty() else None
-    secrets: dict[str, Secret] = {}
-    for host in hosts:
-        for credential in (host.credential, host.api_credential):
-            if credential is not None and credential.identity not in secrets:
-                secrets[credential.identity] = credential.resolve(prompt)
-    return secrets
-
-
 def runs_folder() -> Path:
     """Return where journals of runs without a repository go: a check leaves one too.
 
@@ -266,83 +227,3 @@ def journal_folders(repository: Repository | None) -> list[Path]:
     with suppress(RepositoryError):
         found.append(runs_folder())
     return found
-
-
-def on_hosts(
-    verb: str,
-    hosts: Sequence[Host],
-    work: Callable[[Run], Callable[[Host, Session], Outcome]],
-    *,
-    report: Report,
-    repository: Repository | None,
-    parallel: int,
-    ends_with: Callable[[Sequence[Outcome]], int] = exit_code,
-) -> list[Outcome]:
-    """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
-
-    `ends_with` makes the exit code of them: the journal records the one that the process ends with.
-    """
-    for host in hosts:
-        if host.gateway is not None:
-            raise UsageError(
-                f"{host.name} is reached via {host.gateway.name}, which this version cannot do.",
-                "Leave the host out of the command.",
-            )
-    secrets = resolve_secrets(hosts)
-    folders = journal_folders(repository)
-    folder = folders[0]
-    leftovers = leftover_shells(folders, now())
-    run_id = new_run_id(now())
-    stop = threading.Event()
-    ended = "failed"
-    with ExitStack() as stack:
-        for past in folders:
-            clear_dead_runs(past)
-        lock = hold(run_lock(folder, run_id), verb, run=run_id, since=now(), on_takeover=lambda who: None)
-        stack.enter_context(lock)
-        journal = Journal.create(folder, run_id, verb, [verb, *(h.name for h in hosts)], now)
-        stack.callback(lambda: journal.close(ended))
-        with report.progress(verb, [h.name for h in hosts]) as live:
-
-            def stage(host: str, text: str) -> None:
-                if stop.is_set():
-                    raise Stopped
-                live.stage(host, text)
-
-            def moved(host: str, files: int, size: int) -> None:
-                if stop.is_set():
-                    raise Stopped
-                live.moved(host, files, size)
-
-            run = Run(journal, stage, moved, secrets)
-            visit = Visit(ScriptLibrary.load(), secrets, journal, leftovers, work(run), stop, stage)
-            outcomes = each_host(
-                hosts,
-                visit,
-                parallel=parallel,
-                stop=stop,
-                on_outcome=lambda o: live.finished(o.host, o.message or o.state, o.state),
-                on_stopping=lambda count: report.note(
-                    f"stopping: {count_text(count, 'host')}; shells and locks are removed, mostly within 10 s"
-                ),
-            )
-        ended = str(ends_with(outcomes))
-        return outcomes
-
-
-def outcome_json(outcome: Outcome) -> dict[str, Any]:
-    """Given an outcome, return what every JSON report says of a host."""
-    return {
-        "host": outcome.host,
-        "state": outcome.state,
-        "exit_code": outcome.exit_code,
-        "message": outcome.message,
-        "seconds": round(outcome.seconds, 3),
-    }
-
-
-def show_failed(report: Report, outcomes: Sequence[Outcome]) -> None:
-    """Given outcomes, show the hosts that could not be worked on."""
-    rows = [outcome_json(o) for o in outcomes if o.detail is None and o.exit_code != EXIT_OK]
-    if rows:
-        report.rows("Hosts without an answer", ["host", "state", "message"], rows, style_by="state")

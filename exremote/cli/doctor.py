@@ -14,23 +14,22 @@ from exremote.cli.common import (
     InventoryOption,
     JsonOption,
     RepositoryOption,
-    ask_password,
     journal_folders,
     known_repository,
     load_inventory,
     now,
     speaking,
 )
+from exremote.cli.journaling import journaled
+from exremote.cli.running import resolve_secrets
 from exremote.connector import Connector
-from exremote.credential import Credential, Secret
+from exremote.credential import Secret
 from exremote.doctor import STAGES, Stage, Verdict, examine, exit_code
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ConfigError, ExremoteError, UsageError
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, UsageError
 from exremote.gate import LogonGate
-from exremote.inventory import Host
-from exremote.journal import Journal, new_run_id
+from exremote.inventory import SAME_LISTENER, Host, Inventory, same_listener
+from exremote.journal import Journal
 from exremote.report import Report
-from exremote.repository import hold
-from exremote.runner import run_lock
 
 COLUMNS = ("host", "verdict", "stage", "sentence", "fix")
 
@@ -45,35 +44,23 @@ def doctor(
     as_json: JsonOption = False,
 ) -> None:
     """Find out, stage by stage, what keeps a host from being backed up; each with a fix. Changes nothing."""
-    with speaking(as_json) as report, ExitStack() as stack:
+    with speaking(as_json) as report:
         if fail_on not in (Verdict.FAILED, Verdict.WARNING):
             raise UsageError("--fail-on takes failed or warning.")
         site = load_inventory(inventory, list(Connector.load_all()))
         chosen = site.select(hosts)
-        for host in chosen:
-            if host.gateway is not None:
-                raise UsageError(
-                    f"{host.name} is reached via {host.gateway.name}, which this version cannot do.",
-                    "Leave the host out of the command.",
-                )
-        secrets = _secrets(chosen)
+        secrets = resolve_secrets(chosen)
         place = known_repository(repository, inventory)
-        folder = journal_folders(place)[0]
-        run_id = new_run_id(now())
-        lock = run_lock(folder, run_id)
-        stack.enter_context(hold(lock, "doctor", run=run_id, since=now(), on_takeover=lambda who: None))
-        journal = Journal.create(folder, run_id, "doctor", ["doctor", *(h.name for h in chosen)], now)
-        ended = "failed"
-        stack.callback(lambda: journal.close(ended))
+        folders = journal_folders(place)
         logons = LogonGate()
         found: dict[str, list[Stage]] = {}
-        for host in chosen:
-            warnings = tuple(w.partition(": ")[2] for w in site.warnings if w.startswith(f"{host.name}: "))
-            found[host.name] = _look(report, journal, host, secrets, warnings, logons)
-        codes = [exit_code(stages, fail_on) for stages in found.values()]
-        together = EXIT_OK if not any(codes) else EXIT_INCOMPLETE
-        code = codes[0] if len(codes) == 1 else together
-        ended = str(code)
+        with journaled(folders, "doctor", [h.name for h in chosen], report.note) as journal:
+            for host in chosen:
+                found[host.name] = _look(report, journal, host, secrets, _warnings(site, host), logons)
+            codes = [exit_code(stages, fail_on) for stages in found.values()]
+            together = EXIT_OK if not any(codes) else EXIT_INCOMPLETE
+            code = codes[0] if len(codes) == 1 else together
+            journal.close(str(code))
         if as_json:
             rows = [
                 {
@@ -87,22 +74,13 @@ def doctor(
         raise typer.Exit(code)
 
 
-def _secrets(hosts: Sequence[Host]) -> dict[str, Secret | ExremoteError]:
-    """Given hosts, fetch each credential once. Return it, or why it is not to be had, by identity."""
-    prompt = ask_password if sys.stdin is not None and sys.stdin.isatty() else None
-    found: dict[str, Secret | ExremoteError] = {}
-
-    def fetch(credential: Credential) -> Secret | ExremoteError:
-        try:
-            return credential.resolve(prompt)
-        except (UsageError, ConfigError) as error:
-            return error
-
-    for host in hosts:
-        for credential in (host.credential, host.api_credential):
-            if credential is not None and credential.identity not in found:
-                found[credential.identity] = fetch(credential)
-    return found
+def _warnings(site: Inventory, host: Host) -> tuple[str, ...]:
+    """Given a host, return what its inventory warns of."""
+    own = [w.partition(": ")[2] for w in site.warnings if w.startswith(f"{host.name}: ")]
+    for names in same_listener(site):
+        if host.name in names:
+            own.append(f"{' and '.join(names)}: {SAME_LISTENER}")
+    return tuple(own)
 
 
 def _look(
@@ -123,13 +101,14 @@ def _look(
         else:
             journal.event(kind, host=host.name, said=dict(fields))
 
+    api = host.api_credential
     examination = examine(
         host,
-        secrets[host.credential.identity],
+        host.unusable or secrets[host.credential.identity],
         now=now,
         warnings=warnings,
         logons=logons,
-        api_account=secrets[host.api_credential.identity] if host.api_credential else None,
+        api_account=secrets.get(api.identity) if api else None,
         on_event=tell,
     )
     names = [name for name, _, _ in STAGES]
@@ -145,7 +124,9 @@ def _look(
             elif not terminal and not report.as_json:
                 report.rows("", COLUMNS, [_row(host, stage)])
     if terminal and not report.as_json:
-        report.rows(f"Doctor: {host.name}", COLUMNS[1:], [_row(host, s) for s in stages], style_by="verdict")
+        rows = [_row(host, stage) for stage in stages]
+        below = ["sentence", "fix"]
+        report.rows(f"Doctor: {host.name}", COLUMNS[1:], rows, style_by="verdict", below=below)
     journal.event("host-ended", host=host.name, state=_state(stages), message=_worst(stages))
     report.line(_summary(host, stages))
     return stages

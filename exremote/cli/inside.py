@@ -9,20 +9,27 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, repository_path, speaking
+from exremote.cli.common import (
+    SNAPSHOT_HELP,
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    now,
+    repository_path,
+    speaking,
+)
 from exremote.errors import EXIT_BAD_NEWS, RepositoryError
 from exremote.regfile import RegFileError, differences, parse
-from exremote.report import Report, count_text, size_text, time_text
+from exremote.report import Report, size_text, time_text
 from exremote.repository import VOLATILE, Document, Entry, Repository, Snapshot, own_bytes
+from exremote.wording import count_text
 
 LISTED = 20
 """Lines that a person gets of a long list; JSON has all."""
 
 
 def show(
-    snapshot: Annotated[
-        str, typer.Argument(metavar="SNAPSHOT", help="An id or its beginning, or HOST/ and that.")
-    ],
+    snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT", help=SNAPSHOT_HELP)],
     files: Annotated[bool, typer.Option("--files", help="List every file, too.")] = False,
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
@@ -31,7 +38,7 @@ def show(
     """Show what one snapshot holds: items, documents, what is missing, what was left out, findings."""
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository_path(repository, inventory))
-        found = place.find(snapshot)
+        found = place.pick(snapshot, now())
         answer = described(place, found, files)
         if as_json:
             report.json(answer)
@@ -101,7 +108,10 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
         report.line(f"{key:<12}{value}")
     report.line(f"{'size':<12}{count_text(answer['files'], 'file')}, {size_text(answer['bytes'])}")
     seen = answer["last_seen_unchanged"]
-    report.line(f"{'unchanged':<12}{answer['checks']} checks, the last {time_text(seen)}")
+    checked = (
+        f"{count_text(answer['checks'], 'check')}, the last {time_text(seen)}" if seen else "no check yet"
+    )
+    report.line(f"{'unchanged':<12}{checked}")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["items"]]
     report.rows("Items", ["item", "files", "size", "root"], rows, nothing="no items")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["documents"]]
@@ -113,16 +123,17 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
         if title == "omitted" and len(some) > LISTED:
             report.line(f"omitted: {len(some) - LISTED} more; --json has them all")
     for finding in answer["findings"]:
-        words = [finding.get(key) for key in ("verdict", "check", "evidence")]
-        report.line("finding: " + ": ".join(str(word) for word in words if word))
+        words = [str(finding[key]) for key in ("verdict", "check", "evidence") if finding.get(key)]
+        remedy = f" -> {finding['remedy']}" if finding.get("remedy") else ""
+        report.line(f"finding: {': '.join(words)}{remedy}")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer.get("entries", ())]
     if "entries" in answer:
         report.rows("Files", ["item", "path", "size", "modified", "sha256"], rows, nothing="no files")
 
 
 def diff(
-    old: Annotated[str, typer.Argument(metavar="A", help="The earlier snapshot.")],
-    new: Annotated[str, typer.Argument(metavar="B", help="The later snapshot.")],
+    old: Annotated[str, typer.Argument(metavar="A", help=f"The earlier snapshot. {SNAPSHOT_HELP}")],
+    new: Annotated[str, typer.Argument(metavar="B", help="The later one.")],
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="End with 5 if they differ; without it the code is 0.")
     ] = False,
@@ -136,7 +147,7 @@ def diff(
     """
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository_path(repository, inventory))
-        first, second = place.find(old), place.find(new)
+        first, second = place.pick(old, now()), place.pick(new, now())
         rows = [*files_between(first, second), *documents_between(first, second)]
         rows += missing_between(first, second)
         if as_json:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,18 +13,16 @@ from typing import Annotated, Any
 import typer
 
 from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, now, repository_path, speaking
+from exremote.cli.journaling import journaled
 from exremote.errors import (
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-    ExremoteError,
     PlanRefused,
     RepositoryError,
     RepositoryLocked,
     SnapshotNotFound,
     UsageError,
 )
-from exremote.journal import Journal, new_run_id
-from exremote.report import Report, count_text, size_text
+from exremote.journal import Journal
+from exremote.report import Report, size_text
 from exremote.repository import (
     NEWEST,
     WHOLE,
@@ -35,9 +33,9 @@ from exremote.repository import (
     Snapshot,
     age_text,
     break_lock,
-    hold,
 )
-from exremote.runner import living_runs, run_lock
+from exremote.runner import living_runs
+from exremote.wording import count_text
 
 HostOption = Annotated[
     list[str] | None, typer.Option("--host", metavar="HOST", help="Only of this host; may be repeated.")
@@ -70,43 +68,19 @@ def duration(text: str) -> timedelta:
     return sum((int(number) * _UNITS[unit] for number, unit in parts), timedelta())
 
 
-def approve(question: str, yes: bool) -> None:
-    """Given what is about to be done, ask the person. Raise PlanRefused if the answer is not yes."""
+def approve(question: str, yes: bool, look: str) -> None:
+    """Given what is about to be done, ask the person. Raise PlanRefused if the answer is not yes.
+
+    `look` says how to find out, without a terminal, what would be done.
+    """
     if yes:
         return
     if sys.stdin is None or not sys.stdin.isatty():
-        raise PlanRefused(
-            "Nothing was changed: there is no terminal to ask at.",
-            "Look with --dry-run where there is one, then use --yes.",
-        )
+        raise PlanRefused("Nothing was changed: there is no terminal to ask at.", f"{look}, then use --yes.")
     sys.stderr.write(f"{question} [y/N] ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-        raise PlanRefused("Nothing was changed: the answer was not yes.")
-
-
-@contextmanager
-def journaled(place: Repository, verb: str, command: Sequence[str]) -> Iterator[Journal]:
-    """Given a repository and what is done there, keep a journal of it there for a block; the run is alive."""
-    run = new_run_id(now())
-    ended = "failed"
-    with ExitStack() as stack:
-        lock = run_lock(place.runs_folder, run)
-        stack.enter_context(hold(lock, verb, run=run, since=now(), on_takeover=lambda who: None))
-        journal = Journal.create(place.runs_folder, run, verb, [verb, *command], now)
-        stack.callback(lambda: journal.close(ended))
-        try:
-            yield journal
-            ended = str(EXIT_OK)
-        except ExremoteError as error:
-            ended = str(error.exit_code)
-            raise
-        except KeyboardInterrupt:
-            ended = str(EXIT_INTERRUPTED)
-            raise
-        except typer.Exit as left:
-            ended = str(left.exit_code)
-            raise
+        raise PlanRefused("Nothing was changed: the answer was not yes.", "Answer y, or use --yes.")
 
 
 def taken(report: Report, journal: Journal) -> Callable[[str], None]:
@@ -223,12 +197,13 @@ def forget(
             show_fates(report, place, planned, dry_run=dry_run, pruned=None)
             return
         if not as_json:
-            show_fates(report, place, planned, dry_run=True, pruned=None)
+            show_fates(report, place, planned, dry_run=False, pruned=None)
         if going:
-            approve(f"Forget {len(going)} of {len(planned)} snapshots?", yes)
+            some = f"{len(going)} of {count_text(len(planned), 'snapshot')}"
+            approve(f"Forget {some}?", yes, "Look with --dry-run")
         command = [f"{s.host}/{s.id}" for s in going]
         pruned = None
-        with journaled(place, "forget", command) as journal:
+        with journaled([place.runs_folder], "forget", command, report.note) as journal:
             told = taken(report, journal)
             with place.lock("exremote forget", name=WHOLE, run=journal.run_id, since=now(), on_takeover=told):
                 # Looked at again under the lock: what was approved, and still may go.
@@ -273,7 +248,8 @@ def show_fates(
     rows: list[dict[str, Any]] = []
     for fate in fates:
         s = fate.snapshot
-        state = "damaged" if fate.damage or s.damage else "done" if s.complete else "incomplete"
+        hurt = fate.damage or s.damage or place.damage_in(s)
+        state = "damaged" if hurt else "done" if s.complete else "incomplete"
         rows.append(
             {
                 "fate": "stays" if fate.kept else "goes",
@@ -291,13 +267,19 @@ def show_fates(
         report.json({"repository": place.path, "dry_run": dry_run, **parts, "pruned": pruned})
         return
     columns = ["fate", "host", "connector", "id", "created", "state", "why"]
-    report.rows(f"Snapshots in {place.path}", columns, rows, nothing="no snapshots")
+    title, spare = f"Snapshots in {place.path}", ["created", "state"]
+    report.rows(title, columns, rows, nothing="no snapshots", spare=spare, below=["why"])
     for row in rows:
         if row["damage"]:
             report.note(f"damaged: {row['host']}/{row['id']}: {row['damage']}")
     going = sum(not f.kept for f in fates)
-    would = "would go" if going else "goes: every snapshot has a reason to stay"
-    report.line(f"{going or 'none'} of {len(fates)} {would}")
+    of = f"of {count_text(len(fates), 'snapshot')}"
+    if not going:
+        report.line(f"none {of} goes: each has a reason to stay" if fates else "there is nothing to forget")
+    elif dry_run:
+        report.line(f"{going} {of} would go, and {len(fates) - going} stay; nothing was changed")
+    else:
+        report.line(f"{going} {of} {'is' if going == 1 else 'are'} to go, and {len(fates) - going} stay")
 
 
 def prune(
@@ -315,7 +297,7 @@ def prune(
         if dry_run:
             answer = counted(place, apply=False)
         else:
-            with journaled(place, "prune", []) as journal:
+            with journaled([place.runs_folder], "prune", [], report.note) as journal:
                 told = taken(report, journal)
                 with place.lock(
                     "exremote prune", name=WHOLE, run=journal.run_id, since=now(), on_takeover=told
@@ -328,8 +310,10 @@ def prune(
         report.line(f"{count_text(answer['objects'], 'object')} {verb}, {answer['size']}")
         if answer["leftovers"]:
             left = size_text(answer["leftover_bytes"])
-            report.line(f"{answer['leftovers']} leftovers of ended runs {verb}, {left}")
-        report.line(f"{answer['kept_objects']} objects stay, {size_text(answer['kept_bytes'])}")
+            report.line(f"{count_text(answer['leftovers'], 'leftover')} of ended runs {verb}, {left}")
+        kept = answer["kept_objects"]
+        stay = "stays" if kept == 1 else "stay"
+        report.line(f"{count_text(kept, 'object')} {stay}, {size_text(answer['kept_bytes'])}")
 
 
 def pruning(place: Repository, journal: Journal) -> dict[str, Any]:
@@ -383,15 +367,21 @@ def unlock(
         alive = [lock for lock in chosen if lock.ours and not lock.dead]
         columns = ["lock", "holder", "last_sign_of_life", "age", "state"]
         if not as_json:
-            report.rows(f"Locks of {place.path}", columns, rows, nothing="no locks")
+            below = ["holder"]
+            report.rows(f"Locks of {place.path}", columns, rows, nothing="no locks", below=below)
         removed = [lock.name for lock in chosen if lock.dead and break_lock(lock)]
         try:
             if doubtful:
-                approve(f"Remove {len(doubtful)} locks whose holder nobody here can see?", yes)
+                some = count_text(len(doubtful), "lock")
+                question = f"Remove {some} whose holder nobody here can see?"
+                approve(question, yes, "See above what there is")
                 removed += [lock.name for lock in doubtful if break_lock(lock)]
         finally:
             if removed:
-                with suppress(RepositoryError), journaled(place, "unlock", removed):
+                with (
+                    suppress(RepositoryError),
+                    journaled([place.runs_folder], "unlock", removed, report.note),
+                ):
                     pass
             if as_json:
                 report.json({"repository": place.path, "locks": rows, "removed": removed})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -26,12 +27,35 @@ from exremote.connector import Connector
 from exremote.errors import IntegrityError, RepositoryError, UsageError
 from exremote.inventory import find_name, near
 from exremote.journal import journals, list_runs, unaccounted
-from exremote.report import count_text, size_text
+from exremote.report import size_text
 from exremote.repository import Repository, Snapshot
 from exremote.script import ScriptLibrary
+from exremote.wording import count_text
 
-DAYS = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S"]
+MOMENTS = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S")
 """How a moment is written on the command line."""
+
+
+def moment(text: str) -> datetime:
+    """Given a day or a moment of the command line, return it, in UTC. Raise BadParameter if it is none."""
+    for form in MOMENTS:
+        with suppress(ValueError):
+            return datetime.strptime(text, form).replace(tzinfo=UTC)
+    raise typer.BadParameter(
+        f"{text!r} is no day such as 2026-03-24, and no moment such as 2026-03-24T10:15:00Z."
+    )
+
+
+KINDS = (
+    "file_tree",
+    "named_file",
+    "registry_key",
+    "service",
+    "api_directory",
+    "directory_object",
+    "check",
+)
+"""What a connector is made of, in the one order of kinds."""
 
 
 class SnapshotState(StrEnum):
@@ -47,15 +71,19 @@ def snapshots(
         list[str] | None,
         typer.Argument(metavar="HOST", help="Only of these hosts, groups (of the inventory) or tag:NAME."),
     ] = None,
-    connector: Annotated[str | None, typer.Option("--connector", help="Only of this connector.")] = None,
+    connector: Annotated[
+        str | None, typer.Option("--connector", metavar="NAME", help="Only of this connector.")
+    ] = None,
     state: Annotated[
         SnapshotState | None, typer.Option("--state", help="Only those that are in this state.")
     ] = None,
     since: Annotated[
-        datetime | None, typer.Option("--since", formats=DAYS, help="Only those made then (UTC) or later.")
+        datetime | None,
+        typer.Option("--since", metavar="DAY", parser=moment, help="Only those made then (UTC) or later."),
     ] = None,
     before: Annotated[
-        datetime | None, typer.Option("--before", formats=DAYS, help="Only those made earlier (UTC).")
+        datetime | None,
+        typer.Option("--before", metavar="DAY", parser=moment, help="Only those made earlier (UTC)."),
     ] = None,
     latest: Annotated[
         bool, typer.Option("--latest", help="Of each host and connector, only the newest complete one.")
@@ -79,12 +107,13 @@ def snapshots(
             for s in every
             if (not hosts or s.host.casefold() in wanted)
             and connector in (None, s.connector)
-            and (since is None or s.created >= since.replace(tzinfo=UTC))
-            and (before is None or s.created < before.replace(tzinfo=UTC))
+            and (since is None or s.created >= since)
+            and (before is None or s.created < before)
         ]
         if latest:
             newest = {place.latest(s.host, s.connector, s.kind, now=now()) for s in found}
             found = [s for s in found if s in newest]
+        found.sort(key=lambda s: (s.host.casefold(), s.created, s.id))
         rows = [snapshot_row(place, s) for s in found]
         rows = [row for row in rows if state in (None, row["state"])]
         columns = [
@@ -104,7 +133,8 @@ def snapshots(
             for row in rows:
                 own = alone.get((row["host"], row["id"]))
                 row |= {"alone_bytes": own, "alone": None if own is None else size_text(own)}
-        spare = ("created", "last_seen_unchanged", "files", "size", "health", "alone", "connector")
+        # When a host was last seen as it is there is what one looks for; the rest is in the id, or in `show`.
+        spare = ("created", "files", "size", "health", "alone", "connector")
         title = f"Snapshots in {place.path}"
         report.rows(title, columns, rows, style_by="state", nothing="no snapshots", spare=spare)
         if sizes:
@@ -153,6 +183,7 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
             "missing": [],
             "damage": error.message,
         }
+    damage = place.damage_in(snapshot)
     size = sum(e.size for e in manifest.entries)
     verdicts = [verdict_of(f) for f in manifest.findings]
     return row | {
@@ -162,7 +193,8 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
         "bytes": size,
         "health": str(max(verdicts, key=health.rank, default=health.Verdict.OK)),
         "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
-        "damage": "",
+        "state": "damaged" if damage else row["state"],
+        "damage": damage,
     }
 
 
@@ -192,7 +224,10 @@ def gone(place: Repository, every: Sequence[Snapshot]) -> list[dict[str, str]]:
 
 def verify(
     snapshot: Annotated[
-        str | None, typer.Argument(help="A snapshot's id or its beginning, or a host; none means all.")
+        str | None,
+        typer.Argument(
+            metavar="SNAPSHOT", help="A snapshot's id or its beginning, or a host; none means all."
+        ),
     ] = None,
     quick: Annotated[
         bool, typer.Option("--quick", help="Names and sizes only; without it every byte is read.")
@@ -210,13 +245,18 @@ def verify(
             chosen = [s for s in every if s.host == host]
         elif snapshot:
             chosen = [place.find(snapshot)]
+        noted = place.noted_damage()
+        found = [problem for one in chosen for problem in place.verify(one, quick=quick)]
         problems = [
             {"place": p.place, "problem": p.message, "expected": p.expected, "actual": p.actual}
-            for one in chosen
-            for p in place.verify(one, quick=quick)
+            for p in found
         ]
         if not snapshot:
             problems += gone(place, every)
+        try:
+            place.note_damage(noted, {p.sha256 for p in found if p.sha256}, all_read=not (snapshot or quick))
+        except RepositoryError as error:
+            report.note(f"note: what is damaged could not be noted for the next backup: {error.text}")
         count = len(chosen) if snapshot else len(every)
         if as_json:
             report.json({"repository": place.path, "snapshots": count, "quick": quick, "problems": problems})
@@ -231,15 +271,16 @@ def verify(
         if problems:
             report.note(
                 f"{count_text(len(problems), 'problem')}: do not trust what is named here. `exremote backup` "
-                "saves anew what the newest snapshots of a host lack; what an older one lost, only another "
-                "copy of the repository has (`exremote copy`)."
+                "brings damaged contents anew that a host still has, and mends all snapshots that name them; "
+                "others come from another copy of the repository: `exremote copy --repository COPY --to "
+                f"{place.path}`."
             )
             raise typer.Exit(IntegrityError.exit_code)
         report.line(f"{count_text(count, 'snapshot')} verified ({how}): no damage")
 
 
 def connectors(
-    name: Annotated[str | None, typer.Argument(help="One connector: show its items.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One connector: show its items.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the connectors that exremote knows, and what each is made of."""
@@ -257,32 +298,33 @@ def connectors(
                 }
                 for c in known.values()
             ]
-            report.rows("Connectors", ["name", "title", "exchange", "services", "items", "checks"], rows)
+            columns = ["name", "title", "exchange", "services", "items", "checks"]
+            report.rows("Connectors", columns, rows, below=["services", "items"])
             return
         data = known[known_connector(name, known)].model_dump(mode="json", by_alias=True)
         if as_json:
             report.json(data)
             return
-        for kind in (
-            "file_tree",
-            "named_file",
-            "registry_key",
-            "service",
-            "api_directory",
-            "directory_object",
-            "check",
-        ):
-            for item in data[kind]:
-                what = item.get("id") or item.get("name")
-                where = (
-                    item.get("path") or item.get("paths") or item.get("class_name") or item.get("title") or ""
-                )
-                where = ", ".join(where) if isinstance(where, list) else where
-                report.line(f"{kind.replace('_', ' ')}  {what}  {where}  [{item['sure']}: {item['source']}]")
+        columns = ["kind", "item", "where", "sure", "source"]
+        report.rows(data["title"], columns, list(parts_of(data)), below=["where", "source"])
+
+
+def parts_of(connector: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Given a connector as plain values, yield a row for each thing that it is made of."""
+    for kind in KINDS:
+        for item in connector[kind]:
+            places = ("path", "paths", "class_name", "title")
+            yield {
+                "kind": kind.replace("_", " "),
+                "item": item.get("id") or item.get("name"),
+                "where": next((item[key] for key in places if item.get(key)), ""),
+                "sure": item["sure"],
+                "source": item["source"],
+            }
 
 
 def scripts(
-    name: Annotated[str | None, typer.Argument(help="One script: print its text.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One script: print its text.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the PowerShell scripts that exremote runs on a host: all are bundled, none is put together."""

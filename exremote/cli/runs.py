@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,11 +17,13 @@ from exremote.cli.common import (
     known_repository,
     speaking,
 )
-from exremote.errors import IntegrityError, SnapshotNotFound, UsageError
+from exremote.errors import EXIT_INTERRUPTED, IntegrityError, SnapshotNotFound, UsageError
 from exremote.journal import Event, RunRecord, journals, list_runs, read_run
 from exremote.plan import step_from_json
-from exremote.report import Report, count_text
+from exremote.report import Report
 from exremote.repository import Repository
+from exremote.runner import living_runs
+from exremote.wording import count_text
 
 LIMIT = 20
 """How many runs a person is shown unless more are asked for."""
@@ -30,7 +32,9 @@ UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started")
 
 
 def runs(
-    run: Annotated[str | None, typer.Argument(help="A run's id or its beginning: show its events.")] = None,
+    run: Annotated[
+        str | None, typer.Argument(metavar="RUN", help="A run's id or its beginning: show its events.")
+    ] = None,
     all_runs: Annotated[bool, typer.Option("--all", help=f"All of them, not the last {LIMIT}.")] = False,
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
@@ -42,16 +46,18 @@ def runs(
         folders = journal_folders(place)
         paths = journals(*folders)
         if run is not None:
-            show_run(report, read_run(one_run(paths, run, folders[-1])))
+            show_run(report, read_run(one_run(paths, run, folders)))
             return
         shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
+        alive = {run for folder in folders for run in living_runs(folder)}
         rows = [
             {
                 "run": r.run_id,
                 "verb": r.verb,
                 "started": r.started,
                 "ended": r.ended,
-                "exit_code": r.outcome or "did not end",
+                "exit_code": code_of(r),
+                "state": state_of(r, alive),
                 "hosts": len(r.hosts),
                 "journal": "intact" if r.intact else f"damaged: {r.problem}",
                 "where": "repository" if place and r.path.parent == place.runs_folder else "this user",
@@ -64,16 +70,29 @@ def runs(
             report.note(f"the last {len(shown)} of {len(paths)} runs; --all shows the others")
 
 
-def one_run(paths: Iterable[Path], prefix: str, folder: Path) -> Path:
-    """Given the journals there are and the beginning of a run's id, return the run's journal.
+def code_of(record: RunRecord) -> int | None:
+    """Given a run, return the exit code that it ended with; None if it did not end, or nobody knows."""
+    return int(record.outcome) if record.outcome.isdecimal() else None
+
+
+def state_of(record: RunRecord, alive: Collection[str]) -> str:
+    """Given a run and those that are alive, return in a word or two whether and how it ended."""
+    if record.ended is None:
+        return "running" if record.path.stem in alive else "did not end"
+    return "interrupted" if code_of(record) == EXIT_INTERRUPTED else "ended"
+
+
+def one_run(paths: Iterable[Path], prefix: str, folders: Sequence[Path]) -> Path:
+    """Given the journals of some folders and the beginning of a run's id, return the run's journal.
 
     Raise SnapshotNotFound if there is none, UsageError if there are several.
     """
     found = [p for p in paths if p.stem.startswith(prefix)]
     found = [p for p in found if p.stem == prefix] or found
     if not found:
-        remedy = "`exremote runs` lists them."
-        raise SnapshotNotFound(f"no run begins with {prefix}.", path=folder, remedy=remedy)
+        both = " and ".join(map(str, folders))
+        remedy = "`exremote runs --all` lists them."
+        raise SnapshotNotFound(f"no run begins with {prefix}.", path=both, remedy=remedy)
     if len(found) > 1:
         some = ", ".join(p.stem for p in found[:5])
         raise UsageError(
@@ -87,12 +106,19 @@ def show_run(report: Report, record: RunRecord) -> None:
     """Given a run, show its events. Raise IntegrityError if its journal is damaged."""
     if report.as_json:
         events = [{"n": e.n, "at": e.at, "event": e.kind, **e.fields} for e in record.events]
-        report.json({"run": record.run_id, "intact": record.intact, "events": events})
-        return
-    rows = list(told(record.events))
-    report.rows(f"Run {record.run_id}", ["time", "host", "what", "seconds"], rows, spare=("seconds",))
+        head = {"run": record.run_id, "intact": record.intact, "problem": record.problem}
+        report.json({**head, "events": events})
+    else:
+        rows = list(told(record.events))
+        report.rows(f"Run {record.run_id}", ["time", "host", "what", "seconds"], rows, spare=("seconds",))
     if not record.intact:
-        raise IntegrityError(record.problem, path=record.path, entry=record.run_id)
+        raise IntegrityError(
+            f"this journal is damaged: {record.problem}; what stands before that is shown.",
+            path=record.path,
+            entry=record.run_id,
+            remedy="Somebody, or the disk, changed it: a killed run leaves no damage. Take it from a copy of "
+            "the repository, or delete it and its .head: no snapshot hangs on it.",
+        )
 
 
 def told(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
@@ -140,7 +166,8 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
             command = fields.get("command")
             return f"started: exremote {' '.join(map(str, command)) if isinstance(command, list) else ''}"
         case "run-ended":
-            return f"ended with exit code {fields.get('outcome')}"
+            code = str(fields.get("outcome"))
+            return f"ended with exit code {code}" + (", interrupted" if code == str(EXIT_INTERRUPTED) else "")
         case "host-ended":
             return ": ".join(str(fields[k]) for k in ("state", "message") if fields.get(k))
         case "step-finished":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,28 +14,35 @@ from exremote.cli.common import (
     InventoryOption,
     JsonOption,
     RepositoryOption,
-    Run,
+    from_environment,
     known_repository,
     load_inventory,
     now,
-    on_hosts,
-    show_failed,
+    path_from,
     speaking,
 )
+from exremote.cli.running import Run, on_hosts, show_failed
 from exremote.connector import Connector
-from exremote.inventory import Host, advice, key_lines
-from exremote.report import count_text
+from exremote.errors import UsageError
+from exremote.inventory import Host, Inventory, advice, key_lines
 from exremote.runner import Outcome, State, exit_code
 from exremote.session import Session
+from exremote.wording import count_text
 
 
 def check(
-    file: Annotated[Path | None, typer.Argument(help="The inventory; the same as --inventory.")] = None,
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="FILE", parser=path_from, help="The inventory; the same as --inventory."),
+    ] = None,
     inventory: InventoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Read the inventory and say what is wrong with it; no host is asked."""
     with speaking(as_json, looks=True) as report:
+        if file is not None and inventory is not None and not from_environment(context, "inventory"):
+            raise UsageError("Two inventories are named.", "Name one, as FILE or with --inventory.")
         connectors = Connector.load_all()
         site = load_inventory(file or inventory, list(connectors))
         warnings = [*site.warnings, *advice(site, operator_variables(connectors.values()))]
@@ -65,7 +72,8 @@ def example() -> None:
 
 def show(
     host: Annotated[
-        str | None, typer.Argument(help="One host: every setting and where it came from.")
+        str | None,
+        typer.Argument(metavar="HOST", help="One host: every setting and where it came from."),
     ] = None,
     inventory: InventoryOption = None,
     as_json: JsonOption = False,
@@ -97,7 +105,7 @@ def show(
 
 
 def discover(
-    host: Annotated[str, typer.Argument(help="The host to ask.")],
+    host: Annotated[str, typer.Argument(metavar="HOST", help="The host to ask; or a group, or tag:NAME.")],
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
     as_json: JsonOption = False,
@@ -119,28 +127,39 @@ def discover(
 
         place = known_repository(repository, inventory)
         outcomes = on_hosts("discover", chosen, work, report=report, repository=place, parallel=site.parallel)
-        rows = []
-        for outcome in outcomes:
-            for name, presence in outcome.detail.connectors.items() if outcome.detail else ():
-                rows.append(
-                    {
-                        "host": outcome.host,
-                        "connector": name,
-                        "state": presence.state,
-                        "evidence": list(presence.evidence),
-                        "missing": list(presence.missing),
-                    }
-                )
-        if rows or as_json:
-            report.rows("Evidence", ["host", "connector", "state", "evidence", "missing"], rows)
-        if not as_json:
-            show_failed(report, outcomes)
-        for outcome in outcomes:
-            if outcome.detail is not None:
-                found = [
-                    r["connector"] for r in rows if r["host"] == outcome.host and r["state"] == "present"
-                ]
-                line = key_lines(site.path.read_text("utf-8-sig")).get(("hosts", outcome.host), "?")
-                report.line(f"add this line under [hosts.{outcome.host}] ({site.path}:{line}):")
-                report.line(f"connectors = {json.dumps(found)}")
+        answers = [discovered(outcome, site) for outcome in outcomes]
+        if as_json:
+            report.json({"hosts": answers, "exit_code": exit_code(outcomes)})
+            raise typer.Exit(exit_code(outcomes))
+        rows = [{"host": answer["host"], **row} for answer in answers for row in answer["evidence"]]
+        if rows:
+            columns = ["host", "connector", "state", "evidence", "missing"]
+            report.rows("Evidence", columns, rows, below=["evidence", "missing"])
+        show_failed(report, outcomes)
+        for answer in answers:
+            if answer["line"]:
+                where = f"[hosts.{answer['host']}] ({answer['file']}:{answer['at_line']})"
+                report.line(f"add this line under {where}:")
+                report.line(answer["line"])
         raise typer.Exit(exit_code(outcomes))
+
+
+def discovered(outcome: Outcome, site: Inventory) -> dict[str, Any]:
+    """Given how the asking of a host ended, return what there is to say: evidence and the line to paste."""
+    seen = outcome.detail.connectors.items() if outcome.detail else ()
+    evidence = [
+        {"connector": name, "state": p.state, "evidence": list(p.evidence), "missing": list(p.missing)}
+        for name, p in seen
+    ]
+    found = [row["connector"] for row in evidence if row["state"] == "present"]
+    at_line = key_lines(site.path.read_text("utf-8-sig")).get(("hosts", outcome.host))
+    return {
+        "host": outcome.host,
+        "exit_code": outcome.exit_code,
+        "error": outcome.message if outcome.detail is None else "",
+        "evidence": evidence,
+        "connectors": found if outcome.detail else None,
+        "line": f"connectors = {json.dumps(found)}" if outcome.detail else "",
+        "file": site.path,
+        "at_line": at_line,
+    }

@@ -421,7 +421,10 @@ class Connector(_Model):
             first = error.errors(include_url=False)[0]
             place = first["loc"]
             raise ConnectorError(
-                first["msg"], file=path, line=_line_of(text, place), key=".".join(map(str, place))
+                first["msg"].removeprefix("Value error, "),
+                file=path,
+                line=_line_of(text, place),
+                key=".".join(map(str, place)),
             ) from error
         except ValueError as error:  # Python reads no number of more than 4,300 digits
             raise ConnectorError(f"expected TOML: {error}.", file=path) from None

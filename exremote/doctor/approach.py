@@ -30,8 +30,10 @@ _UPDATE = "Install KB968930 on Windows Server 2003 or XP: it brings WinRM 2.0 an
 
 
 def inventory(case: Case) -> Stage:
-    """Look at the entry: what is asked for, and what the inventory itself warns of."""
+    """Look at the entry: whether the host can be asked, how, and what the inventory itself warns of."""
     host = case.host
+    if host.unusable is not None:
+        return failed(host.unusable.said, host.unusable.remedy, host.unusable.exit_code)
     what = f"{host.scheme}://{host.address}:{host.port}/{host.path}, auth {host.auth}, wire {host.wire}"
     if case.warnings:
         return warning(f"{what}; {' '.join(case.warnings)}", "Change the inventory if that is not meant.")
@@ -39,13 +41,20 @@ def inventory(case: Case) -> Stage:
 
 
 def credential(case: Case) -> Stage:
-    """Look whether the secret that the inventory refers to is to be had."""
+    """Look whether the secrets that the inventory refers to are to be had; the second hop's is no need."""
     if isinstance(case.account, ExremoteError):
         error = case.account
         return failed(error.message, error.remedy, error.exit_code)
     if case.host.credential.kind == "none":
-        return ok("the client's certificate is the credential")
-    return ok(f"{case.host.credential.text}: a password for {case.account.username} is there")
+        said = "the client's certificate is the credential"
+    else:
+        said = f"{case.host.credential.text}: a password for {case.account.username} is there"
+    if isinstance(case.api_account, ExremoteError):
+        error = case.api_account
+        return warning(f"{said}; api_credential is not to be had: {error.message}", error.remedy)
+    if case.host.api_credential is not None:
+        said += f"; api_credential: {case.host.api_credential.text}"
+    return ok(said)
 
 
 def name(case: Case) -> Stage:

@@ -68,8 +68,8 @@ Look = Callable[[Case], Stage]
 
 STAGES: tuple[tuple[str, tuple[str, ...], Look], ...] = (
     ("inventory", (), approach.inventory),
-    ("credential", (), approach.credential),
-    ("name", (), approach.name),
+    ("credential", ("inventory",), approach.credential),
+    ("name", ("inventory",), approach.name),
     ("port", ("name",), approach.port),
     ("tls", ("port",), approach.tls),
     ("listener", ("port",), approach.listener),

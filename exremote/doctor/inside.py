@@ -13,6 +13,7 @@ from exremote.credential import Secret as Account
 from exremote.doctor.stage import Stage, failed, ok, skipped, unknown, warning
 from exremote.errors import HostError, ScriptFailed
 from exremote.facts import ApiDirectoryFact, HostFact
+from exremote.wording import count_text
 
 if TYPE_CHECKING:
     from exremote.doctor.case import Case
@@ -59,6 +60,12 @@ def powershell(case: Case) -> Stage:
         return unknown(f"{sentence}, {about}")
     if fact.powershell_major < 2:
         return failed(f"{sentence}, {about}: the scripts need PowerShell 2.0.", _UPDATE)
+    if not fact.goes_by(case.host.name, case.host.address):
+        return warning(
+            f"{sentence}, {about}; it calls itself {fact.computer_name}, which is neither its name in the "
+            "inventory nor its address.",
+            "See whether name and address in the inventory lead to the right machine.",
+        )
     return ok(f"{sentence}, {about}")
 
 
@@ -225,7 +232,7 @@ def line(case: Case) -> Stage:
     if not case.broken:
         return ok("no question had to be asked twice")
     return warning(
-        f"{len(case.broken)} of the questions had to be asked again: {case.broken[0]}",
+        f"{count_text(len(case.broken), 'question')} had to be asked again: {case.broken[0]}",
         "See the host's event log for a restart of WinRM, and whether a firewall cuts idle connections.",
     )
 

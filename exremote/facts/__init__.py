@@ -17,6 +17,7 @@ from exremote.facts.files import (
 from exremote.facts.gateway import ApiDirectoryFact, ApiQueue, ConnectorObject, EventCount
 from exremote.facts.host import Disk, HostFact, RegistryValue, ServiceState
 from exremote.facts.parse import FactError, Record
+from exremote.facts.reasons import advise, in_words, reason_of, remedy_in
 
 __all__ = [
     "FORMAT",
@@ -39,4 +40,8 @@ __all__ = [
     "TableText",
     "TreeFact",
     "WriteFailure",
+    "advise",
+    "in_words",
+    "reason_of",
+    "remedy_in",
 ]

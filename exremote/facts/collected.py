@@ -13,6 +13,7 @@ from exremote.facts.files import NamedFile, NotesIni, TableText, TreeFact
 from exremote.facts.gateway import ApiDirectoryFact, ConnectorObject, EventCount
 from exremote.facts.host import HostFact, RegistryValue, ServiceState
 from exremote.facts.parse import FactError
+from exremote.facts.reasons import remedy_in
 
 FORMAT = 1
 """Version of the JSON form of `HostFacts`."""
@@ -68,6 +69,15 @@ class HostFacts:
     """Which connectors are on the host, by name."""
     unavailable: Mapping[str, str] = field(default_factory=dict)
     """Questions that were asked and not answered (`tree conndata`), each with the reason."""
+    remedies: Mapping[str, str] = field(default_factory=dict)
+    """What can be done about some of these reasons, by the reason."""
+    address: str = ""
+    """Where it was asked, as the inventory has it; '' if nobody noted that."""
+
+    def remedy(self, text: str) -> str:
+        """Given a text that quotes a reason, return what can be done about that; '' if nobody knows."""
+        known = next((remedy for reason, remedy in self.remedies.items() if reason in text), "")
+        return known or remedy_in(text)
 
     def service(self, name: str) -> ServiceState | None:
         """Given a short name in any case, return the service's state, or None if it was not asked for."""

@@ -73,6 +73,13 @@ class HostFact:
         found = _MAJOR.match(self.powershell_version)
         return int(found[1]) if found else None
 
+    def goes_by(self, *names: str) -> bool:
+        """Given names in DNS or of an inventory, return whether one of them is the host's own.
+
+        A NetBIOS name has 15 letters at most, and is mostly the first part of the name in DNS.
+        """
+        return self.computer_name.casefold() in {name.partition(".")[0].casefold()[:15] for name in names}
+
     @classmethod
     def parse(cls, record: Record) -> Self:
         """Given the script's record, return the fact. Raise FactError if it breaks the contract."""

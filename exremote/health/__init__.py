@@ -2,7 +2,7 @@
 
 from exremote.checks.finding import Finding, Verdict
 from exremote.health.collecting import Asker, collect
-from exremote.health.judging import judge, judge_tables, rank, worst
+from exremote.health.judging import judge, judge_tables, machine_of, rank, twins, unasked, with_remedy, worst
 
 __all__ = [
     "Asker",
@@ -11,6 +11,10 @@ __all__ = [
     "collect",
     "judge",
     "judge_tables",
+    "machine_of",
     "rank",
+    "twins",
+    "unasked",
+    "with_remedy",
     "worst",
 ]

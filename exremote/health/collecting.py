@@ -27,7 +27,7 @@ from exremote.connector import (
     root_services,
 )
 from exremote.credential import Secret as Account
-from exremote.errors import ScriptFailed
+from exremote.errors import ExremoteError, ScriptFailed
 from exremote.facts import (
     ApiDirectoryFact,
     ConnectorObject,
@@ -40,9 +40,10 @@ from exremote.facts import (
     ServiceState,
     TableText,
     TreeFact,
+    reason_of,
 )
 from exremote.facts import NamedFile as FileFact
-from exremote.health.reading import MAX_TEXT, PackSource, read_file, read_files, refusal
+from exremote.health.reading import MAX_TEXT, PackSource, read_file, read_files
 from exremote.inventory import Host
 from exremote.pack import Listing
 
@@ -50,6 +51,11 @@ NOTES_INI = "notes-ini"
 """The named file whose lines say where other things are."""
 EVENT_HOURS = 24
 """How far back events are counted."""
+UNPLACED = (
+    "Answer what else is unknown of this host first: the place comes from its registry and its services "
+    "(`exremote inventory show HOST` has the variables that can say it)."
+)
+"""What can be done where nobody knows where something is."""
 
 
 class Asker(PackSource, Protocol):
@@ -90,7 +96,7 @@ def collect(
     now: datetime,
     trees: Literal["list", "hash"] = "list",
     known: Mapping[str, Listing] | None = None,
-    api_account: Account | None = None,
+    api_account: Account | ExremoteError | None = None,
 ) -> HostFacts:
     """Given an open session, ask the host all that the connectors need to know, in few calls.
 
@@ -102,7 +108,7 @@ def collect(
         session,
         host,
         connectors,
-        HostFacts(host.name, now),
+        HostFacts(host.name, now, address=host.address),
         trees == "hash",
         known or {},
     )
@@ -114,7 +120,7 @@ def collect(
     errand.ask_files()
     errand.ask_api(probe, api_account)
     errand.ask_events()
-    return replace(errand.facts, unavailable=errand.unavailable)
+    return replace(errand.facts, unavailable=errand.unavailable, remedies=errand.remedies)
 
 
 @dataclass(slots=True)
@@ -129,6 +135,17 @@ class _Errand:
     known: Mapping[str, Listing]
     unavailable: dict[str, str] = field(default_factory=dict)
     read: dict[str, tuple[FileFact, bytes]] = field(default_factory=dict)
+    remedies: dict[str, str] = field(default_factory=dict)
+
+    def _unanswered(self, question: str, reason: str, remedy: str) -> None:
+        """Given a question without an answer, note the reason, and what can be done about it."""
+        self.unavailable[question] = reason
+        if remedy:
+            self.remedies[reason] = remedy
+
+    def _refused(self, question: str, error: ScriptFailed) -> None:
+        """Given a question that a script refused, note the reason: without the host, which findings name."""
+        self._unanswered(question, reason_of(error), error.remedy)
 
     def ask_host(self) -> None:
         """Ask for the host, the registry and the services: enough for the roots."""
@@ -138,7 +155,7 @@ class _Errand:
             on_path = list(dict.fromkeys(name for check in checks for name in check.on_path))
             self.facts = replace(self.facts, host_fact=self.session.host_fact(on_path))
         except ScriptFailed as error:
-            self.unavailable["host"] = refusal(error)
+            self._refused("host", error)
         keys = [expand(key.path, self._own_roots()) for c in every for key in c.registry_keys]
         wheres = [check.where[0] for check in checks if check.fact.startswith("registry.")]
         questions = [*root_queries(every), *((key, "") for key in keys if key)]
@@ -147,13 +164,13 @@ class _Errand:
             registry = self.session.registry_values(list(dict.fromkeys(questions)))
             self.facts = replace(self.facts, registry=tuple(registry))
         except ScriptFailed as error:
-            self.unavailable["registry"] = refusal(error)
+            self._refused("registry", error)
         services, titles = self._services(checks)
         try:
             states = self.session.service_states(services, titles)
             self.facts = replace(self.facts, services=tuple(states))
         except ScriptFailed as error:
-            self.unavailable["services"] = refusal(error)
+            self._refused("services", error)
         self._resolve()
 
     def _services(self, checks: Sequence[Check]) -> tuple[list[str], list[str]]:
@@ -209,13 +226,13 @@ class _Errand:
         """Ask for one tree, if its place is known."""
         path = expand(item.path, self.facts.roots)
         if path is None:
-            self.unavailable[f"tree {item.id}"] = self._unplaced(item.path)
+            self._unanswered(f"tree {item.id}", self._unplaced(item.path), UNPLACED)
             return
         known = self.known.get(item.id) if self.hashed else None
         try:
             tree = self.session.file_tree(path, item.left_out, known, self.hashed)
         except ScriptFailed as error:
-            self.unavailable[f"tree {item.id}"] = refusal(error)
+            self._refused(f"tree {item.id}", error)
             return
         self.facts = replace(self.facts, trees={**self.facts.trees, item.id: tree})
 
@@ -253,7 +270,7 @@ class _Errand:
             try:
                 found = tuple(self.session.connector_objects(class_name))
             except ScriptFailed as error:
-                self.unavailable[f"object {class_name}"] = refusal(error)
+                self._refused(f"object {class_name}", error)
                 continue
             self.facts = replace(self.facts, connector_objects=self.facts.connector_objects + found)
             if not found or self._own_object(class_name):
@@ -321,7 +338,7 @@ class _Errand:
         """
         places = [path for template in file.paths if (path := expand(template, self.facts.roots))]
         if not places:
-            self.unavailable[f"file {file.id}"] = self._unplaced(*file.paths)
+            self._unanswered(f"file {file.id}", self._unplaced(*file.paths), UNPLACED)
             return ()
         found = []
         for path in {path.lower(): path for path in places}.values():
@@ -358,7 +375,7 @@ class _Errand:
         try:
             answers = read_files(self.session, self.host.name, folder, wanted)
         except ScriptFailed as error:
-            self.unavailable["tables"] = refusal(error)
+            self._refused("tables", error)
             return
         read = tuple(TableText.read(file.path, data) for file, data in answers if file.exists)
         self.facts = replace(self.facts, tables=self.facts.tables + read)
@@ -366,18 +383,23 @@ class _Errand:
             if not file.exists:
                 self.unavailable[f"table {file.path}"] = f"{file.path}: {file.error or 'it is gone'}"
 
-    def ask_api(self, probe: bool, account: Account | None) -> None:
-        """Ask for the API directories; probe them if that is wanted."""
+    def ask_api(self, probe: bool, account: Account | ExremoteError | None) -> None:
+        """Ask for the API directories; probe them if that is wanted. Without their account nobody asks."""
         for item in (item for connector in self._there() for item in connector.api_directories):
             path = expand(item.path, self.facts.roots)
             if path is None:
-                self.unavailable[f"api {item.id}"] = self._unplaced(item.path)
+                remedy = "Set variables = { groupwise_api = '...' } for the host in the inventory."
+                self._unanswered(f"api {item.id}", self._unplaced(item.path), remedy)
+                continue
+            if isinstance(account, ExremoteError):
+                reason = f"api_credential is not to be had: {account.message}"
+                self._unanswered(f"api {item.id}", reason, account.remedy)
                 continue
             try:
                 fact = self.session.api_directory(path, probe, account)
             except ScriptFailed as error:
                 fact = ApiDirectoryFact(
-                    path, False, "", False, False, False, False, "", (), reason_unknown=refusal(error)
+                    path, False, "", False, False, False, False, "", (), reason_unknown=reason_of(error)
                 )
             fact = replace(fact, credential_given=account is not None)
             self.facts = replace(self.facts, api_directories={**self.facts.api_directories, item.id: fact})
@@ -392,7 +414,7 @@ class _Errand:
         try:
             events = self.session.event_summary(sorted(sources), EVENT_HOURS)
         except ScriptFailed as error:
-            self.unavailable["events"] = refusal(error)
+            self._refused("events", error)
             return
         kept = tuple(e for e in events if (e.source.lower(), e.event_id) in wanted)
         self.facts = replace(self.facts, events=kept, event_hours=EVENT_HOURS)

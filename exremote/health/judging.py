@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from exremote.checks.expectation import expectation
 from exremote.checks.finding import Finding, Verdict, finding, why
@@ -11,7 +11,48 @@ from exremote.checks.host import judge_host, judge_presence
 from exremote.checks.items import judge_items, judge_services, judge_tree
 from exremote.checks.rules import RULES
 from exremote.connector import Connector, FileTree, Service, matches
-from exremote.facts import FileEntry, HostFacts, Presence
+from exremote.facts import FileEntry, HostFacts, Presence, in_words
+from exremote.wording import count_text
+
+BASICS: Mapping[str, str] = {
+    "host": "what it is",
+    "registry": "what its registry has",
+    "services": "which services it has",
+}
+"""The questions that all else hangs on, in words."""
+
+
+def unasked(facts: HostFacts) -> str:
+    """Given facts, return which of the questions that all else hangs on were not answered, and why; or ''."""
+    lacking = {name: words for name, words in BASICS.items() if name in facts.unavailable}
+    if not lacking:
+        return ""
+    said = "; ".join(f"the host did not say {words} ({facts.unavailable[n]})" for n, words in lacking.items())
+    return with_remedy(said, facts)
+
+
+def with_remedy(reason: str, facts: HostFacts) -> str:
+    """Given a reason, return it with what can be done about it, if anybody knows."""
+    remedy = facts.remedy(reason) if reason else ""
+    return f"{reason.rstrip('.')}. {remedy}" if remedy else reason
+
+
+def machine_of(facts: HostFacts) -> str:
+    """Given facts, return which machine it is by its own word; '' if it did not say."""
+    host = facts.host_fact
+    return f"{host.computer_name} in {host.domain}".upper() if host and host.computer_name else ""
+
+
+def twins(machines: Mapping[str, str]) -> Iterator[tuple[Sequence[str], str]]:
+    """Given machines by the inventory's names, yield the names of each that has several, and a sentence."""
+    for machine in sorted(set(machines.values()) - {""}):
+        same = sorted(name for name, each in machines.items() if each == machine)
+        if len(same) > 1:
+            yield (
+                same,
+                f"{' and '.join(same)} are one machine, {machine}, by its own word: it is asked, and saved, "
+                "under each name. Correct the addresses in the inventory, or take one of them out.",
+            )
 
 
 def rank(verdict: Verdict) -> int:
@@ -92,24 +133,25 @@ def judge_tables(
         verdict, words = _table(now, path.lower(), before)
         if verdict is not Verdict.OK:
             findings.append(finding(facts, rule, verdict, f"{path} {words}", connector))
-    well = f"{len(tables)} tables compared with the last snapshot"
+    well = f"{count_text(len(tables), 'table')} compared with the last snapshot"
     return tuple(findings) or (finding(facts, rule, Verdict.OK, well, connector),)
 
 
 def _table(now: Mapping[str, FileEntry], path: str, before: int) -> tuple[Verdict, str]:
     """Given the entries of a tree, a table and its size before, return how it is now, and in words."""
+    had = f"it had {count_text(before, 'byte')}"
     folders = [path[:n] for n, char in enumerate(path) if char == "\\"]
     for place in (path, *folders):
         closed = now.get(place)
         # What is below a link, or a folder that may not be listed, may be there all the same.
         if closed is not None and closed.state in ("unreadable", "reparse"):
-            reason = closed.error_id or "a link to another place"
-            return Verdict.UNKNOWN, f"cannot be read ({reason}); it had {before} bytes"
+            reason = in_words(closed.error_id or "") or "a link to another place"
+            return Verdict.UNKNOWN, f"cannot be read ({reason}); {had}"
     after = now.get(path)
     if after is None or after.size < 0:
-        return Verdict.CRITICAL, f"is gone; it had {before} bytes"
+        return Verdict.CRITICAL, f"is gone; {had}"
     if after.size == 0:
-        return Verdict.CRITICAL, f"was emptied; it had {before} bytes"
+        return Verdict.CRITICAL, f"was emptied; {had}"
     if after.size * 2 <= before:
         return Verdict.WARNING, f"shrank from {before} to {after.size} bytes"
     return Verdict.OK, ""

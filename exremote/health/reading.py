@@ -7,7 +7,7 @@ from typing import Protocol
 
 from exremote.connector import below, tidy
 from exremote.errors import ScriptFailed, TransferMismatch
-from exremote.facts import NamedFile
+from exremote.facts import NamedFile, in_words, reason_of
 from exremote.pack import FileBegin, FileData, FileEnd, FileError, PackError, PackReader
 
 MAX_TEXT = 1 << 20
@@ -37,7 +37,7 @@ def read_file(source: PackSource, host: str, path: str) -> tuple[NamedFile, byte
         return read_files(source, host, folder, [name])[0]
     except ScriptFailed as error:
         gone = error.error_id == "ExRemote.PathMissing"
-        return NamedFile(path, False, error="" if gone else refusal(error)), b""
+        return NamedFile(path, False, error="" if gone else reason_of(error)), b""
 
 
 def read_files(
@@ -81,11 +81,6 @@ def read_files(
     return answers
 
 
-def refusal(error: ScriptFailed) -> str:
-    """Given why a question has no answer, return it for the findings: without the host, which they name."""
-    return f"{error.message} ({error.error_id})"
-
-
 def _endless(host: str, path: str) -> ScriptFailed:
     return ScriptFailed(
         host,
@@ -98,4 +93,4 @@ def _endless(host: str, path: str) -> ScriptFailed:
 def _not_read(path: str, event: FileError) -> NamedFile:
     """Given what the host said of a file that it did not send, return it: gone, or closed to us."""
     gone = event.error_id == "ExRemote.FileMissing"
-    return NamedFile(path, False, error="" if gone else f"{event.error_id}: {event.message}")
+    return NamedFile(path, False, error="" if gone else in_words(f"{event.error_id}: {event.message}"))

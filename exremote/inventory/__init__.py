@@ -6,12 +6,13 @@ model   what is in force for each server, and where it came from
 schema  the file as it is written
 reader  from the file to the servers
 lines   where in the file each key stands, for errors
+files   whether the files that it names are what they should be
 cures   what to do about a file that is no TOML, or a key in the wrong place
 advice  what would keep a file that is right from being of use
 names   what a name may be
 """
 
-from exremote.inventory.advice import advice
+from exremote.inventory.advice import SAME_LISTENER, advice, same_listener
 from exremote.inventory.lines import key_lines
 from exremote.inventory.model import (
     Deadlines,
@@ -28,6 +29,7 @@ from exremote.inventory.model import (
 from exremote.inventory.names import name_problem
 
 __all__ = [
+    "SAME_LISTENER",
     "Deadlines",
     "Endpoint",
     "Gateway",
@@ -41,4 +43,5 @@ __all__ = [
     "key_lines",
     "name_problem",
     "near",
+    "same_listener",
 ]

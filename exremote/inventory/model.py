@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, TypeVar, cast
 
 from exremote.credential import Credential
-from exremote.errors import UsageError
+from exremote.errors import InventoryError, UsageError
 
 T = TypeVar("T")
 Auth = Literal["negotiate", "kerberos", "ntlm", "credssp", "certificate", "basic"]
@@ -98,6 +98,8 @@ class Endpoint:
     """How often to try again."""
     origins: Mapping[str, str] = field(default_factory=nothing, hash=False)
     """Where each setting came from: `host`, `group NAME`, `defaults`, `built in` (or `gateway`)."""
+    unusable: InventoryError | None = field(default=None, compare=False, repr=False)
+    """Why it cannot be asked as the file and this machine are; other hosts can be."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +224,7 @@ def _rows(endpoint: Endpoint) -> Iterator[tuple[str, Setting, str]]:
     """Given a host or gateway, yield key, value and origin of each setting; tables one row a sub-key."""
     for each in fields(endpoint):
         value = getattr(endpoint, each.name)
-        if each.name in ("name", "origins"):
+        if each.name in ("name", "origins", "unusable"):
             continue
         if isinstance(value, Deadlines | RetryPolicy):
             pairs: Iterable[tuple[str, object]] = (

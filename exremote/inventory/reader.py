@@ -8,6 +8,7 @@ import os
 import re
 import tomllib
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +19,7 @@ from pydantic import ValidationError
 from exremote.credential import Credential, NotPrivate, Place, read_private
 from exremote.errors import InventoryError
 from exremote.inventory.cures import place_cure, syntax_cure
+from exremote.inventory.files import file_problems
 from exremote.inventory.lines import key_lines
 from exremote.inventory.model import (
     BUILT_IN,
@@ -194,7 +196,7 @@ class Reader:
         unique = {(each.line or 0, each.key): each for each in problems}
         first, *others = [unique[key] for key in sorted(unique)]
         if others:
-            more = ", ".join(f"{each.key} (line {each.line})" for each in others)
+            more = "; ".join(f"line {each.line}: {each.key}: {each.message.rstrip('.')}" for each in others)
             first.remedy = f"{first.remedy} Also wrong: {more}.".strip()
         raise first
 
@@ -313,6 +315,12 @@ class Reader:
                 near(via, gateways),
             )
         endpoint = self._endpoint(merged, direct=gateway is None)
+        if gateway:
+            endpoint["unusable"] = self.error(
+                merged.where("via"),
+                f"{name} is reached via {gateway}, which this version cannot do.",
+                "Leave it out of the command, or take via away if WinRM answers on the host itself.",
+            )
         tags = [(tag, layer) for layer in layers for tag in getattr(layer.table, "tags", None) or ()]
         merged.origins["tags"] = ", ".join(dict.fromkeys(layer.origin for _, layer in tags)) or BUILT_IN
         merged.origins["groups"] = "host" if own.groups else BUILT_IN
@@ -367,6 +375,7 @@ class Reader:
                 "expected a credential, here, in a group of it, or in defaults.",
                 f"Say credential = {_REFERENCE.removeprefix('a table such as ')}.",
             )
+        unusable = self._unusable(merged, found) if direct else None
         deadlines = Deadlines(**merged.table("deadlines", asdict(Deadlines())))
         retry = RetryPolicy(**merged.table("retry", asdict(RetryPolicy())))
         if deadlines.read_s <= deadlines.operation_s:
@@ -382,7 +391,19 @@ class Reader:
             "credential": credential or Credential(kind="none", host=merged.name),
             "deadlines": deadlines,
             "retry": retry,
+            "unusable": unusable,
         }
+
+    def _unusable(self, merged: _Merged, found: Mapping[str, Any]) -> InventoryError | None:
+        """Given the settings of one listener, return why it cannot be asked, or None. Other hosts can be."""
+        for key, problem in file_problems(found):
+            expected = EndpointTable.model_fields[key].description
+            return self.error(
+                merged.where(key),
+                f"expected {expected}; {problem}.",
+                "Put the file there, or correct the path: a relative one begins beside the inventory.",
+            )
+        return None
 
     def _check_login(self, merged: _Merged, found: Mapping[str, Any]) -> None:
         """Given the settings of one listener, refuse what cannot work, or would show a password."""
@@ -425,20 +446,18 @@ class Reader:
         scheme, port = found["scheme"], found["port"]
         if found["verify"] is False:
             warn("verify", "the TLS certificate is not checked, so the host may be anybody.")
-        if isinstance(found["verify"], Path) and not found["verify"].is_file():
-            warn("verify", f"there is no file {found['verify']}.")
         if scheme == "http" and found["encryption"] == "never":
             what = "the password and all data are" if found["auth"] == "basic" else "all data is"
             warn("encryption", f"{what} readable on the network.")
         if port == PORTS["https" if scheme == "http" else "http"]:
             warn("port", f"{port} is not the usual port of {scheme}.")
         if found["auth"] == "certificate":
-            if not found["certificate"].is_file():
-                warn("certificate", f"there is no file {found['certificate']}.")
-            try:
-                read_private(found["certificate_key"])
-            except NotPrivate as error:
-                warn("certificate_key", f"{found['certificate_key']}: {error}")
+            with suppress(FileNotFoundError):  # that it is not there is no warning, but an error
+                found["certificate_key"].stat()
+                try:
+                    read_private(found["certificate_key"])
+                except NotPrivate as error:
+                    warn("certificate_key", f"{found['certificate_key']}: {error}")
 
     def _credential(self, merged: _Merged, key: str) -> Credential | None:
         """Given the key of a credential, make it. Return it, or none. Raise InventoryError."""

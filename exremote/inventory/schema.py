@@ -20,6 +20,8 @@ _Seconds = Annotated[float, Field(gt=0, le=604800, allow_inf_nan=False)]
 SECONDS = "a number of seconds above 0, at most 604800"
 _NAMES = "a list of names"
 PEM = "the path of a PEM file"
+SOMETHING = r"\S"
+"""What a path has at least: blanks alone would name the folder that the inventory lies in."""
 TABLE = "a table"
 _REFERENCE = "a table such as { environment = 'VARIABLE', username = 'DOMAIN\\user' }"
 
@@ -85,8 +87,8 @@ class EndpointTable(Table):
     streams: int | None = Field(default=None, ge=1, le=8, description="a whole number from 1 to 8")
     envelope_kb: int | None = Field(default=None, ge=32, le=8192, description="a number from 32 to 8192")
     credential: CredentialTable | None = Field(default=None, description=_REFERENCE)
-    certificate: str | None = Field(default=None, min_length=1, description=PEM)
-    certificate_key: str | None = Field(default=None, min_length=1, description=PEM)
+    certificate: str | None = Field(default=None, pattern=SOMETHING, description=PEM)
+    certificate_key: str | None = Field(default=None, pattern=SOMETHING, description=PEM)
     deadlines: DeadlineTable | None = Field(default=None, description=TABLE)
     retry: RetryTable | None = Field(default=None, description=TABLE)
 
@@ -125,7 +127,7 @@ class HostTable(SettingsTable):
 class FileTable(Table):
     """The whole file."""
 
-    repository: str | None = Field(default=None, min_length=1, description="the path of a folder")
+    repository: str | None = Field(default=None, pattern=SOMETHING, description="the path of a folder")
     parallel: int = Field(default=4, ge=1, le=64, description="a whole number from 1 to 64")
     defaults: SettingsTable = Field(default=SettingsTable(), description=TABLE)
     groups: dict[str, SettingsTable] = Field(default={}, description=TABLE)

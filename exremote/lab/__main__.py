@@ -13,14 +13,16 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from exremote.lab.client import LabClient, LabTrouble, state_file
-from exremote.lab.faults import FaultText
+from exremote.lab.faults import HELP, FaultText
 from exremote.lab.site import STANDARD, SpecText, specs_from_json
+from exremote.wording import flowing
 
 app = typer.Typer(
     add_completion=False,
@@ -32,6 +34,13 @@ app = typer.Typer(
 SITE_VARIABLE = "EXREMOTE_LAB_SITE"
 EXTRA = ("psrpcore", "cryptography")
 """What the extra `lab` installs: only a lab that listens needs it."""
+
+
+def _path(text: str) -> Path:
+    """Given what stands for a path, return it; an empty text is a variable that was not set, not `.`."""
+    if not str(text).strip():
+        raise typer.BadParameter("this is an empty name.")
+    return Path(text)
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -46,7 +55,6 @@ def _need_extra() -> None:
         _fail(LabTrouble(f"{', '.join(missing)} not installed; the lab needs: pip install 'exremote[lab]'"))
 
 
-@app.command()
 def up(
     wine: Annotated[
         bool, typer.Option("--wine", help="Play the hosts with EXREMOTE_LAB_POWERSHELL.")
@@ -62,7 +70,8 @@ def up(
     """Start the lab, say how it is reached, and run until standard input ends or Ctrl-C comes.
 
     On a terminal it prints the lines to paste into another one, else one line of JSON. With `&` or
-    `</dev/null` standard input ends at once, and the lab with it, unless --stay says otherwise.
+    `</dev/null` standard input ends at once, and the lab with it, unless --stay says otherwise. A second lab
+    can run beside the first; list, fault and reset reach the first.
     """
     _need_extra()
     # These know the engines behind the endpoint, which `list` and `fault` do not need.
@@ -94,24 +103,34 @@ def up(
         "hosts": {name: host.port for name, host in world.hosts.items()},
         "engine": engine or "simulated",
     }
-    state = state_file()
+    noted = False
     try:
-        if not private:
-            _note(said)
+        noted = not private and _note(said)
         typer.echo(_for_people(said) if sys.stdout.isatty() else json.dumps(said))
         sys.stdout.flush()
         if not stay:
             threading.Thread(target=_until_input_ends, args=(ended, private), daemon=True).start()
         ended.wait()
     finally:
-        if not private:
-            state.unlink(missing_ok=True)
+        if noted:
+            state_file().unlink(missing_ok=True)
         control.close()
         world.stop()
 
 
-def _note(said: dict[str, object]) -> None:
-    """Leave a note, for this user only, of how the lab is reached."""
+def _note(said: dict[str, object]) -> bool:
+    """Leave a note, for this user only, of how the lab is reached, unless another one of theirs is alive.
+
+    Return whether it was left.
+    """
+    with suppress(LabTrouble):
+        LabClient.of_this_user().hosts()
+        typer.echo(
+            "exremote-lab: another lab of yours is running; list, fault and reset reach that one, as long as "
+            "it runs, and not this one",
+            err=True,
+        )
+        return False
     state = state_file()
     state.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     state.unlink(missing_ok=True)
@@ -119,6 +138,7 @@ def _note(said: dict[str, object]) -> None:
         os.open(state, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
     ) as file:
         json.dump(said, file)
+    return True
 
 
 def _for_people(said: Mapping[str, Any]) -> str:
@@ -144,9 +164,10 @@ def _until_input_ends(ended: threading.Event, private: bool) -> None:
     ended.set()
 
 
-@app.command()
 def demo(
-    folder: Annotated[Path, typer.Argument(help="Where the demo's repository goes.")] = Path("exremote-demo"),
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", parser=_path, help="Where the demo's repository goes.")
+    ] = Path("exremote-demo"),
 ) -> None:
     """Show exremote at work on the lab's hosts; the repository stays."""
     _need_extra()
@@ -154,11 +175,14 @@ def demo(
 
     try:
         raise typer.Exit(run_demo(folder, typer.echo))
-    except (LabTrouble, OSError) as error:
+    except (FileExistsError, NotADirectoryError):
+        _fail(LabTrouble(f"{folder} is a file, or lies below one: name a folder, there or not"))
+    except OSError as error:
+        _fail(LabTrouble(f"{error.filename or folder}: {error.strerror}; name another folder"))
+    except LabTrouble as error:
         _fail(error)
 
 
-@app.command("list")
 def list_() -> None:
     """Show the hosts of the running lab, and what is to go wrong."""
     try:
@@ -172,9 +196,11 @@ def list_() -> None:
         _fail(error)
 
 
-@app.command()
 def fault(
-    texts: Annotated[list[str], typer.Argument(help="HOST:WHAT:WHEN:EFFECT, as EXGW01:Receive:3:cut=4096")],
+    texts: Annotated[
+        list[str],
+        typer.Argument(metavar="FAULT", help="HOST:WHAT:WHEN:EFFECT, as EXGW01:Receive:3:cut=4096"),
+    ],
 ) -> None:
     """Have something go wrong in the running lab."""
     try:
@@ -185,7 +211,6 @@ def fault(
         _fail(error)
 
 
-@app.command()
 def reset() -> None:
     """Forget all that was to go wrong, and count anew."""
     try:
@@ -196,6 +221,10 @@ def reset() -> None:
                 client.reset_counters(name)
     except LabTrouble as error:
         _fail(error)
+
+
+for _name, _function in (("up", up), ("demo", demo), ("list", list_), ("fault", fault), ("reset", reset)):
+    app.command(_name, help=HELP if _name == "fault" else flowing(_function.__doc__))(_function)
 
 
 def main() -> None:

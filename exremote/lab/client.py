@@ -13,6 +13,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import urllib.error
 import urllib.request
@@ -153,7 +154,7 @@ def running_lab(
     wine: bool = False,
     latency_s: float = 0.0,
     bandwidth_bps: int | None = None,
-    start_s: float = 300.0,
+    start_s: float = 500.0,
 ) -> Iterator[RunningLab]:
     """Run a lab in a process of its own, with these hosts or the standard ones, and end it. Raise LabTrouble.
 
@@ -167,8 +168,15 @@ def running_lab(
     environment = dict(os.environ)
     if hosts:
         environment["EXREMOTE_LAB_SITE"] = specs_to_json(hosts)
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
     process = subprocess.Popen(  # noqa: S603 - our own module
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True, encoding="utf-8"
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=errors,
+        env=environment,
+        text=True,
+        encoding="utf-8",
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -178,7 +186,11 @@ def running_lab(
         line = process.stdout.readline()
         late.cancel()
         if not line.startswith("{"):
-            raise LabTrouble(f"the lab did not start: {line.strip() or process.poll()}")
+            process.kill()
+            process.wait()
+            errors.seek(0)
+            why = errors.read().decode("utf-8", "replace").strip()[-2000:]
+            raise LabTrouble(f"the lab did not start: {line.strip() or why or process.returncode}")
         said = json.loads(line)
         yield RunningLab(
             LabClient(said["control"], said["token"]),
@@ -200,3 +212,4 @@ def running_lab(
             process.kill()
             process.wait()
         process.stdout.close()
+        errors.close()

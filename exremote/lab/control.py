@@ -159,6 +159,10 @@ class Control:
                     return
                 try:
                     answer: dict[str, object] = {"result": control.perform(json.loads(self.rfile.read(size)))}
+                except ValueError as error:  # ours: a fault, a change or a host that cannot be
+                    answer = {"error": str(error)}
+                except KeyError as error:
+                    answer = {"error": f"the lab has no {error.args[0]}, or it is down"}
                 except Exception as error:  # whatever it is, the other end has to hear it
                     answer = {"error": f"{type(error).__name__}: {error}"}
                 data = json.dumps(answer).encode()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -70,6 +71,34 @@ REQUESTS = frozenset(
 _NEEDS_VALUE = frozenset({"status", "fault", "delay", "cut", "throw", "error"})
 _NUMBERS = _NEEDS_VALUE - {"throw", "error"} | {"corrupt"}
 _FOREVER = 2**62
+
+
+def _lines(effects: Mapping[str, str]) -> str:
+    return "\n".join(
+        f"  {name}{'=VALUE' if name in _NEEDS_VALUE else ''}: {what}" for name, what in effects.items()
+    )
+
+
+_FORM = (
+    "A fault is HOST:WHAT:WHEN:EFFECT, as in EXSICK01:Receive:3:cut=4096. HOST may have wildcards. WHEN "
+    "counts from 1, from now on: 3, 2-5, 4- or *. An effect ends by the clock with ,for=SECONDS behind it."
+)
+HELP = f"""Have something go wrong in the running lab.
+
+{_FORM}
+
+WHAT is a request ({", ".join(sorted(REQUESTS))}); before it is carried out:
+{_lines(BEFORE)}
+or its answer:
+{_lines(AFTER)}
+
+WHAT is a bundled script, whose records are counted, as Read-FilePack:
+{_lines(RECORDS)}
+
+WHAT is host, the host as a whole:
+{_lines(HOST)}
+"""
+"""All that can go wrong, for whoever asks at the command line."""
 
 
 class FaultText(ValueError):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -29,7 +28,7 @@ _KEYS = (r"HKLM\SOFTWARE\Microsoft\Exchange", r"HKLM\SOFTWARE\Lotus")
 _BUILT_IN = frozenset({"eventlog", "rpcss"})
 _UNIX_EPOCH_TICKS = 621_355_968_000_000_000
 _READY = ".exremote-ready"
-_START_S = 90.0
+_START_S = 180.0
 
 _KEEPER = """
 $ErrorActionPreference = 'Stop'
@@ -123,6 +122,8 @@ class Prefix:
 
         Raise WineTrouble.
         """
+        import fcntl  # not on Windows, where the rest of the lab runs without Wine
+
         home = cls._home()
         home.mkdir(parents=True, exist_ok=True)
         name = hashlib.sha256(str(Path(engine[0]).resolve()).encode()).hexdigest()[:12]

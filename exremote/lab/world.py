@@ -12,16 +12,18 @@ import socket
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from exremote.lab import faults as misfortunes
 from exremote.lab.behaviour import Behaviour
 from exremote.lab.console import console
-from exremote.lab.faults import Fault, Schedule
+from exremote.lab.faults import Fault, FaultText, Schedule
 from exremote.lab.machine import Machine
 from exremote.lab.site import HostSpec, build
-from exremote.lab.wine import Prefix
+from exremote.lab.wine import Prefix, WineTrouble
 from exremote.lab.wsman.engine import Call, ErrorRecord, Record, RunScript, ScriptThrew
 from exremote.lab.wsman.server import WINRM_2, Counters, Endpoint, Limits, Misfortune, RequestInfo, Site
 from exremote.script import ScriptLibrary
@@ -154,27 +156,28 @@ class World:
         prefixes: dict[str, Prefix] = {}
         machines = {spec.name: build(spec) for spec in specs if not spec.down}
         if engine:
-            errors: list[BaseException] = []
+            Prefix.template(engine)
 
             def make(name: str) -> None:
-                try:
+                for attempt in (1, 2):
                     prefixes[name] = Prefix(machines[name], engine)
-                    prefixes[name].furnish()
-                except BaseException as error:  # carried over to the thread that waits
-                    errors.append(error)
+                    try:
+                        prefixes[name].furnish()
+                        return
+                    except WineTrouble:
+                        # Wine's own start fails now and then on a busy machine, and a new prefix helps.
+                        prefixes[name].close()
+                        if attempt == 2:
+                            raise
 
-            Prefix.template(engine)
-            threads = [threading.Thread(target=make, args=(name,)) for name in machines]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
+            with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
+                made = [pool.submit(make, name) for name in machines]
             for name, prefix in prefixes.items():
                 self.hosts[name] = Host(
                     next(spec for spec in specs if spec.name == name), 0, machines[name], prefix
                 )
-            if errors:
-                raise errors[0]
+            for one in made:
+                one.result()
             self.hosts.clear()
         for spec in specs:
             if spec.down:
@@ -235,12 +238,21 @@ class World:
 
     def fault(self, text: str) -> str:
         """Add a fault; what concerns a whole host happens at once. Return it as text. Raise FaultText."""
+        self._check_host(misfortunes.parse(text))
         fault = self.schedule.add(text)
         if fault.what == "host":
             for name, host in self.hosts.items():
                 if host.machine is not None and fault in self.schedule.strike(name, "host", _HOST_EFFECTS):
                     self._befall(name, host.machine, fault)
         return str(fault)
+
+    def _check_host(self, fault: Fault) -> None:
+        """Given a fault, raise FaultText if there is no host on which it could strike."""
+        meant = [host for name, host in self.hosts.items() if fnmatchcase(name.upper(), fault.host)]
+        if not meant:
+            raise FaultText(f"the lab has no host {fault.host}; there are: {', '.join(self.hosts)}")
+        if all(host.machine is None for host in meant):
+            raise FaultText(f"nothing listens at {fault.host}: nothing more can go wrong there")
 
     def clear_faults(self, host: str = "") -> int:
         """Forget faults, of one host or all, and mend what they broke. Return how many there were."""

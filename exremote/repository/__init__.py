@@ -5,6 +5,8 @@ disk      what is asked of a file system, on Linux and on Windows
 system    which system this is, and which of its processes live
 lock      who works here, where, since when
 objects   each content once, named by its SHA-256
+naming    which snapshot a person means
+mark      what makes a folder a repository
 parts     one content on its way in, in parts
 staging   where one host's files lie until they are whole
 manifest  what a snapshot says of itself
@@ -12,12 +14,16 @@ reading   a manifest read back, and nothing in it believed unseen
 snapshot  how a snapshot is built and read
 building  a snapshot's folder on its way into place
 verify    every byte against what was written down
+damage    what was found damaged, noted until it came anew
+mending   what came anew, in all places that had it damaged
 forget    what may go, and what nothing names
 copying   a snapshot of one repository into another
 export    a snapshot as plain files under the host's own names
 store     the repository: all of it together
 """
 
+from exremote.repository.copying import Standing
+from exremote.repository.disk import is_private
 from exremote.repository.export import Exported, export
 from exremote.repository.forget import NEWEST, Candidate, Fate, KeepPolicy, Unused, decide, own_bytes
 from exremote.repository.lock import (
@@ -73,6 +79,7 @@ __all__ = [
     "Snapshot",
     "SnapshotDraft",
     "Staging",
+    "Standing",
     "TreeRecord",
     "UnsafeName",
     "Unused",
@@ -81,6 +88,8 @@ __all__ = [
     "decide",
     "export",
     "hold",
+    "is_dead",
+    "is_private",
     "list_locks",
     "own_bytes",
     "read_lock",

@@ -1,18 +1,22 @@
 """A snapshot of one repository put into another one, as it is. It never changes the one it is taken from.
 
 The folder in the other repository is the same byte for byte, its manifest too: the same id, and the id of the
-repository that it was made in. Contents that are there already are not copied.
+repository that it was made in. Contents that are there already are not copied; what is known to be damaged
+there is replaced.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError
 from exremote.repository import disk
 from exremote.repository.building import Building, check_objects, home_of
-from exremote.repository.manifest import MANIFEST, MANIFEST_SUM, Entry
+from exremote.repository.manifest import MANIFEST, MANIFEST_SUM, Document, Entry
 from exremote.repository.names import checked_word
 from exremote.repository.objects import ObjectStore
 from exremote.repository.snapshot import Snapshot, load, read_sum
@@ -24,27 +28,38 @@ def lacking(store: ObjectStore, snapshot: Snapshot) -> dict[str, int]:
     return {e.sha256: e.size for e in snapshot.manifest.entries if not store.has(e.sha256, e.size)}
 
 
-def is_same(snapshot: Snapshot, folder: Path) -> bool:
-    """Given a snapshot and where another repository would have it, return whether it has it.
+class Standing(StrEnum):
+    """What another repository has of a snapshot."""
 
-    Raise IntegrityError if something else, or a damaged one, has its name there.
+    ABSENT = "absent"
+    SAME = "same"
+    DAMAGED = "damaged"
+
+
+def standing(snapshot: Snapshot, folder: Path, is_damaged: Callable[[str], bool]) -> Standing:
+    """Given a snapshot, where another repository would have it, and what is damaged there, say what it has.
+
+    Raise IntegrityError if the snapshot itself is damaged, or another one has its name there.
     """
-    expected = read_sum(snapshot.path / MANIFEST_SUM)
+    manifest = snapshot.manifest
     if not folder.exists():
-        return False
+        return Standing.ABSENT
     try:
-        with disk.said(folder, "reading the manifest"):
-            same = read_sum(folder / MANIFEST_SUM) == expected == disk.digest_of(folder / MANIFEST)
-    except RepositoryError:
-        same = False
-    if not same:
+        there = load(folder)
+        _ = there.manifest
+    except RepositoryError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise  # nobody can tell
+        return Standing.DAMAGED
+    if read_sum(folder / MANIFEST_SUM) != read_sum(snapshot.path / MANIFEST_SUM):
         raise IntegrityError(
-            "what has the snapshot's name in the other repository is damaged, or another one.",
+            "another snapshot has this one's name in the other repository.",
             path=folder,
             entry=MANIFEST,
-            remedy="Look at it with `exremote verify`; after `exremote forget` there, copy again.",
+            remedy="Look at both with `exremote show`; after `exremote forget` there, copy again.",
         )
-    return True
+    files: list[Document | Entry] = [*manifest.documents, *manifest.entries]
+    return Standing.DAMAGED if any(is_damaged(f.sha256) for f in files) else Standing.SAME
 
 
 def receive(
@@ -57,8 +72,9 @@ def receive(
 ) -> Snapshot:
     """Given a snapshot of another repository, put it into this one, whole, in one rename.
 
-    `moved` is told of files and bytes. Return the snapshot here. Raise IntegrityError if a file of it is not
-    what its manifest says, RepositoryError if it cannot be put here; then there is no half of it.
+    `moved` is told of files and bytes. A damaged one of its name makes room for it, and is deleted. Return
+    the snapshot here. Raise IntegrityError if a file of it is not what its manifest says, RepositoryError if
+    it cannot be put here; then there is no half of it.
     """
     manifest = snapshot.manifest
     checked_word(snapshot.connector, "a connector")
@@ -79,8 +95,24 @@ def receive(
         if written.sha256 != digest:
             raise _damaged(snapshot.path / MANIFEST, MANIFEST, digest, written.sha256)
         building.document(MANIFEST_SUM, f"{digest}  {MANIFEST}\n".encode())
-        building.finish(target)
+        aside = root / "partial" / checked_word(run, "a run") / f"replaced-{secrets.token_hex(8)}"
+        with _room_at(target, aside):
+            building.finish(target)
     return load(target)
+
+
+@contextmanager
+def _room_at(target: Path, aside: Path) -> Iterator[None]:
+    """Given where a snapshot is to be, move a damaged one out of the way for a block; back, if that fails."""
+    if target.exists():
+        disk.move(target, aside)
+    try:
+        yield
+    except BaseException:
+        if aside.exists() and not target.exists():
+            disk.move(aside, target)
+        raise
+    disk.remove_tree(aside)
 
 
 def _fetch(snapshot: Snapshot, entry: Entry, staging: Staging) -> None:

@@ -39,22 +39,29 @@ _WAITS_S = (0.05, 0.1, 0.25, 0.6, 1.0)
 _DENIED = {errno.EACCES, errno.EPERM}
 
 
+CLEAR = "delete what is under partial/"
+"""What to do with what a full disk left unfinished in a repository."""
+
+
 @contextmanager
-def said(path: Path, what: str) -> Iterator[None]:
-    """Given what is being done, let it be done. Raise RepositoryError, in words, if the system refuses."""
+def said(path: Path, what: str, clear: str = CLEAR) -> Iterator[None]:
+    """Given what is being done, let it be done. Raise RepositoryError, in words, if the system refuses.
+
+    `clear` says what to do with what a full disk leaves unfinished.
+    """
     try:
         yield
     except OSError as error:
-        raise refusal(error, path, what) from error
+        raise refusal(error, path, what, clear) from error
 
 
-def refusal(error: OSError, path: Path, what: str) -> RepositoryError:
+def refusal(error: OSError, path: Path, what: str, clear: str = CLEAR) -> RepositoryError:
     """Given what the system said, return the sentence and the remedy."""
     if is_full(error):
         return RepositoryError(
             f"the disk is full: {what} was not finished; earlier snapshots are intact.",
             path=path,
-            remedy="Make room on the volume, delete what is under partial/, and run it again.",
+            remedy=f"Make room on the volume, {clear}, and run it again.",
         )
     if error.errno in _DENIED:
         return RepositoryError(

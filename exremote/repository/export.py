@@ -42,6 +42,8 @@ class Exported:
     """files of the host"""
     bytes: int
     """their sizes together"""
+    documents: int
+    """registry texts, service states and what else the snapshot says itself"""
     renamed: tuple[tuple[str, str], ...]
     """files whose own name this system does not take: the host's path, and where it lies"""
     damaged: tuple[tuple[str, str, str], ...]
@@ -64,7 +66,7 @@ def export(
             raise UsageError(f"The snapshot has no item {item}.", f"It has: {', '.join(sorted(known))}.")
     if into.exists() and (not into.is_dir() or any(into.iterdir())):
         raise UsageError(f"{into} is not an empty folder.", "Name a new folder, or empty this one yourself.")
-    with disk.said(into, "the export"):
+    with disk.said(into, "the export", clear=f"delete {into}"):
         into = Path(extended(os.path.abspath(into), os.name == "nt"))  # noqa: PTH100 - follow no link
         disk.make_folder(into)
         return _Export(snapshot, into, moved).write(manifest, items)
@@ -90,16 +92,18 @@ class _Export:
                 self._dress(place, entry)
                 self._moved(1, entry.size)
                 files, size = files + 1, size + entry.size
-        for document in manifest.documents:
-            if document.stored != SUMS:
-                self._copy(document, self._into / document.stored, document.stored)
+        documents = sum(
+            self._copy(document, self._into / document.stored, document.stored)
+            for document in manifest.documents
+            if document.stored != SUMS
+        )
         for name in (MANIFEST, MANIFEST_SUM):
             data = (self._snapshot.path / name).read_bytes()
             _, digest = disk.write_new(self._into / name, data, kept=False, sync=False)
             self._sums.append((name, digest))
         text = "".join(f"{digest}  {name}\n" for name, digest in sorted(self._sums))
         disk.write_new(self._into / SUMS, text.encode("utf-8", "surrogatepass"), kept=False)
-        return Exported(files, size, tuple(self._renamed), tuple(self._damaged))
+        return Exported(files, size, documents, tuple(self._renamed), tuple(self._damaged))
 
     def _place(self, entry: Entry) -> Path:
         """Return where a file goes: under its own name, or under the snapshot's where that cannot be."""

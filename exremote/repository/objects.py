@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exremote.repository import disk
+from exremote.repository.damage import DamageNotes
 
 WAITING_FILES = 512
 WAITING_BYTES = 256 << 20
@@ -36,9 +37,10 @@ class _Waiting:
 class ObjectStore:
     """The folder objects/. All threads of a run share one."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, damage: DamageNotes) -> None:
         self.folder = folder
         """objects/"""
+        self._damage = damage
         self._gate = threading.Lock()  # guards the table, never held over anything slow
         self._settling = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
@@ -50,11 +52,13 @@ class ObjectStore:
         return self.folder / sha256[:2] / sha256
 
     def has(self, sha256: str, size: int | None = None) -> bool:
-        """Given a digest and a size, return whether that object is here; one of another size is not."""
+        """Given a digest and a size, return whether that object is here, in that size, and not bad."""
         with self._gate:
             waiting = self._waiting.get(sha256)
         if waiting is not None:
             return size is None or waiting.size == size
+        if self._damage.counts_as_missing(sha256):
+            return False
         try:
             status = self.place(sha256).lstat()
         except OSError:
@@ -103,6 +107,7 @@ class ObjectStore:
                         folders.add(target.parent)
                     disk.keep(waiting.path, waiting.secret)
                     disk.replace(waiting.path, target)
+                    self._damage.came(sha256)
                     with self._gate:
                         del self._waiting[sha256]
                     if waiting.secret:  # it may have become one while it waited

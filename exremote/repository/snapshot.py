@@ -160,6 +160,12 @@ def is_possible(moment: datetime, now: datetime | None) -> bool:
     return now is None or moment - now <= SKEW
 
 
+def connector_of(name: str) -> str:
+    """Given the name of a snapshot's folder, return its connector; '' if it is no such name."""
+    match = _ID.fullmatch(name)
+    return match[2] if match else ""
+
+
 def is_id(name: str, connector: str | None = None) -> bool:
     """Given the name of a folder, return whether a snapshot (of this connector) can have it."""
     match = _ID.fullmatch(name)

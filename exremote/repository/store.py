@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound, UsageError
+from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound
 from exremote.repository import copying, disk
+from exremote.repository.copying import Standing
+from exremote.repository.damage import DamageNotes
 from exremote.repository.forget import (
     Candidate,
     Fate,
@@ -33,20 +35,19 @@ from exremote.repository.forget import (
 )
 from exremote.repository.lock import Lock, LockState, hold, list_locks
 from exremote.repository.manifest import Kind, SnapshotDraft, stamp
+from exremote.repository.mark import FORMAT, MARK, README, lost_mark, markless, no_repository
+from exremote.repository.mending import damage_in, mend, settle_notes
 from exremote.repository.names import checked_host, checked_word, extended, is_host, plain
+from exremote.repository.naming import find_folder, host_and_connector
 from exremote.repository.objects import ObjectStore, whole_files
 from exremote.repository.parts import parts_in
 from exremote.repository.snapshot import VOLATILE, Commit, Snapshot, is_id, is_possible, load, same_content
 from exremote.repository.staging import Staging
 from exremote.repository.verify import LONGEST_CHECKS, Problem, Verifier, read_check
 
-FORMAT = 1
-"""The version of everything in the folder together."""
-
 WHOLE = "repository"
 """The name of the lock that excludes all others; `forget` and `prune` hold it."""
 
-_MARK = "repository.toml"
 _LONGEST_MARK = 1 << 16
 _REJECTED = "rejected-"
 KEPT = "kept"
@@ -56,30 +57,6 @@ LEAST_KEPT = 1 << 20
 KEPT_S = 7 * 86400
 """How long it is kept for a run that may want it."""
 _FOLDERS = ("objects", "snapshots", "partial", "checks", "locks", "runs")
-_README = """This is a repository of exremote: backups of the mail connectors of Exchange servers.
-
-A backup is a folder snapshots/HOST/TIME-CONNECTOR-XXXXXX. Its files are plain files:
-
-  files/ITEM/...    the files of the host; %XX in a name is an escaped character.
-                    They belong in the folder that manifest.json names as trees.ITEM.root
-  registry/*.reg    registry text, for reg.exe import
-  directory/        the connector's objects of the directory, without passwords
-  services.json     the services as they were
-  facts.json        all that the host answered
-  trees/            the listing of each folder, with what was left out on purpose
-  manifest.json     all names, sizes, times and digests, and what is missing, and why.
-                    An entry with "secret": true holds what its owner logs on with
-
-The files have the time of the backup; the times that they had on the host stand in manifest.json.
-Under objects/ is each content once, by its SHA-256; the files of the snapshots are hard links to it.
-So copy a file before you edit it, and never edit it here: all snapshots that have it would change.
-Under checks/ are the runs that found a snapshot unchanged, under runs/ the journals.
-
-To check one without exremote:   sha256sum -c manifest.sha256 SHA256SUMS   (in that folder)
-To restore without exremote:     stop the services, copy the files back, start the services.
-
-What is under partial/ is unfinished and may be deleted when no exremote runs. Change nothing else.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +80,8 @@ class Repository:
         """the folder, as a person writes it"""
         self.runs_folder = root / "runs"
         """the journals"""
-        self._store = ObjectStore(root / "objects")
+        self._damage = DamageNotes(root / "damage")
+        self._store = ObjectStore(root / "objects", self._damage)
 
     # ---------------------------------------------------------------- making and opening
 
@@ -115,9 +93,11 @@ class Repository:
         Raise RepositoryError if something is there, or the system refuses.
         """
         root = _rooted(path)
-        with disk.said(path, "making a repository"):
-            if (root / _MARK).exists():
+        with disk.said(path, "making a repository", clear="delete this folder"):
+            if (root / MARK).exists():
                 raise RepositoryError("there is a repository already.", path=path, remedy="Use it as it is.")
+            if lost_mark(root):
+                raise markless(path)
             if root.exists() and (not root.is_dir() or any(root.iterdir())):
                 raise RepositoryError(
                     "this is not an empty folder.",
@@ -129,10 +109,10 @@ class Repository:
                 on_open(why)
             for name in _FOLDERS:
                 disk.make_folder(root / name)
-            disk.write_new(root / "README.txt", _README.encode(), kept=False)
+            disk.write_new(root / "README.txt", README.encode(), kept=False)
             id_ = str(uuid.uuid4())
             # The mark last: a folder without it is not a repository.
-            disk.write_new(root / _MARK, f'format = {FORMAT}\nid = "{id_}"\n'.encode(), kept=False)
+            disk.write_new(root / MARK, f'format = {FORMAT}\nid = "{id_}"\n'.encode(), kept=False)
             disk.sync_folders([root, root.parent])
         return cls(root, id_)
 
@@ -141,17 +121,17 @@ class Repository:
         """Given a repository's folder, return it. Raise RepositoryError if it is none, or too new."""
         root = _rooted(path)
         try:
-            data = tomllib.loads(disk.read_whole(root / _MARK, _LONGEST_MARK).decode())
+            data = tomllib.loads(disk.read_whole(root / MARK, _LONGEST_MARK).decode())
             format_, id_ = data["format"], data["id"]
             if type(format_) is not int or not isinstance(id_, str):
                 raise ValueError("format is a number, and id a text")
         except FileNotFoundError:
-            raise _no_repository(path, root) from None
+            raise no_repository(path, root) from None
         except OSError as error:
             raise disk.refusal(error, path, "opening the repository") from error
         except (ValueError, KeyError, RecursionError) as error:
             raise RepositoryError(
-                f"{_MARK} is not one of ours: {error}.",
+                f"{MARK} is not one of ours: {error}.",
                 path=path,
                 remedy="If this is a repository, bring the file back: format = 1 and the id of any manifest.",
             ) from error
@@ -257,7 +237,7 @@ class Repository:
     def latest(
         self, host: str, connector: str, kind: Kind = "full", *, now: datetime | None = None
     ) -> Snapshot | None:
-        """Given a host and a connector, return the newest complete snapshot whose manifest can be trusted.
+        """Given a host and a connector, return the newest complete snapshot that nobody knows to be damaged.
 
         With `now`, one that says it was made later than that comes after all others.
         """
@@ -278,7 +258,8 @@ class Repository:
         found = self.snapshots(host, connector)
         found.sort(key=lambda s: is_possible(s.created, now))
         for snapshot in reversed(found):
-            if snapshot.complete and snapshot.kind == kind and not manifest_damage(snapshot):
+            whole = snapshot.complete and not manifest_damage(snapshot) and not self.damage_in(snapshot)
+            if whole and snapshot.kind == kind:
                 yield snapshot
 
     def find(self, name: str) -> Snapshot:
@@ -286,22 +267,17 @@ class Repository:
 
         Raise SnapshotNotFound if there is none, UsageError if there is more than one: then it lists them.
         """
-        host, slash, prefix = name.rpartition("/")
-        folders = [f for f in self._folders(host if slash else None) if f.name.startswith(prefix)]
-        exact = [f for f in folders if f.name == prefix]
-        folders = exact or (folders if prefix else [])
-        if not folders:
-            raise SnapshotNotFound(
-                f"there is no snapshot {name!r}.", path=self.path, remedy="exremote snapshots lists them."
-            )
-        if len(folders) > 1:
-            some = ", ".join(f"{f.parent.name}/{f.name}" for f in folders[:10])
-            more = f" and {len(folders) - 10} more" if len(folders) > 10 else ""
-            raise UsageError(
-                f"{name!r} is the beginning of {len(folders)} snapshots: {some}{more}.",
-                "Give more of the name.",
-            )
-        return load(folders[0])
+        return load(find_folder(name, self._folders(None), self.path))
+
+    def pick(self, name: str, now: datetime) -> Snapshot:
+        """Given HOST/CONNECTOR, or a HOST with one connector, return its newest; else what `find` finds.
+
+        The newest is the latest complete one, or the newest of all if there is no such. Raise as `find` does.
+        """
+        meant = host_and_connector(name, self._folders(None))
+        if meant is None:
+            return self.find(name)
+        return self.latest(*meant, now=now) or self.snapshots(*meant)[-1]
 
     def same_content(
         self, draft: SnapshotDraft, snapshot: Snapshot, volatile: Collection[str] = VOLATILE
@@ -386,8 +362,27 @@ class Repository:
 
         Every byte is read; with `quick`, manifests are, and of the files names and sizes.
         """
-        verifier = Verifier(self._root, quick)
+        verifier = Verifier(self._root, quick, self._damage.counts_as_missing)
         return verifier.everything(self._store) if snapshot is None else verifier.snapshot(snapshot)
+
+    def damage_in(self, snapshot: Snapshot) -> str:
+        """Given a snapshot, return which of its files `verify` found damaged, in words; '' if none."""
+        return damage_in(snapshot, self._damage.counts_as_missing)
+
+    def noted_damage(self) -> set[str]:
+        """Return the digests of the contents that are noted as damaged, to begin a verification with."""
+        return self._damage.read()
+
+    def note_damage(self, before: Collection[str], found: Collection[str], *, all_read: bool) -> None:
+        """Given the notes before a verification, and the digests it found damaged, keep that for later runs.
+
+        `all_read`: whatever it did not find damaged is good. Raise RepositoryError if it cannot be kept.
+        """
+        settle_notes(self._damage, before, found, all_read=all_read)
+
+    def mend(self, good: Snapshot) -> list[str]:
+        """Given a snapshot that was just read back whole, mend others with it; return their names."""
+        return mend(self._root, self._damage, good, self.snapshots)
 
     # ---------------------------------------------------------------- keeping
 
@@ -396,7 +391,8 @@ class Repository:
         return list(map(self._candidate, self.snapshots(host, connector)))
 
     def _candidate(self, snapshot: Snapshot) -> Candidate:
-        damage, seen = manifest_damage(snapshot), tuple[datetime, ...]()
+        damage = manifest_damage(snapshot) or self.damage_in(snapshot)
+        seen = tuple[datetime, ...]()
         try:
             seen = tuple(check.at for check in self.checks(snapshot))
         except IntegrityError as error:  # nobody knows for how long it was true
@@ -430,9 +426,10 @@ class Repository:
         remove_unused(unused)
         return unused
 
-    def has_snapshot(self, snapshot: Snapshot) -> bool:
-        """Given a snapshot of another repository, return whether this one has it. Raise IntegrityError."""
-        return copying.is_same(snapshot, self._root / "snapshots" / checked_host(snapshot.host) / snapshot.id)
+    def standing(self, snapshot: Snapshot) -> Standing:
+        """Given a snapshot of another repository, return what this one has of it. Raise IntegrityError."""
+        folder = self._root / "snapshots" / checked_host(snapshot.host) / snapshot.id
+        return copying.standing(snapshot, folder, self._damage.counts_as_missing)
 
     def lacking(self, snapshot: Snapshot) -> dict[str, int]:
         """Given a snapshot of another repository, return digests and sizes of what is not here of it."""
@@ -476,21 +473,6 @@ class Repository:
     def locks(self) -> list[LockState]:
         """Return the locks that lie here, whoever holds them."""
         return list_locks(self._root / "locks")
-
-
-def _no_repository(path: Path, root: Path) -> RepositoryError:
-    """Given a folder that is no repository, return the error; a new one is offered where it could be."""
-    try:
-        other = root.exists() and (not root.is_dir() or any(root.iterdir()))
-    except OSError:
-        other = True
-    if other:
-        return RepositoryError("this is no repository.", path=path, remedy="Check the path.")
-    return RepositoryError(
-        "there is no repository here.",
-        path=path,
-        remedy=f"Check the path; if you want a new one there: exremote init {path}",
-    )
 
 
 def _no_snapshots(folder: Path) -> IntegrityError:

@@ -7,7 +7,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,14 +35,19 @@ class Problem:
     """what it should be"""
     actual: str = ""
     """what it is"""
+    sha256: str = ""
+    """the content that should be there and is not; empty if it is about something else"""
 
 
 class Verifier:
     """One verification. A file with several names is read once."""
 
-    def __init__(self, root: Path, quick: bool) -> None:
+    def __init__(
+        self, root: Path, quick: bool, is_damaged: Callable[[str], bool] = lambda sha256: False
+    ) -> None:
         self._root = root
         self._quick = quick
+        self._is_damaged = is_damaged  # what an earlier one found; only a quick one needs to be told
         self._digests: dict[tuple[int, int], str] = {}
         self._present: set[str] = set()  # objects that were looked for
         self._unseen = False  # there is no objects/, and that was said
@@ -172,17 +177,25 @@ class Verifier:
         try:
             found = path.lstat()
             if not stat.S_ISREG(found.st_mode):
-                yield self._problem(path, "is not an ordinary file")
+                yield self._problem(path, "is not an ordinary file", sha256=sha256)
             elif size is not None and found.st_size != size:
-                yield self._problem(path, "has another size", f"{size} bytes", f"{found.st_size} bytes")
+                yield self._problem(
+                    path, "has another size", f"{size} bytes", f"{found.st_size} bytes", sha256
+                )
             elif not self._quick:
                 actual = self._digest(path, found)
                 if actual != sha256:
-                    yield self._problem(path, "is damaged: its content is another one", sha256, actual)
+                    yield self._problem(
+                        path, "is damaged: its content is another one", sha256, actual, sha256
+                    )
+            elif self._is_damaged(sha256):
+                yield self._problem(path, "was found damaged by an earlier `exremote verify`", sha256=sha256)
         except FileNotFoundError:
-            yield self._problem(path, "is missing")
+            yield self._problem(path, "is missing", sha256=sha256)
         except OSError as error:
-            yield self._problem(path, f"cannot be read: {error.strerror}")
+            # Who may not read it knows nothing of its content; a medium that fails does.
+            lost = "" if isinstance(error, PermissionError) else sha256
+            yield self._problem(path, f"cannot be read: {error.strerror}", sha256=lost)
 
     def _digest(self, path: Path, found: os.stat_result) -> str:
         if found.st_nlink < 2 or not found.st_ino:
@@ -210,12 +223,14 @@ class Verifier:
             except ValueError:
                 yield self._problem(path, f"line {number} is damaged")
 
-    def _problem(self, path: Path, message: str, expected: str = "", actual: str = "") -> Problem:
+    def _problem(
+        self, path: Path, message: str, expected: str = "", actual: str = "", sha256: str = ""
+    ) -> Problem:
         try:
             place = path.relative_to(self._root).as_posix()
         except ValueError:
             place = str(path)
-        return Problem(place, message, expected, actual)
+        return Problem(place, message, expected, actual, sha256)
 
 
 def read_check(line: bytes) -> tuple[str, datetime]:

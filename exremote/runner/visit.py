@@ -86,8 +86,8 @@ class Visit:
 
     library: ScriptLibrary
     """The bundled scripts."""
-    accounts: Mapping[str, Account]
-    """By the credential's identity; fetched once, before the run."""
+    accounts: Mapping[str, Account | ExremoteError]
+    """By the credential's identity, fetched once, before the run; or why one is not to be had."""
     journal: Journal
     """What happened."""
     leftovers: Mapping[str, Sequence[OpenShell]]
@@ -108,7 +108,8 @@ class Visit:
         self.journal.event("host-started", host=host.name)
         outcome = interrupted(host)
         try:
-            with self._guard(host), self._session(host) as session:
+            account = self._account(host)
+            with self._guard(host), self._session(host, account) as session:
                 self.stage(host.name, "connecting")
                 self._clear(host, session)
                 session.open()
@@ -128,7 +129,16 @@ class Visit:
     def _guard(self, host: Host) -> AbstractContextManager[object]:
         return self.work.guard(host) if isinstance(self.work, Guarded) else nullcontext()
 
-    def _session(self, host: Host) -> Session:
+    def _account(self, host: Host) -> Account:
+        """Given a host, return whose rights to ask with. Raise ExremoteError if it cannot be asked at all."""
+        if host.unusable is not None:
+            raise host.unusable
+        account = self.accounts[host.credential.identity]
+        if isinstance(account, ExremoteError):
+            raise account
+        return account
+
+    def _session(self, host: Host, account: Account) -> Session:
         def tell(kind: str, fields: Mapping[str, object]) -> None:
             if kind == "shell":
                 self.journal.shell(*(str(fields[name]) for name in ("what", "host", "shell_id", "wire")))
@@ -151,7 +161,7 @@ class Visit:
 
         return Session(
             host,
-            self.accounts[host.credential.identity],
+            account,
             library=self.library,
             on_event=tell,
             sleep=sleep,

@@ -27,6 +27,7 @@ from exremote.errors import (
 )
 from exremote.facts import (
     FactError,
+    advise,
 )
 from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host, RetryPolicy
@@ -139,6 +140,7 @@ class Line:
         self._ends = min(time.monotonic() + host.deadlines.host_s, ends)
         self._transport: Transport | None = None
         self._refused: AccessDenied | None = None
+        self._met = False  # it let us in once
 
     def __enter__(self) -> Self:
         return self
@@ -239,22 +241,24 @@ class Line:
     def _retry(self, what: str, effect: Effect, once: Callable[[], T]) -> T:
         """Given something to do and its effect, do it until it is done, or patience ends. Raise HostError.
 
-        An answer against the contract is asked for once more: a stream that was cut looks like that.
+        An answer against the contract is asked for once more: a stream that was cut looks like that. So is
+        a host that was never met, where patience does not help.
         """
-        bad_answers = 0
+        bad_answers = in_vain = 0
 
         def attempt() -> T:
-            nonlocal bad_answers
+            nonlocal bad_answers, in_vain
             try:
                 return once()
             except (HostError, FactError, PackError) as error:
                 sorted_out = self._sorted_out(what, error)
+                in_vain += sorted_out.lasting and not self._met
                 bad_answers += isinstance(sorted_out, ScriptFailed) and sorted_out.error_id == BAD_ANSWER
                 raise sorted_out from None
 
         def worth_it(error: BaseException) -> bool:
             bad = isinstance(error, ScriptFailed) and error.error_id == BAD_ANSWER and bad_answers <= 1
-            return isinstance(error, HostError) and (error.transient or bad)
+            return isinstance(error, HostError) and (error.transient or bad) and in_vain <= 1
 
         def tell(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
@@ -283,6 +287,8 @@ class Line:
         """Given what went wrong, return what to raise; the transport is dropped if it is of no more use."""
         if isinstance(error, HostError):
             self._forget(error)
+            if isinstance(error, ScriptFailed):
+                advise(error)
             return error
         if isinstance(error, PackError):
             return self._mismatch(f"the answer of {what} ({error})")
@@ -314,6 +320,7 @@ class Line:
             except AccessDenied as error:
                 self._refused = error  # never tried again: it could lock the account
                 raise
+            self._met = True
         return self._transport
 
     @contextmanager

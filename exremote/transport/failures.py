@@ -31,6 +31,17 @@ Translator = Callable[[BaseException, Scene], HostError]
 EXTRAS = "Install it with: pip install 'exremote[{0}]'"
 
 
+def _lasting(kind: Callable[[str, str, str], HostError]) -> Callable[[str, str, str], HostError]:
+    """Given a kind of error, return what makes one that stays as it is, however often it is tried."""
+
+    def make(host: str, message: str, remedy: str) -> HostError:
+        error = kind(host, message, remedy)
+        error.lasting = True
+        return error
+
+    return make
+
+
 def refused_login(error: BaseException, scene: Scene) -> HostError:
     """Return LogonRefused: the credential was not taken; or AccessDenied: it was not even looked at."""
     text = words(error)
@@ -56,11 +67,11 @@ def no_context(error: BaseException, scene: Scene) -> HostError:
         tried = any(word in text.lower() for word in ("preauthentication", "password", "revoked"))
         return (LogonRefused if tried else AccessDenied)(
             scene.host,
-            f"Kerberos gave no ticket for it: {text}",
+            f"Kerberos gave no ticket for it: {text}.",
             'Run kinit, use the host\'s DNS name (not an IP address), or set auth = "ntlm".',
         )
     return AccessDenied(
-        scene.host, f"authentication by {scene.auth} failed: {text}", "Check auth in the inventory."
+        scene.host, f"authentication by {scene.auth} failed: {text}.", "Check auth in the inventory."
     )
 
 
@@ -75,7 +86,7 @@ def not_installed(error: BaseException, scene: Scene) -> HostError:
     if scene.auth in ("kerberos", "credssp"):
         return missing_extra(scene.host, scene.auth)
     return AccessDenied(
-        scene.host, f"a package is missing here: {scene.quote(words(error))}", "Install exremote anew."
+        scene.host, f"a package is missing here: {scene.quote(words(error))}.", "Install exremote anew."
     )
 
 
@@ -85,14 +96,14 @@ def bad_settings(error: BaseException, scene: Scene) -> HostError:
         return lost(error, scene)
     return AccessDenied(
         scene.host,
-        f'auth = "{scene.auth}" cannot be used like this: {scene.quote(words(error))}',
+        f'auth = "{scene.auth}" cannot be used like this: {scene.quote(words(error))}.',
         "Check auth, encryption and scheme in the inventory.",
     )
 
 
 def bad_address(error: BaseException, scene: Scene) -> HostError:
     """Return Unreachable: the address is none."""
-    return Unreachable(
+    return _lasting(Unreachable)(
         scene.host,
         f"{scene.url} is no usable address ({scene.quote(words(error))}).",
         "Check address, port and scheme.",
@@ -111,7 +122,7 @@ def refused_connection(error: BaseException, scene: Scene) -> HostError:
 
 def no_name(error: BaseException, scene: Scene) -> HostError:
     """Return Unreachable: DNS does not know the name."""
-    return Unreachable(
+    return _lasting(Unreachable)(
         scene.host,
         f"the name {scene.address} does not resolve.",
         "Check address in the inventory, and DNS on this machine.",
@@ -128,7 +139,14 @@ def no_route(error: BaseException, scene: Scene) -> HostError:
 
 
 def slow(error: BaseException, scene: Scene) -> HostError:
-    """Return RemoteTimeout: connected, but no answer in time."""
+    """Return RemoteTimeout: connected, but no answer in time; not even to a TLS handshake, maybe."""
+    if any("handshake" in words(one).lower() for one in chain(error)):
+        return _lasting(RemoteTimeout)(
+            scene.host,
+            f"port {scene.port} of {scene.address} takes connections and answers no TLS handshake.",
+            'If it speaks plain HTTP, set scheme = "http" (messages are sealed all the same); else see what '
+            "holds the connection: a firewall, a forwarder, or a host that hangs.",
+        )
     return RemoteTimeout(
         scene.host,
         f"no answer in time{scene.during}.",
@@ -263,7 +281,7 @@ def http_status(error: BaseException, scene: Scene) -> HostError:
         case 403:
             return fault(5, "HTTP 403", scene)
         case 404 | 405:
-            return Unreachable(
+            return _lasting(Unreachable)(
                 scene.host,
                 f"no WinRM at {scene.url} (HTTP {status}).",
                 "Check port and path in the inventory.",
@@ -283,7 +301,9 @@ def http_status(error: BaseException, scene: Scene) -> HostError:
             )
     if scene.opened:
         return SessionLost(scene.host, f"the conversation was cut{scene.during} (HTTP {status}).")
-    return Unreachable(
+    # What a server does not know today, it does not know tomorrow; what broke in it may be mended.
+    may_pass = isinstance(status, int) and 500 <= status != 501
+    return (Unreachable if may_pass else _lasting(Unreachable))(
         scene.host,
         f"{scene.url} answers with HTTP {status}, not as WinRM does.",
         "Check port, scheme and path.",

@@ -69,7 +69,7 @@ def fault(code: object, reason: str, scene: Scene) -> HostError:
         return RemoteTimeout(
             scene.host,
             f"no answer within the operation time-out{scene.during}.",
-            "The host may be overloaded.",
+            "Look what loads the host; raise deadlines.operation_s (at most 60) if it is always so.",
         )
     if code == UNKNOWN_SHELL:
         return SessionLost(

@@ -25,8 +25,8 @@ class Scene:
     """Takes secrets out of a text of others; our own sentences hold none."""
 
     def quote(self, text: str, limit: int = 200) -> str:
-        """Given a text of others, return it as one line of bounded length, without secrets."""
-        return shorten(self.hide(text), limit)
+        """Given a text of others, return it as a part of a sentence: one short line, without secrets."""
+        return shorten(self.hide(text), limit).rstrip(". ")
 
     @property
     def during(self) -> str:

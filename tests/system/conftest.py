@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -89,10 +90,30 @@ def warm() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def lab(engine: str) -> Iterator[RunningLab]:
+def labs() -> Iterator[Callable[[str], RunningLab]]:
+    """Return what gives the lab of an engine: started at its first use, and kept until the session ends."""
+    running: dict[str, RunningLab] = {}
+    failed: dict[str, LabTrouble] = {}
+    with ExitStack() as stack:
+
+        def of(engine: str) -> RunningLab:
+            if engine in failed:
+                raise failed[engine]
+            if engine not in running:
+                try:
+                    running[engine] = stack.enter_context(running_lab(HOSTS, wine=engine == "powershell"))
+                except LabTrouble as trouble:
+                    failed[engine] = trouble
+                    raise
+            return running[engine]
+
+        yield of
+
+
+@pytest.fixture(scope="session")
+def lab(engine: str, labs: Callable[[str], RunningLab]) -> RunningLab:
     """Run the lab of this session, in a process of its own."""
-    with running_lab(HOSTS, wine=engine == "powershell") as running:
-        yield running
+    return labs(engine)
 
 
 @dataclass(frozen=True, slots=True)

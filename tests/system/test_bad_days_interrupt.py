@@ -65,7 +65,7 @@ def test_ctrl_c_in_the_middle(door: Cli, world: World) -> None:
     assert "Traceback" not in door.ran[-1].all
     assert door.snapshots() == before
     last = next(r for r in door("runs", "--json").json if r["verb"] == "backup")
-    assert last["exit_code"] == "130"
+    assert (last["exit_code"], last["state"]) == (130, "interrupted")
     assert whole(door, world) >= 4, "what came before the interrupt came again"
 
 
@@ -94,7 +94,7 @@ def test_sigterm_is_heard_like_ctrl_c_and_a_second_one_changes_nothing(
     assert not list((cli.repository / "locks").glob("*"))
     assert not list((cli.repository / "runs").glob("*.lock"))
     last = next(r for r in cli("runs", "--json").json if r["verb"] == "backup")
-    assert last["exit_code"] == "130"
+    assert (last["exit_code"], last["state"]) == (130, "interrupted")
 
 
 @pytest.mark.not_under_wine("wire")
@@ -109,6 +109,21 @@ def test_ctrl_c_while_waiting_for_a_host(cli: Cli) -> None:
         assert process.wait(10) == 130
 
 
+@pytest.mark.not_under_wine("wire")
+def test_ctrl_c_in_the_doctor_is_journaled_as_that(cli: Cli, world: World) -> None:
+    cli.inventory(BIG)
+    world.fault(f"{BIG}:Create:*:delay=30")
+    with cli.started("doctor", BIG) as process:
+        assert process.stdout is not None
+        while "sealing" not in process.stdout.readline():
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    (last,) = cli("runs", "--json").json
+    assert (last["verb"], last["exit_code"], last["state"]) == ("doctor", 130, "interrupted")
+    assert "interrupted" in cli("runs", last["run"]).out
+
+
 def test_kill_in_the_middle(door: Cli, world: World) -> None:
     """The shells that it left are deleted by the next run: an old server allows five in all."""
     before = door.snapshots()
@@ -121,7 +136,7 @@ def test_kill_in_the_middle(door: Cli, world: World) -> None:
     assert len(left.get(BIG, [])) in (1, 2)  # the session's own, and that of a raw stream
     assert door.snapshots() == before
     last = next(r for r in door("runs", "--json").json if r["verb"] == "backup")
-    assert last["exit_code"] == "did not end"
+    assert (last["exit_code"], last["state"]) == (None, "did not end")
     assert whole(door, world) >= 4, "what came before the kill came again"
     assert world.no_shell() == {}
 

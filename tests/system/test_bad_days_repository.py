@@ -170,6 +170,9 @@ def test_a_journal_that_was_written_in_is_told(kept: Cli) -> None:
         assert "damaged" in kept("runs").out
         ran = kept("runs", journal.stem, code=13)
         assert journal.stem in ran.err
+        assert "this journal is damaged: line" in ran.err
+        assert "delete it and its .head" in ran.err
+        assert kept("runs", journal.stem, "--json", code=13).json["intact"] is False
     finally:
         put(journal, old)
     kept("runs", journal.stem)

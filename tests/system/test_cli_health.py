@@ -52,7 +52,7 @@ def test_the_sick_host_is_told_in_full(any_wire: Cli) -> None:
 def test_events_of_the_sick_host_are_counted(cli: Cli) -> None:
     found = findings(cli("health", "EXSICK01", "--json", code=5))
     assert "6062: 3 times" in found["groupwise.router-events"]["evidence"]
-    assert "8226: 1 times" in found["groupwise.connector-events"]["evidence"]
+    assert "8226: 1 time," in found["groupwise.connector-events"]["evidence"]
 
 
 def test_healthy_hosts_are_well(cli: Cli) -> None:

@@ -165,7 +165,7 @@ def test_prune_counts_first_and_then_deletes(door: Door) -> None:
     ran = door("prune")
     assert ran.out.splitlines() == [
         "1 object deleted, 1.7 KiB",
-        "1 leftovers of ended runs deleted, 1000 B",
+        "1 leftover of ended runs deleted, 1000 B",
         "3 objects stay, 3.3 KiB",
     ]
     (pruned,) = [e for e in door.events("prune") if e["kind"] == "pruned"]
@@ -213,7 +213,7 @@ def test_a_killed_one_is_followed_by_one_that_takes_its_lock_over(door: Door, ve
     assert list(door.place.verify()) == []
     ran = door("prune")
     assert f"took over the lock of exremote {verb}" in ran.err
-    assert "1 leftovers" in ran.out or verb == "prune"
+    assert "1 leftover" in ran.out or verb == "prune"
     door.whole()
     assert list((door.place.path / "partial").iterdir()) == []
 

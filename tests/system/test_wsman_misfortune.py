@@ -152,13 +152,14 @@ def test_a_hook_that_fails_is_an_internal_fault(
 
 
 def test_what_a_hook_sees(opened: tuple[Endpoint, Listening]) -> None:
-    """Every request twice, numbered, with shell, command and size."""
+    """The log-on, then every request twice, numbered, with shell, command and size."""
     seen: list[RequestInfo] = []
     opened[0].set_hook("EX01", seen.append)  # returns None: nothing goes wrong
     with connect(*opened) as client, RunspacePool(client) as pool:
         run(pool, "who")
         shell_id = pool.shell.id.upper()
     opened[0].set_hook("EX01", None)
+    assert seen.pop(0).action == "Logon"
     assert {info.shell_id for info in seen} == {shell_id}
     assert [info.phase for info in seen] == ["request", "answer"] * (len(seen) // 2)
     numbers = [info.number for info in seen]

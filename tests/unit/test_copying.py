@@ -13,7 +13,7 @@ from test_forget import killed_at
 from test_repository_bad_days import backup, contents
 
 from exremote.errors import IntegrityError, RepositoryError, UsageError
-from exremote.repository import Entry, Repository, Snapshot, SnapshotDraft, export, stored_path
+from exremote.repository import Entry, Repository, Snapshot, SnapshotDraft, Standing, export, stored_path
 
 AT = datetime(2003, 7, 22, 10, 15, 31, tzinfo=UTC)
 POSIX = os.name == "posix"
@@ -38,12 +38,12 @@ def test_a_copy_is_the_same_folder_and_can_be_verified(pair: tuple[Repository, R
     one, two = pair
     first, second = backup(one, 1), backup(one, 2)
     moved: list[tuple[int, int]] = []
-    assert not two.has_snapshot(first)
+    assert two.standing(first) == Standing.ABSENT
     there = two.receive(first, "copy1", lambda files, size: moved.append((files, size)))
     assert contents(there.path) == contents(first.path)
     assert there.manifest == first.manifest
     assert len(moved) == 3
-    assert two.has_snapshot(first)
+    assert two.standing(first) == Standing.SAME
     # the second shares one of its three contents with the first
     moved.clear()
     assert list(two.lacking(second)) == [e.sha256 for e in second.manifest.entries[1:]]
@@ -75,18 +75,65 @@ def test_what_is_damaged_is_not_carried_on(pair: tuple[Repository, Repository], 
     assert list(two.verify()) == []
 
 
-def test_something_else_under_its_name_there_is_told(pair: tuple[Repository, Repository]) -> None:
+def test_a_damaged_one_there_is_replaced(pair: tuple[Repository, Repository]) -> None:
     one, two = pair
     snapshot = backup(one, 1)
     there = two.receive(snapshot, "copy1")
     damage(there.path / "manifest.json")
-    with pytest.raises(IntegrityError, match="damaged, or another one"):
-        two.has_snapshot(snapshot)
+    assert two.standing(snapshot) == Standing.DAMAGED
     (there.path / "manifest.json").unlink()
-    with pytest.raises(IntegrityError, match="damaged, or another one"):
-        two.has_snapshot(snapshot)
-    two.forget(two.find(snapshot.id), "run1")
+    assert two.standing(snapshot) == Standing.DAMAGED
     assert two.receive(snapshot, "copy2") == two.find(snapshot.id)
+    assert two.standing(snapshot) == Standing.SAME
+    assert list(two.verify()) == []
+
+
+def test_another_one_of_its_name_there_is_told(pair: tuple[Repository, Repository]) -> None:
+    """Its manifest agrees with its own digest: somebody made it on purpose, and it is not ours to replace."""
+    one, two = pair
+    snapshot = backup(one, 1)
+    there = two.receive(snapshot, "copy1")
+    text = (there.path / "manifest.json").read_bytes().replace(b"run1", b"run9")
+    for name, data in (
+        ("manifest.json", text),
+        ("manifest.sha256", f"{hashlib.sha256(text).hexdigest()}  manifest.json\n".encode()),
+    ):
+        (there.path / name).chmod(0o600)
+        (there.path / name).write_bytes(data)
+    with pytest.raises(IntegrityError, match="another snapshot has this one's name"):
+        two.standing(snapshot)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_mending_killed_at_any_moment_is_done_by_the_next_copy(tmp_path: Path) -> None:
+    """At each call of the system that writes: what was good stays so, and the next copy mends the rest."""
+    one = Repository.create(tmp_path / "one")
+    first, second = backup(one, 1), backup(one, 2)
+    moment, killed = 0, True
+    while killed:
+        moment += 1
+        two = Repository.create(tmp_path / str(moment))
+        for snapshot in (first, second):
+            two.receive(snapshot, "copy0")
+        damage(two.find(second.id).path / second.manifest.entries[0].stored)
+        found = {p.sha256 for p in two.verify() if p.sha256}
+        two.note_damage((), found, all_read=True)
+
+        def mend() -> None:
+            two = Repository.open(tmp_path / str(moment))  # noqa: B023
+            two.mend(two.receive(second, "copy1"))
+
+        killed = killed_at(mend, moment)
+        again = Repository.open(two.path)
+        for snapshot in (first, second):
+            if again.standing(snapshot) != Standing.SAME:
+                again.mend(again.receive(snapshot, "copy2"))
+        again.prune()
+        assert list(again.verify()) == []
+        assert [s.id for s in again.snapshots()] == [first.id, second.id]
+        assert list((again.path / "partial").iterdir()) == []
+    assert moment > 30
 
 
 def test_a_host_in_another_spelling_is_refused(pair: tuple[Repository, Repository]) -> None:
@@ -124,7 +171,7 @@ def test_a_copy_killed_at_any_moment_leaves_no_half_snapshot(tmp_path: Path) -> 
         assert contents(two.find(first.id).path) == before
         assert list(two.verify()) == []
         again = Repository.open(two.path)
-        if not again.has_snapshot(second):
+        if again.standing(second) == Standing.ABSENT:
             again.receive(second, "copy2")
         again.prune()
         assert list(again.verify()) == []

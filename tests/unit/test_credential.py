@@ -364,8 +364,8 @@ def test_windows_access_lists_of_any_bytes_are_answered(data: bytes) -> None:
 
 
 def test_prompt_is_refused_without_a_terminal() -> None:
-    """The message names the host and the remedy."""
-    with pytest.raises(UsageError, match=r"EXCH01.*no terminal.*environment, keyring or file"):
+    """The message names the account and the remedy."""
+    with pytest.raises(UsageError, match=r"bob.*no terminal.*environment, keyring or file"):
         credential(prompt=True, username="bob").resolve(None)
 
 
@@ -380,7 +380,7 @@ def test_prompt_asks_for_user_and_host() -> None:
     reference = credential(prompt=True, username="bob")
     assert reference.resolve(prompt) == Secret("bob", CANARY)
     assert asked == ["Password of bob for EXCH01"]
-    with pytest.raises(UsageError, match="no password was given"):
+    with pytest.raises(UsageError, match="No password of bob was given"):
         reference.resolve(prompt)
 
 

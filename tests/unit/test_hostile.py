@@ -21,9 +21,9 @@ import typer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from exremote.cli import common, look, runs, verbs
+from exremote.cli import checking, common, look, runs
 from exremote.connector import Connector
-from exremote.errors import ExremoteError, IntegrityError, UsageError
+from exremote.errors import EXIT_BAD_NEWS, EXIT_INCOMPLETE, ExremoteError, IntegrityError, UsageError
 from exremote.inventory import Inventory
 from exremote.journal import Journal, OpenShell, journals, list_runs, unaccounted
 from exremote.report import Report, visible
@@ -331,7 +331,7 @@ def test_facts_that_are_nested_too_deep_are_no_facts(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
     path.write_text("[" * 100_000)
     with pytest.raises(UsageError, match="no recorded facts"):
-        verbs.judge_file(path, {})
+        checking.judge_file(path, {})
 
 
 EVIL_VALUES: tuple[object, ...] = (
@@ -375,14 +375,14 @@ def judged_or_refused(document: object, path: Path) -> bool:
     """Judge a file of facts as the command does, and show it. Return whether it was taken."""
     path.write_text(json.dumps(document))
     try:
-        findings = verbs.judge_file(path, CONNECTORS)
+        outcome = checking.judge_file(path, CONNECTORS)
     except UsageError as error:
         Report(out=io.StringIO(), err=io.StringIO()).error(error)
         return False
-    report = Report(as_json=len(findings) % 2 == 0, out=io.StringIO(), err=io.StringIO())
+    report = Report(as_json=len(outcome.detail) % 2 == 0, out=io.StringIO(), err=io.StringIO())
     with pytest.raises(typer.Exit) as ended:
-        verbs.show_health(report, [], findings, verbs.health.Verdict.CRITICAL, True)
-    assert ended.value.exit_code in (0, 5)
+        checking.show_health(report, [outcome], checking.health.Verdict.CRITICAL, True)
+    assert ended.value.exit_code in (0, EXIT_BAD_NEWS, EXIT_INCOMPLETE)
     return True
 
 

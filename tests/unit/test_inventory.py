@@ -206,7 +206,8 @@ def test_several_errors_are_told_at_once_the_first_line_first(tmp_path: Path) ->
     with pytest.raises(InventoryError) as caught:
         load(tmp_path, LOGIN + HOST + "port = 'x'\nwire = 3\nfoo = 1")
     assert caught.value.key == "hosts.A.port"
-    assert "Also wrong: hosts.A.wire (line 5), hosts.A.foo (line 6)." in caught.value.text
+    also = 'line 5: hosts.A.wire: expected "psrp" or "winrs"; line 6: hosts.A.foo: this key is not known.'
+    assert f"Also wrong: {also}" in caught.value.text
 
 
 def test_a_file_that_cannot_be_read_is_an_error_of_ours(tmp_path: Path) -> None:
@@ -459,23 +460,48 @@ def test_basic_and_certificate_where_they_are_right(tmp_path: Path) -> None:
     ("settings", "warning"),
     [
         ("verify = false", "A: verify (host): the TLS certificate is not checked"),
-        ("scheme = 'https'\nverify = 'no.pem'", "A: verify (host): there is no file"),
         ("encryption = 'never'", "A: encryption (host): all data is readable"),
         (
             "auth = 'basic'\nencryption = 'never'",
             "A: encryption (host): the password and all data are readable",
         ),
         ("port = 5986", "A: port (host): 5986 is not the usual port of http"),
-        (
-            "scheme = 'https'\nauth = 'certificate'\ncertificate = 'c.pem'\ncertificate_key = 'k.pem'",
-            "A: certificate (host): there is no file",
-        ),
     ],
 )
 def test_what_is_allowed_but_dangerous_is_warned_of(tmp_path: Path, settings: str, warning: str) -> None:
     """The warning names host, key and who said so."""
     warnings = load(tmp_path, LOGIN + HOST + settings).warnings
     assert any(each.startswith(warning) for each in warnings), warnings
+
+
+@pytest.mark.parametrize(
+    ("settings", "line", "key", "problem"),
+    [
+        ("scheme = 'https'\nverify = 'no.pem'", 5, "verify", "there is no file"),
+        ("scheme = 'https'\nverify = 'empty.pem'", 5, "verify", "holds no certificate"),
+        (
+            "scheme = 'https'\nauth = 'certificate'\ncertificate = 'c.pem'\ncertificate_key = 'k.pem'",
+            6,
+            "certificate",
+            "there is no file",
+        ),
+        ("via = 'GW'", 4, "via", "this version cannot do"),
+    ],
+)
+def test_a_host_that_cannot_be_asked_does_not_spoil_the_file(
+    tmp_path: Path, settings: str, line: int, key: str, problem: str
+) -> None:
+    """The others can be asked: the error waits at the host, with file, line and key."""
+    (tmp_path / "empty.pem").touch()
+    tail = "\n[hosts.B]\n[gateways.GW]\n"
+    hosts = load(tmp_path, LOGIN + HOST + settings + tail).hosts
+    error = hosts["A"].unusable
+    assert error is not None
+    assert (error.line, error.key) == (line, f"hosts.A.{key}")
+    assert problem in error.message
+    assert error.remedy
+    assert hosts["B"].unusable is None
+    assert load(tmp_path, LOGIN + HOST + "scheme = 'http'\nverify = 'no.pem'").hosts["A"].unusable is None
 
 
 def test_nothing_dangerous_no_warning(tmp_path: Path) -> None:
@@ -666,7 +692,7 @@ def test_advice_about_what_is_right_and_of_no_use(tmp_path: Path, monkeypatch: p
     assert len(found) == 4
     assert found[0] == "A, B: credential: the environment variable NOT_SET is not set, or empty."
     assert found[1] == "A: nothing reads the variable groupwise_ap. Did you mean groupwise_api?"
-    assert re.match(r"C: credential: \S+absent: ", found[2])
+    assert re.match(r"C: api_credential: \S+absent: ", found[2])
     assert re.match(r"D: credential: \S+open: ", found[3])
     assert CANARY not in "".join(found)
 
@@ -686,4 +712,5 @@ def test_the_example_loads() -> None:
     assert inventory.hosts["EXCH01"].variables["groupwise_api"] == r"\\NW1\SYS\DOM\WPGATE\API"
     assert inventory.hosts["EXCH02"].port == 5986
     assert inventory.hosts["OLDEXCH"].gateway is inventory.gateways["GW01"]
-    assert all("there is no file" in warning for warning in inventory.warnings)
+    assert inventory.warnings == ()
+    assert {host.name for host in inventory.hosts.values() if host.unusable} == {"EXCH02", "OLDEXCH"}

@@ -45,7 +45,7 @@ def test_an_id_is_never_cut(width: int) -> None:
     report, out = terminal(width)
     report.rows("Snapshots", list(ROWS[0]), ROWS, spare=["created", "health", "size"])
     assert out.getvalue().count(ID) == 2
-    assert ("left out" in out.getvalue()) == (50 <= width < 100)
+    assert ("left out" in out.getvalue()) == (width < 100)
 
 
 def test_what_is_left_out_is_what_was_said_to_be_spare() -> None:
@@ -53,6 +53,49 @@ def test_what_is_left_out_is_what_was_said_to_be_spare() -> None:
     report.rows("Snapshots", list(ROWS[0]), ROWS, spare=["created", "health", "size"])
     assert "left out, for want of width: created" in out.getvalue()
     assert "EXNOTES01" in out.getvalue()
+
+
+MANY = [
+    {
+        "host": f"EXCHANGE{number:02d}",
+        "state": "unreachable" if number % 10 == 0 else "done",
+        "snapshots": "calendar unchanged, groupwise unchanged, notes unchanged",
+        "sent": "1,234 files, 410.8 KiB",
+        "message": "no listener on port 5985 (connection refused). Run winrm quickconfig there."
+        if number % 10 == 0
+        else "",
+    }
+    for number in range(30)
+]
+
+
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_many_rows_stay_few_lines_on_a_narrow_terminal(width: int) -> None:
+    """A line or two a row and never one a cell; sentences stand under their row; no line is too long."""
+    report, out = terminal(width)
+    report.rows("Backup", list(MANY[0]), MANY, style_by="state", spare=["sent"], below=["message"])
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= 2.2 * len(MANY) + 6
+    assert max(map(len, lines)) <= width
+    if not any("│" in line for line in lines):
+        (first,) = [n for n, line in enumerate(lines) if line.startswith("EXCHANGE10")]
+        assert any(line.startswith("    no listener") for line in lines[first : first + 3])
+
+
+def test_a_locale_without_letters_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a spinner of dots nor a frame of lines is written out in hexadecimal."""
+    monkeypatch.setattr("locale.getencoding", lambda: "ANSI_X3.4-1968")
+    report, out = terminal(120)
+    report.rows("Snapshots", list(ROWS[0]), ROWS)
+    assert out.getvalue().isascii()
+    err = io.StringIO()
+    report._err = Console(file=err, width=80, force_terminal=True, color_system=None)
+    with report.progress("backup", ["EXGW01"]) as live:
+        live.expect("EXGW01", 14, 420_000)
+        live.stage("EXGW01", "copying")
+        live.moved("EXGW01", 3, 100_000)
+    assert err.getvalue().isascii()
+    assert "copying, 3 of 14 files, 97.7 KiB of 410.2 KiB" in err.getvalue()
 
 
 FINDINGS = [

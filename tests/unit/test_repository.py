@@ -626,11 +626,9 @@ def test_a_snapshot_is_found_by_the_beginning_of_its_name(repository: Repository
         repository.find("2026")
     assert first.id in caught.value.text
     assert second.id in caught.value.text
-    for name in ("", "1999", "EXCH03/", "EXCH01/202612"):
+    for name in ("", "1999", "EXCH03/", "EXCH01/202612", "../../etc/2026"):
         with pytest.raises(SnapshotNotFound):
             repository.find(name)
-    with pytest.raises(UnsafeName):
-        repository.find("../../etc/2026")
     assert [s.host for s in repository.snapshots()] == ["EXCH01", "EXCH02"]
     assert repository.snapshots("EXCH02") == [second]
     assert repository.snapshots(connector="notes") == []

@@ -16,8 +16,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from http import HTTPStatus
+from io import BufferedReader
 from itertools import count
-from typing import BinaryIO, Literal, cast
+from typing import Literal, cast
 
 from exremote.lab.wsman import soap
 from exremote.lab.wsman.auth import SEALED_TYPE, Acceptor, AuthenticationFailed, SealBroken, Users
@@ -113,7 +114,7 @@ class Connection:
             sock.settimeout(_IDLE_S)
             self._service.counters.add(connections=1)
             with sock.makefile("rb", buffering=65536) as stream:
-                while self._exchange(cast(BinaryIO, stream)):
+                while self._exchange(cast(BufferedReader, stream)):
                     pass
         except (_HangUp, OSError, ValueError):
             pass
@@ -127,7 +128,7 @@ class Connection:
         with contextlib.suppress(OSError):
             self._socket.close()
 
-    def _exchange(self, stream: BinaryIO) -> bool:
+    def _exchange(self, stream: BufferedReader) -> bool:
         """Read one request and answer it. Return whether another may follow."""
         try:
             body = self._read(stream)
@@ -164,8 +165,11 @@ class Connection:
             return not status.close
         return "close" not in self._headers.get("connection", "").lower()
 
-    def _read(self, stream: BinaryIO) -> bytes:
+    def _read(self, stream: BufferedReader) -> bytes:
         """Read the head and the body of one request. Raise _HangUp at the end, _Status for others."""
+        first = stream.peek(1)[:1]
+        if first and not first.isalpha():
+            raise _Status(400)  # no method begins so; TLS does, and http.sys answers it like this
         line = stream.readline(_MAX_HEADER)
         if not line:
             raise _HangUp

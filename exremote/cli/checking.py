@@ -1,0 +1,279 @@
+"""The command `health`: asks hosts, or reads what they once answered, and shows what that means."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from exremote import health
+from exremote.cli.common import (
+    HostsArgument,
+    InventoryOption,
+    JsonOption,
+    ParallelOption,
+    RepositoryOption,
+    known_repository,
+    load_inventory,
+    now,
+    path_from,
+    speaking,
+)
+from exremote.cli.running import Run, on_hosts, outcome_json, show_failed
+from exremote.connector import Connector
+from exremote.errors import EXIT_BAD_NEWS, EXIT_INCOMPLETE, EXIT_OK, UsageError
+from exremote.facts import FactError, HostFacts
+from exremote.inventory import Host
+from exremote.report import Report
+from exremote.runner import Outcome, State, exit_code
+from exremote.session import Session
+from exremote.wording import count_text
+
+
+def check_health(
+    hosts: HostsArgument = None,
+    inventory: InventoryOption = None,
+    save_facts: Annotated[
+        Path | None,
+        typer.Option(
+            "--save-facts",
+            metavar="FOLDER",
+            parser=path_from,
+            help="Keep what the hosts answered, one file each.",
+        ),
+    ] = None,
+    facts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--facts",
+            metavar="FILE",
+            parser=path_from,
+            help="Judge a recorded host again, or all of a folder; no network. May be repeated.",
+        ),
+    ] = None,
+    probe: Annotated[
+        bool | None,
+        typer.Option(
+            "--probe/--no-probe",
+            help="Write, read back and remove a file in the GroupWise API directory. "
+            "Default: what the inventory says, else no.",
+            show_default=False,
+        ),
+    ] = None,
+    fail_on: Annotated[
+        health.Verdict,
+        typer.Option("--fail-on", case_sensitive=False, help="From which verdict on the exit code is 5."),
+    ] = health.Verdict.CRITICAL,
+    all_findings: Annotated[bool, typer.Option("--all", help="Show what is well, too.")] = False,
+    repository: RepositoryOption = None,
+    parallel: ParallelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at the connectors of hosts: findings with verdict, evidence and remedy. Only --probe writes."""
+    with speaking(as_json) as report:
+        connectors = Connector.load_all()
+        if facts:
+            asking = {"--save-facts": save_facts, "--probe": probe, "--parallel": parallel}
+            _refuse_asking(hosts, [name for name, value in asking.items() if value is not None])
+            judged, unread = judge_files(recorded(facts), connectors)
+            show_health(report, judged, fail_on, all_findings, unread)
+        site = load_inventory(inventory, list(connectors))
+        chosen = site.select(hosts or [])
+        place = known_repository(repository, inventory)
+        for warning in site.warnings:
+            report.note(f"note: {warning}")
+        if save_facts is not None:
+            make_folder(save_facts)
+        machines: dict[str, str] = {}
+
+        def work(run: Run) -> Callable[[Host, Session], Outcome]:
+            def check(host: Host, session: Session) -> Outcome:
+                started = now()
+                run.stage(host.name, "asking")
+                answers = health.collect(
+                    session,
+                    host,
+                    connectors,
+                    probe=host.probe if probe is None else probe,
+                    now=started,
+                    api_account=run.api_account(host),
+                )
+                if save_facts is not None:
+                    save(save_facts, host.name, answers)
+                machines[host.name] = health.machine_of(answers)
+                found = health.judge(answers, connectors)
+                run.journal.event(
+                    "judged", host=host.name, worst=str(health.worst(found)), findings=len(found)
+                )
+                return outcome_of(answers, found, (now() - started).total_seconds())
+
+            return check
+
+        outcomes = on_hosts(
+            "health",
+            chosen,
+            work,
+            report=report,
+            repository=place,
+            parallel=parallel or site.parallel,
+            ends_with=lambda ended: health_code(ended, fail_on),
+        )
+        for _, sentence in health.twins(machines):
+            report.note(f"warning: {sentence}")
+        show_health(report, outcomes, fail_on, all_findings)
+
+
+def _refuse_asking(hosts: Sequence[str] | None, options: Sequence[str]) -> None:
+    """Given what the command line says beside recorded facts, raise UsageError if it is about asking."""
+    if hosts:
+        raise UsageError("--facts takes no hosts: the file says whose facts it holds.", "Leave them out.")
+    if options:
+        what = " and ".join(options)
+        raise UsageError(f"--facts asks no host, so {what} would do nothing.", f"Leave out {what}.")
+
+
+def outcome_of(facts: HostFacts, found: Sequence[health.Finding], seconds: float = 0.0) -> Outcome:
+    """Given what a host answered and what it means, return how its check ended.
+
+    One that did not answer what all else hangs on is incomplete: that nothing was found says nothing then.
+    """
+    detail = tuple(found)
+    if unasked := health.unasked(facts):
+        return Outcome(facts.host, State.INCOMPLETE, EXIT_INCOMPLETE, unasked, seconds, detail)
+    return Outcome(facts.host, State.DONE, EXIT_OK, str(health.worst(found)), seconds, detail)
+
+
+def findings_of(outcomes: Sequence[Outcome]) -> list[health.Finding]:
+    """Given how the hosts ended, return what was found on all of them."""
+    return [finding for o in outcomes if o.detail for finding in o.detail]
+
+
+def health_code(outcomes: Sequence[Outcome], fail_on: health.Verdict) -> int:
+    """Given how the hosts ended and what was found, return the exit code."""
+    bad = any(f.verdict.rank >= fail_on.rank for f in findings_of(outcomes))
+    return exit_code(outcomes) or (EXIT_BAD_NEWS if bad else EXIT_OK)
+
+
+# ---------------------------------------------------------------- recorded facts
+
+
+def recorded(paths: Sequence[Path]) -> list[Path]:
+    """Given files and folders of recorded facts, return the files. Raise UsageError if there are none."""
+    found: list[Path] = []
+    for path in paths:
+        files = sorted(path.glob("*.json")) if path.is_dir() else [path]
+        if not files:
+            raise UsageError(
+                f"There are no recorded facts (*.json) in the folder {path}.",
+                "--save-facts FOLDER makes one for each host.",
+            )
+        if not path.exists():
+            raise UsageError(f"There is no file {path}.", "--save-facts FOLDER makes one for each host.")
+        found += files
+    return found
+
+
+def judge_files(
+    paths: Sequence[Path], connectors: Mapping[str, Connector]
+) -> tuple[list[Outcome], list[UsageError]]:
+    """Given files of recorded facts, judge each again. Return how, and what is wrong with the others.
+
+    Raise UsageError if none of them holds facts.
+    """
+    judged, unread = [], []
+    for path in paths:
+        try:
+            judged.append(judge_file(path, connectors))
+        except UsageError as error:
+            unread.append(error)
+    if unread and not judged:
+        raise unread[0]
+    return judged, unread
+
+
+def judge_file(path: Path, connectors: Mapping[str, Connector]) -> Outcome:
+    """Given a file of recorded facts, judge it again. Raise UsageError if it is none."""
+    try:
+        facts = HostFacts.from_json(json.loads(path.read_text(encoding="utf-8")))
+        return outcome_of(facts, health.judge(facts, connectors))
+    except (OSError, ValueError, RecursionError, FactError) as error:
+        raise UsageError(
+            f"{path} holds no recorded facts: {str(error).rstrip('.')}.",
+            "Make one with --save-facts FOLDER, or leave it out.",
+        ) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Given where facts are to be kept, make it, before any host is asked. Raise UsageError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UsageError(f"Facts cannot be kept in {folder}: it is a file.", "Name a folder.") from None
+    except OSError as error:
+        raise UsageError(
+            f"Facts cannot be kept in {folder}: {error.strerror}.", "Name another folder."
+        ) from error
+
+
+def save(folder: Path, host: str, facts: HostFacts) -> None:
+    """Given facts, keep them for their owner alone, as a file that `--facts` reads. Raise UsageError."""
+    text = json.dumps(facts.to_json(), indent=1, sort_keys=True)
+    path = folder / f"{host}.json"
+    try:
+        path.unlink(missing_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        raise UsageError(
+            f"Facts cannot be kept in {folder}: {error.strerror}.", "Name another folder."
+        ) from error
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def show_health(
+    report: Report,
+    outcomes: Sequence[Outcome],
+    fail_on: health.Verdict,
+    all_findings: bool,
+    unread: Sequence[UsageError] = (),
+) -> None:
+    """Given what was found, show it and end with the exit code that the findings and the hosts deserve.
+
+    Files of facts that could not be read (`unread`) are named, and make the code 2.
+    """
+    findings = findings_of(outcomes)
+    shown = [f for f in findings if all_findings or f.verdict != health.Verdict.OK]
+    code = UsageError.exit_code if unread else health_code(outcomes, fail_on)
+    for error in unread:
+        report.note(f"error: {error.text}")
+    if report.as_json:
+        answer: dict[str, Any] = {
+            "hosts": [outcome_json(o) for o in outcomes],
+            "findings": [f.to_json() for f in shown],
+            "exit_code": code,
+        }
+        report.json(answer | ({"unread": [error.text for error in unread]} if unread else {}))
+        raise typer.Exit(code)
+    rows = [f.to_json() for f in shown]
+    columns = ["host", "verdict", "check", "evidence", "remedy"]
+    silent = sum(o.detail is None for o in outcomes)
+    if rows or findings:
+        below = ["evidence", "remedy"]
+        nothing = "no findings: all is well"
+        report.sentences("Findings", columns, rows, below=below, style_by="verdict", nothing=nothing)
+    show_failed(report, outcomes)
+    for outcome in outcomes:
+        if outcome.state == State.INCOMPLETE:
+            report.line(f"{outcome.host}: incomplete: {outcome.message}")
+    well = sum(f.verdict == health.Verdict.OK for f in findings)
+    unasked = f"; {silent} of {count_text(len(outcomes), 'host')} gave no answer" if silent else ""
+    checks, others = count_text(len(findings), "check"), count_text(len(findings) - well, "finding")
+    report.line(f"{checks}, {well} well, {others}{unasked}")
+    raise typer.Exit(code)

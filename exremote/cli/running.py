@@ -1,0 +1,146 @@
+"""A run of one verb over hosts: secrets, a journal, a visit to each. It knows no verb."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exremote.cli.common import journal_folders, now
+from exremote.cli.journaling import journaled
+from exremote.credential import Credential, Secret
+from exremote.errors import EXIT_OK, ConfigError, ExremoteError, UsageError
+from exremote.inventory import Host
+from exremote.journal import Journal
+from exremote.report import Report
+from exremote.repository import Repository
+from exremote.runner import (
+    Outcome,
+    Stopped,
+    Visit,
+    clear_dead_runs,
+    each_host,
+    exit_code,
+    leftover_shells,
+)
+from exremote.script import ScriptLibrary
+from exremote.session import Session
+from exremote.wording import count_text
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a verb is handed for one run over hosts."""
+
+    journal: Journal
+    """What happened."""
+    stage: Callable[[str, str], None]
+    """Told what a host is doing; raises `Stopped` after an interrupt."""
+    moved: Callable[[str, int, int], None]
+    """Told of files and bytes that arrived from a host; raises `Stopped` after an interrupt."""
+    expect: Callable[[str, int, int], None]
+    """Told of files and bytes that the plan says will come from a host."""
+    accounts: Mapping[str, Secret | ExremoteError]
+    """By the credential's identity, or why one is not to be had."""
+
+    def api_account(self, host: Host) -> Secret | ExremoteError | None:
+        """Given a host, return the account for its second hop to the GroupWise API directory, if any."""
+        return self.accounts[host.api_credential.identity] if host.api_credential else None
+
+
+def ask_password(prompt: str) -> str:
+    """Given a question, ask the person at the terminal and echo nothing."""
+    return getpass.getpass(prompt, stream=sys.stderr)
+
+
+def resolve_secrets(hosts: Sequence[Host]) -> dict[str, Secret | ExremoteError]:
+    """Given hosts, fetch each credential once, before any host is asked. Return it, or why there is none."""
+    prompt = ask_password if sys.stdin is not None and sys.stdin.isatty() else None
+    secrets: dict[str, Secret | ExremoteError] = {}
+
+    def fetch(credential: Credential) -> Secret | ExremoteError:
+        try:
+            return credential.resolve(prompt)
+        except (UsageError, ConfigError) as error:
+            return error
+
+    for host in hosts:
+        # No password is typed for a host that cannot be asked.
+        for credential in (host.credential, host.api_credential) if host.unusable is None else ():
+            if credential is not None and credential.identity not in secrets:
+                secrets[credential.identity] = fetch(credential)
+    return secrets
+
+
+def on_hosts(
+    verb: str,
+    hosts: Sequence[Host],
+    work: Callable[[Run], Callable[[Host, Session], Outcome]],
+    *,
+    report: Report,
+    repository: Repository | None,
+    parallel: int,
+    writes: bool = False,
+    ends_with: Callable[[Sequence[Outcome]], int] = exit_code,
+) -> list[Outcome]:
+    """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
+
+    `writes`: the journal lies in the repository, or nothing is done; else with this user if it takes none.
+    `ends_with` makes the exit code of the outcomes: the journal records the one that the process ends with.
+    """
+    secrets = resolve_secrets(hosts)
+    past = journal_folders(repository)
+    folders = past[:1] if writes else past
+    leftovers = leftover_shells(past, now())
+    stop = threading.Event()
+    for folder in past:
+        clear_dead_runs(folder)
+    with journaled(folders, verb, [h.name for h in hosts], report.note) as journal:
+        with report.progress(verb, [h.name for h in hosts]) as live:
+
+            def stage(host: str, text: str) -> None:
+                if stop.is_set():
+                    raise Stopped
+                live.stage(host, text)
+
+            def moved(host: str, files: int, size: int) -> None:
+                if stop.is_set():
+                    raise Stopped
+                live.moved(host, files, size)
+
+            run = Run(journal, stage, moved, live.expect, secrets)
+            visit = Visit(ScriptLibrary.load(), secrets, journal, leftovers, work(run), stop, stage)
+            outcomes = each_host(
+                hosts,
+                visit,
+                parallel=parallel,
+                stop=stop,
+                on_outcome=lambda o: live.finished(o.host, o.message or o.state, o.state),
+                on_stopping=lambda count: report.note(
+                    f"stopping: {count_text(count, 'host')}; shells and locks are removed, mostly within 10 s"
+                ),
+            )
+        journal.close(str(ends_with(outcomes)))
+        return outcomes
+
+
+def outcome_json(outcome: Outcome) -> dict[str, Any]:
+    """Given an outcome, return what every JSON report says of a host."""
+    return {
+        "host": outcome.host,
+        "state": outcome.state,
+        "exit_code": outcome.exit_code,
+        "message": outcome.message,
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def show_failed(report: Report, outcomes: Sequence[Outcome]) -> None:
+    """Given outcomes, show the hosts that could not be worked on."""
+    rows = [outcome_json(o) for o in outcomes if o.detail is None and o.exit_code != EXIT_OK]
+    if rows:
+        columns, below = ["host", "state", "message"], ["message"]
+        report.rows("Hosts without an answer", columns, rows, style_by="state", below=below)

@@ -1,0 +1,117 @@
+"""How values and texts are written for a person. It knows no terminal."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.markup import escape
+
+STYLES: Mapping[str, str] = {
+    "ok": "green",
+    "done": "green",
+    "unchanged": "green",
+    "info": "cyan",
+    "warning": "yellow",
+    "incomplete": "yellow",
+    "skipped": "yellow",
+    "unknown": "magenta",
+    "critical": "bold red",
+    "failed": "bold red",
+    "unreachable": "bold red",
+    "damaged": "bold red",
+}
+
+_COMMANDS = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u061c\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ufff9-\\ufffb]"
+)
+
+FOLDED = 24
+"""What a column of sentences keeps at least, where a table is narrow."""
+
+
+def size_text(count: int) -> str:
+    """Given a number of bytes, return it as a person reads it (binary units)."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024 or unit == "GiB":
+            return f"{int(value)} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1024
+    raise AssertionError("unreachable")
+
+
+def time_text(moment: datetime | None) -> str:
+    """Given a moment, return it in UTC to the second; a dash if there is none."""
+    return "-" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def visible(text: str) -> str:
+    """Given text that may come from a host, return it with what commands a terminal, or turns text around,
+    written out in hexadecimal; the ends of lines and tabs stay.
+    """
+    return _COMMANDS.sub(_written_out, text.replace("\r\n", "\n"))
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
+
+
+def shown(text: str) -> str:
+    """Given text, return it as rich prints it: nothing in it is a command, for rich or for the terminal."""
+    return escape(visible(text))
+
+
+def plain(value: Any) -> str:
+    """Given a value, return it as a person reads it; a dash for nothing."""
+    if value is None or value == "":
+        return "-"
+    if isinstance(value, datetime):
+        return time_text(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return ", ".join(plain(v) for v in value) or "-"
+    return visible(str(value))
+
+
+def cell(value: Any) -> str:
+    """Given a value, return it as one cell of a line: nothing in it looks like the end of a cell or line."""
+    return " ".join(plain(value).split())
+
+
+def least(name: str, texts: Sequence[str]) -> int:
+    """Given a column's name and texts, return how narrow it may be without a word being broken."""
+    widest = max(map(len, texts))
+    longest = max(len(word) for text in [name.replace("_", " "), *texts] for word in text.split() or [""])
+    return max(longest, min(widest, FOLDED))
+
+
+def widths(least: Mapping[str, int], cells: Mapping[str, Sequence[str]], room: int) -> dict[str, int]:
+    """Given how narrow columns may be, their texts, and the room for all, return how wide each is.
+
+    Who wants little gets it first: a column of sentences takes what is left.
+    """
+    widths = dict(least)
+    left = room - sum(widths.values())
+    wanted = {c: max(map(len, [c, *cells[c]])) - width for c, width in least.items()}
+    for column in sorted(wanted, key=lambda c: wanted[c]):
+        more = max(0, min(wanted[column], left))
+        widths[column] += more
+        left -= more
+    return widths
+
+
+def wrapped(text: str, width: int, lead: str = "") -> str:
+    """Given text, return it in lines of a width, broken between words only."""
+    return textwrap.fill(
+        text,
+        max(width, 20),
+        initial_indent=lead,
+        subsequent_indent="    ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
