@@ -130,7 +130,7 @@ def load_inventory(path: Path | None, connectors: Sequence[str]) -> Inventory:
     for candidate in candidates:
         if is_file(candidate):
             return Inventory.load(candidate, connectors)
-    if path is not None and path.is_dir():
+    if path is not None and os.path.isdir(path):  # noqa: PTH112 - says no where the system refuses
         raise UsageError(
             f"The inventory {path} is a folder.", f"Name the file, such as {path / 'site.toml'}."
         )

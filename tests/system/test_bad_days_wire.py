@@ -112,11 +112,11 @@ def test_a_script_that_says_no(cli: Cli, world: World) -> None:
     cli.inventory("EXGW01")
     cli.init()
     found = cli("health", "--json").json["findings"]
-    unknown = [f for f in found if f["verdict"] == "unknown" and "ExRemote.AccessDenied" in f["evidence"]]
+    unknown = [f for f in found if f["verdict"] == "unknown" and "told to fail here" in f["evidence"]]
     assert unknown
-    assert all(f["remedy"] for f in unknown)
+    assert all("right to read" in f["remedy"] for f in unknown)
     ran = cli("backup", code=3)
-    assert re.search(r"groupwise lacks folder .*ExRemote\.AccessDenied", ran.out)
+    assert re.search(r"groupwise lacks folder .*told to fail here\. Give the account the right", ran.out)
     assert [s["state"] for s in cli.snapshots()] == ["incomplete"]
 
 

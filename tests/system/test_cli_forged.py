@@ -324,7 +324,7 @@ def test_a_journal_that_somebody_forged_is_shown_or_named(door: Door, fields: di
     (door.place.runs_folder / "x.head").write_text(f"{previous} {3:012}\n")
     code = 13 if "deep" in fields else 0
     door("runs", "x", code=code)
-    door("runs", "x", "--json")
+    door("runs", "x", "--json", code=code)
     door("runs")
 
 

@@ -98,7 +98,9 @@ def test_discover_prints_the_line_to_add(cli: Cli) -> None:
     ran = cli("inventory", "discover", "EXNOTES01")
     entry = ran.out[ran.out.index("[hosts.EXNOTES01]") :].splitlines()
     assert entry[1] == 'connectors = ["calendar", "notes"]'
-    found = {r["connector"]: r["state"] for r in cli("inventory", "discover", "EXGW01", "--json").json}
+    (answer,) = cli("inventory", "discover", "EXGW01", "--json").json["hosts"]
+    assert answer["host"] == "EXGW01"
+    found = {row["connector"]: row["state"] for row in answer["evidence"]}
     assert found["groupwise"] == "present"
     assert found["notes"] != "present"
 
@@ -108,7 +110,7 @@ def test_connectors_are_shown_with_sources(near: Cli) -> None:
     text = near("connectors", "notes").out
     assert "LME-NOTES" in text
     for line in text.splitlines():
-        assert re.search(r"\[[SIR]: \S", line), line
+        assert re.search(r"\t[SIR]\t\S", line), line
     assert near("connectors", "groupwise", "--json").json["name"] == "groupwise"
     assert "no connector lotus" in near("connectors", "lotus", code=2).err
 

@@ -164,7 +164,7 @@ def test_a_table_that_is_locked_is_unknown_and_not_gone(cli: Cli, world: World) 
     world._undo.append(lambda: world.unlock("EXNOTES01", table))
     (host,) = cli("backup", "--only", "notes", "--json", code=3).json["hosts"]
     told = [(f["verdict"], f["evidence"]) for f in host["findings"] if f["check"] == "table.shrunk"]
-    assert told == [("unknown", r"Tables\busy.tbl cannot be read (ExRemote.FileLocked); it had 12 bytes")]
+    assert told == [("unknown", r"Tables\busy.tbl cannot be read (it is locked by another process); it had 12 bytes")]
 
 
 # ------------------------------------------------------------------ files that say what no host says
