@@ -107,7 +107,7 @@ def test_an_id_file_that_cannot_be_had_makes_it_incomplete(notes: Cli, world: Wo
         world.lock(HOST, ID)
     lacks = missing(notes("backup", "--only", "notes", "--json", code=3))
     assert list(lacks) == [f"file {ID}"]
-    assert ("not found" if how == "gone" else "FileLocked") in lacks[f"file {ID}"]
+    assert ("not found" if how == "gone" else "locked by another process") in lacks[f"file {ID}"]
     ran = notes("health", HOST, "--json", code=None)
     verdicts = {f["verdict"] for f in findings(ran, "file.present") if ID in f["evidence"]}
     assert verdicts == {"critical" if how == "gone" else "unknown"}
