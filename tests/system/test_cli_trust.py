@@ -60,7 +60,7 @@ def test_a_host_that_gave_no_answer_is_not_called_well(cli: Cli) -> None:
     cli.inventory("EXDOWN01")
     ran = cli("health", code=20)
     assert "well" not in ran.out.replace("0 well", "")
-    assert "1 of 1 hosts gave no answer" in ran.out
+    assert "1 of 1 host gave no answer" in ran.out
 
 
 def test_our_own_sentences_are_not_redacted(cli: Cli) -> None:

@@ -120,7 +120,7 @@ def test_an_empty_file_counts_from_an_age_on(cli: Cli, world: World) -> None:
     ran = cli("health", "EXGW01", "--json", "--all")
     for check in ("groupwise.api-out-zero-byte", "groupwise.att-in-zero-byte"):
         ((verdict, evidence),) = about(ran, check)
-        assert (verdict, "1 files, 0 bytes, 1 empty" in evidence) == ("ok", True)
+        assert (verdict, "1 file, 0 bytes, 1 empty" in evidence) == ("ok", True)
     old = datetime.now(UTC) - timedelta(minutes=20)
     world.write("EXGW01", rf"{API}\API_OUT\OLD1.API", b"", modified=ticks(old))
     world.write("EXGW01", rf"{API}\API_OUT\OLD2.API", b"x", modified=ticks(old - timedelta(minutes=5)))
@@ -128,7 +128,7 @@ def test_an_empty_file_counts_from_an_age_on(cli: Cli, world: World) -> None:
     ((verdict, evidence),) = about(ran, "groupwise.api-out-zero-byte")
     assert verdict == "critical"
     assert evidence.endswith(f"the oldest empty one of {old:%Y-%m-%d %H:%M} UTC")
-    assert "3 files, 1 bytes, 2 empty" in evidence
+    assert "3 files, 1 byte, 2 empty" in evidence
 
 
 @pytest.mark.not_under_wine("changing")
@@ -164,7 +164,9 @@ def test_a_table_that_is_locked_is_unknown_and_not_gone(cli: Cli, world: World) 
     world._undo.append(lambda: world.unlock("EXNOTES01", table))
     (host,) = cli("backup", "--only", "notes", "--json", code=3).json["hosts"]
     told = [(f["verdict"], f["evidence"]) for f in host["findings"] if f["check"] == "table.shrunk"]
-    assert told == [("unknown", r"Tables\busy.tbl cannot be read (it is locked by another process); it had 12 bytes")]
+    assert told == [
+        ("unknown", r"Tables\busy.tbl cannot be read (it is locked by another process); it had 12 bytes")
+    ]
 
 
 # ------------------------------------------------------------------ files that say what no host says
