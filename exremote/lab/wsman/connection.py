@@ -9,6 +9,7 @@ import base64
 import binascii
 import contextlib
 import logging
+import select
 import socket
 import ssl
 import threading
@@ -335,6 +336,9 @@ class Connection:
             return Misfortune()
         if misfortune.delay_s:
             time.sleep(misfortune.delay_s)
+            # A shell that nobody is there to be told of would stay open: the lab makes none.
+            if info.action == "Create" and info.phase == "request" and self._is_gone():
+                raise _HangUp
         if misfortune.drop_shell:
             self._service.verbs.drop(info.shell_id)
         if misfortune.close:
@@ -344,6 +348,15 @@ class Connection:
         if misfortune.fault is not None:
             raise soap.Fault(misfortune.fault, "w:InternalError", misfortune.fault_message, sender=False)
         return misfortune
+
+    def _is_gone(self) -> bool:
+        """Return whether the client has hung up, as far as a look at what is not yet read can tell."""
+        if isinstance(self._socket, ssl.SSLSocket) or not select.select([self._socket], [], [], 0)[0]:
+            return False
+        try:
+            return not self._socket.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def _reply(
         self,
