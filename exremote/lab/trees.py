@@ -198,12 +198,9 @@ def file_tree(
     yield answer
 
 
-def file_pack(
-    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
-) -> Iterator[Record]:
-    """Read-FilePack: named files as one stream."""
+def root_and_names(arguments: Arguments) -> tuple[str, list[str]]:
+    """Return the root and the names below it that a script was given. Raise ScriptThrew."""
     path = arguments.text("Path")
-    start, offset = arguments.number("StartIndex"), arguments.number("StartOffset")
     if not full(path):
         raise refused("ExRemote.BadArgument", f"'{path}' is not a full path.")
     try:
@@ -213,6 +210,15 @@ def file_pack(
     for name in names:
         if rooted(name) or ".." in re.split(r"[\\/]", name):
             raise refused("ExRemote.BadArgument", f"'{name}' leads out of the root.")
+    return path, names
+
+
+def file_pack(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Read-FilePack: named files as one stream."""
+    path, names = root_and_names(arguments)
+    start, offset = arguments.number("StartIndex"), arguments.number("StartOffset")
     if not machine.files.is_directory(path) or not machine.may_use(path, call.shell_id):
         raise refused("ExRemote.PathMissing", f"{path} is not there.")
     root = path.rstrip("\\") + "\\"

@@ -6,7 +6,6 @@ It keeps to the rules of the script, and knows nothing of `exremote.pack`.
 from __future__ import annotations
 
 import hashlib
-import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,9 +14,9 @@ from dataclasses import dataclass, field
 from exremote.lab.binding import Arguments
 from exremote.lab.files import Denied, DiskFull, Growing, Locked, Missing, Node
 from exremote.lab.machine import Machine
-from exremote.lab.packing import BLOCK, decode_names
-from exremote.lab.trees import ODD, full, refused, rooted
-from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, ScriptThrew
+from exremote.lab.packing import BLOCK
+from exremote.lab.trees import ODD, refused, root_and_names
+from exremote.lab.wsman.engine import Call, Long, Record
 
 _NORMAL = 0x80
 
@@ -36,17 +35,8 @@ def file_write(
     machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
 ) -> Iterator[Record]:
     """Write-FilePack: files of one stream, below one root."""
-    path = arguments.text("Path")
+    path, names = root_and_names(arguments)
     every = arguments.number("Every", 4 << 20)
-    if not full(path):
-        raise refused("ExRemote.BadArgument", f"'{path}' is not a full path.")
-    try:
-        names = decode_names(arguments.text("Files")) or [""]
-    except ValueError as error:
-        raise ScriptThrew(ErrorRecord("FormatException", str(error))) from error
-    for name in names:
-        if rooted(name) or ".." in re.split(r"[\\/]", name):
-            raise refused("ExRemote.BadArgument", f"'{name}' leads out of the root.")
     root = path.rstrip("\\") + "\\"
     opened = _Open()
     done = failed = written = now = said = 0
