@@ -33,6 +33,9 @@ _START_S = 180.0
 _KEEPER = """
 $ErrorActionPreference = 'Stop'
 Add-Type -AssemblyName System.ServiceProcess
+# Wine takes the name of the machine that it runs on, anew at each start.
+$active = 'HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\ComputerName\\ActiveComputerName'
+[Microsoft.Win32.Registry]::SetValue($active, 'ComputerName', NAMED)
 foreach ($name in @(STOPPED)) {
     $service = New-Object ServiceProcess.ServiceController $name
     if ([string]$service.Status -ne 'Stopped') {
@@ -170,7 +173,8 @@ class Prefix:
     ) -> None:
         """Start a process that brings services to a state, locks files, and stays. Raise WineTrouble."""
         script = (
-            _KEEPER.replace("STOPPED", _quoted(stopped))
+            _KEEPER.replace("NAMED", _quoted([self.machine.name]))
+            .replace("STOPPED", _quoted(stopped))
             .replace("RUNNING", _quoted(running))
             .replace("LOCKED", _quoted(locked))
         )
