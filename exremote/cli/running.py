@@ -6,6 +6,7 @@ import getpass
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from exremote.runner import (
     clear_dead_runs,
     each_host,
     exit_code,
+    left_down,
     leftover_shells,
 )
 from exremote.script import ScriptLibrary
@@ -45,6 +47,10 @@ class Run:
     """Told of files and bytes that the plan says will come from a host."""
     accounts: Mapping[str, Secret | ExremoteError]
     """By the credential's identity, or why one is not to be had."""
+    going_on: Callable[[], None] = lambda: None
+    """Raises `Stopped` after an interrupt."""
+    paused: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Clears the screen for a question."""
 
     def api_account(self, host: Host) -> Secret | ExremoteError | None:
         """Given a host, return the account for its second hop to the GroupWise API directory, if any."""
@@ -84,35 +90,50 @@ def on_hosts(
     repository: Repository | None,
     parallel: int,
     writes: bool = False,
+    heals: bool | None = None,
     ends_with: Callable[[Sequence[Outcome]], int] = exit_code,
 ) -> list[Outcome]:
     """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
 
     `writes`: the journal lies in the repository, or nothing is done; else with this user if it takes none.
+    `heals`: services that a killed run stopped are put back first; as a rule by what writes.
     `ends_with` makes the exit code of the outcomes: the journal records the one that the process ends with.
     """
     secrets = resolve_secrets(hosts)
     past = journal_folders(repository)
     folders = past[:1] if writes else past
     leftovers = leftover_shells(past, now())
+    owed = left_down(past, now()) if (writes if heals is None else heals) else {}
     stop = threading.Event()
     for folder in past:
         clear_dead_runs(folder)
     with journaled(folders, verb, [h.name for h in hosts], report.note) as journal:
         with report.progress(verb, [h.name for h in hosts]) as live:
 
-            def stage(host: str, text: str) -> None:
+            def going_on() -> None:
                 if stop.is_set():
                     raise Stopped
+
+            def stage(host: str, text: str) -> None:
+                going_on()
                 live.stage(host, text)
 
             def moved(host: str, files: int, size: int) -> None:
-                if stop.is_set():
-                    raise Stopped
+                going_on()
                 live.moved(host, files, size)
 
-            run = Run(journal, stage, moved, live.expect, secrets)
-            visit = Visit(ScriptLibrary.load(), secrets, journal, leftovers, work(run), stop, stage)
+            run = Run(journal, stage, moved, live.expect, secrets, going_on, live.paused)
+            visit = Visit(
+                ScriptLibrary.load(),
+                secrets,
+                journal,
+                leftovers,
+                work(run),
+                stop,
+                stage,
+                owed=owed,
+                say=report.note,
+            )
             outcomes = each_host(
                 hosts,
                 visit,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from exremote.changes import CHANGE_KINDS, change_from_json
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -27,7 +28,7 @@ from exremote.wording import count_text
 
 LIMIT = 20
 """How many runs a person is shown unless more are asked for."""
-UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started")
+UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started", "services-found")
 """What `--json` has, and a person is not told: it is bookkeeping, or said when it ends."""
 
 
@@ -148,8 +149,10 @@ def step_text(step: object) -> str:
     """Given a step as a journal has it, return it in words; a kind that is not known by its name."""
     if not isinstance(step, Mapping):
         return "a step"
+    if isinstance(step.get("text"), str):
+        return str(step["text"])
     try:
-        return step_from_json(step).describe()
+        return (change_from_json if step.get("kind") in CHANGE_KINDS else step_from_json)(step).describe()
     except (ValueError, TypeError, KeyError):
         return str(step.get("kind", "a step"))
 
@@ -176,6 +179,15 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
             return f"failed: {step}: {fields.get('error')}"
         case "planned":
             return f"planned: {counted(fields.get('steps', 0), 'step')}"
+        case "safety":
+            names = fields.get("snapshots")
+            return f"saved before: {', '.join(map(str, names)) if isinstance(names, list) else ''}"
+        case "services-back":
+            return "services are as they were found, or as the plan wants them"
+        case "services-left":
+            return f"services could not be put back, the next run will: {fields.get('error')}"
+        case "not-done":
+            return f"not done: {fields.get('what')}"
         case "judged":
             checks = counted(fields.get("findings", 0), "check")
             return f"judged: {checks}, the worst is {fields.get('worst')}"

@@ -142,6 +142,10 @@ class FileTree(_Sourced):
     """Patterns of the tables: saved often, and compared with the last snapshot."""
     mapping_tables: _Texts = ()
     """Patterns of the tables whose text health looks at."""
+    in_transit: _Texts = ()
+    """Patterns of messages on their way: saved, but not restored, or they would be delivered again."""
+    extra: Literal["leave", "aside"] = "leave"
+    """What a restore does with a file that the snapshot has not: it is named, and left or moved aside."""
     shared: bool = False
     """True if it is one item of the host, saved once a run."""
     optional: bool = False
@@ -151,6 +155,11 @@ class FileTree(_Sourced):
     def left_out(self) -> tuple[str, ...]:
         """Return the patterns of all that is not copied."""
         return self.exclude + self.work_files
+
+    @property
+    def volatile(self) -> tuple[str, ...]:
+        """Return the patterns of what changes on a healthy host from look to look."""
+        return self.in_transit + self.tables + self.work_files
 
 
 class NamedFile(_Sourced):
@@ -178,11 +187,24 @@ class RegistryKey(_Sourced):
     path: _Some
     r"""Template of the key, e.g. `HKLM\SOFTWARE\Lotus\Notes`."""
     restore: Literal["never", "values"] = "never"
-    """`never`: evidence only; a live service key is not replaced."""
+    """`never`: evidence only; `values`: what differs is set, value by value. A key is never replaced."""
+    values: _Texts = ()
+    r"""Patterns of the values that a restore may set, as `Parameters\Name`; needed for a service's key."""
     shared: bool = False
     """True if it is one item of the host, saved once a run."""
     optional: bool = False
     """True if a host without it lacks nothing."""
+
+    @model_validator(mode="after")
+    def _values_are_named(self) -> Self:
+        if self.values and self.restore != "values":
+            raise ValueError("values belong to restore = 'values'")
+        # A service's key carries its image path and account: it is never restored wholesale.
+        if self.restore == "values" and not self.values and "\\services\\" in self.path.lower():
+            raise ValueError(
+                "of a service's key the values that a restore may set are named (values = [...])"
+            )
+        return self
 
 
 class Service(_Sourced):
@@ -194,8 +216,21 @@ class Service(_Sourced):
     """How long a stop may take."""
     start_deadline_s: int = Field(default=120, gt=0)
     """How long a start may take."""
+    grace_s: int = Field(default=20, ge=0)
+    """How long it has to run after a start before it is taken for running; the number is exremote's."""
     why: str = ""
     """Why the deadline or the place in the order is what it is."""
+
+
+class HumanStep(_Sourced):
+    """What only a person can do after a restore, before the connector's services start."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z]+(-[a-z]+)*$")]
+    """A word by which it is answered."""
+    items: Annotated[_Texts, Field(min_length=1)]
+    """The items after whose change it is due."""
+    text: _Some
+    """What to do, in a sentence or two."""
 
 
 class ApiDirectory(_Sourced):
@@ -344,6 +379,8 @@ class Connector(_Model):
     """Directories of API gateways."""
     directory_objects: tuple[DirectoryObject, ...] = Field(default=(), alias="directory_object")
     """Objects of the directory."""
+    human_steps: tuple[HumanStep, ...] = Field(default=(), alias="human_step")
+    """What a person does after a restore, before the services start."""
     presence: tuple[Sign, ...] = Field(min_length=1)
     """Signs that it is installed."""
     checks: tuple[Check, ...] = Field(default=(), alias="check")
@@ -363,6 +400,9 @@ class Connector(_Model):
             kind, _, rest = check.fact.partition(".")
             if kind in ("tree", "file", "api") and rest.split(".")[0] not in ids:
                 raise ValueError(f"check {check.id}: no item {rest.split('.')[0]!r}")
+        for name in (name for step in self.human_steps for name in step.items):
+            if name not in ids:
+                raise ValueError(f"human_step: no item {name!r}")
         return self
 
     def _follow(self, name: str, seen: tuple[str, ...]) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -120,6 +121,18 @@ class Live:
             size = size_text(row.size) + (f" of {size_text(max(row.all_size, row.size))}" if some else "")
             moved = f", {files}, {size}" if row.size or some else ""
             self._display.update(row.task, note=shown(row.stage + moved))
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the display away for a block in which a person is asked something."""
+        display = self._display
+        if display is not None:
+            display.stop()
+        try:
+            yield
+        finally:
+            if display is not None:
+                display.start()
 
     def stop(self) -> None:
         """Take the display away; what remains is the report."""

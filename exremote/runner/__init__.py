@@ -4,12 +4,14 @@ steps    the steps of a plan, in order, for one host
 visit    one host: session, credential gate, left-over shells, journal
 fleet    many hosts at once
 interrupts  one signal is heard, later ones change nothing
+standing  services that a killed run stopped, put back
 outcome  how it ended: a value, and the exit code of a run
 """
 
 from exremote.runner.fleet import each_host
 from exremote.runner.interrupts import heard_once
 from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
+from exremote.runner.standing import left_down
 from exremote.runner.steps import Harvest, Workplace, execute, to_document
 from exremote.runner.visit import (
     Stopped,
@@ -34,6 +36,7 @@ __all__ = [
     "failed",
     "heard_once",
     "interrupted",
+    "left_down",
     "leftover_shells",
     "living_runs",
     "run_lock",

@@ -17,6 +17,7 @@ from exremote.inventory import Host
 from exremote.journal import SHELL_CLOSED, Journal, OpenShell, journals, open_shells, read_run, shell_of
 from exremote.repository import break_lock, list_locks, read_lock
 from exremote.runner.outcome import Outcome, failed, interrupted
+from exremote.runner.standing import Standing, put_back
 from exremote.script import ScriptLibrary
 from exremote.session import Session
 
@@ -102,6 +103,10 @@ class Visit:
     """One host tries a credential before the others."""
     shares: Gate = field(default_factory=Gate)
     """The same for the accounts of shares."""
+    owed: Mapping[str, Sequence[Standing]] = field(default_factory=dict)
+    """By host: services that a killed run stopped and did not put back."""
+    say: Callable[[str], None] = lambda sentence: None
+    """Told what the operator should read."""
 
     def __call__(self, host: Host) -> Outcome:
         """Given a host, open a session, do the work, and close it in every outcome."""
@@ -113,6 +118,8 @@ class Visit:
                 self.stage(host.name, "connecting")
                 self._clear(host, session)
                 session.open()
+                for sentence in put_back(session, host.name, self.owed.get(host.name, ()), self.journal):
+                    self.say(f"{host.name}: {sentence}")
                 outcome = self.work(host, session)
         except Stopped:
             pass

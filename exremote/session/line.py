@@ -169,6 +169,23 @@ class Line:
         """Return what the host said when it let this account in no more, or None; it is not asked again."""
         return self._refused
 
+    @contextmanager
+    def insisting(self, seconds: float) -> Iterator[None]:
+        """Let the body ask to its end, though the run was told to stop, or its time is over: for so long.
+
+        For what a host must not be left in: services that we stopped. A conversation that was cut short is
+        given up first.
+        """
+        kept = self._stopping, self._sleep, self._ends
+        self.close()
+        self._stopping, self._sleep = (lambda: None), time.sleep
+        self._ends = max(self._ends, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self.close()
+            self._stopping, self._sleep, self._ends = kept
+
     def beside(self, wire: Kind, envelope_kb: int, stopping: Callable[[], None]) -> Self:
         """Given a wire, return another session with the same host, not open yet, for another thread.
 

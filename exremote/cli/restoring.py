@@ -1,0 +1,403 @@
+"""The command `restore`, and how a plan becomes a deed: nothing is done that was not shown and approved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from exremote import restore
+from exremote.changes import ChangePlan, Confirm
+from exremote.cli.asking import Asker, has_terminal
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    ParallelOption,
+    RepositoryOption,
+    load_inventory,
+    now,
+    path_from,
+    repository_path,
+    speaking,
+)
+from exremote.cli.keep import YesOption, approve
+from exremote.cli.planned import PlanFile, read_plans, show_plans, write_plans
+from exremote.cli.running import Run, on_hosts, outcome_json
+from exremote.connector import Connector
+from exremote.errors import EXIT_OK, PlanRefused, SnapshotNotFound, UsageError
+from exremote.inventory import Host, Inventory
+from exremote.report import Report
+from exremote.repository import Repository, Snapshot
+from exremote.runner import Outcome, exit_code
+from exremote.session import Session
+from exremote.wording import count_text
+
+GraceOption = Annotated[
+    float | None,
+    typer.Option(
+        "--grace",
+        min=0.0,
+        metavar="SECONDS",
+        help="How long a service has to run after its start. Default: what its connector file says.",
+        show_default=False,
+    ),
+]
+ConfirmedOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--confirmed",
+        metavar="STEP",
+        help="A step of the plan that a person confirms, answered beforehand; may be repeated.",
+    ),
+]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; change nothing.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one command brings to several hosts, and how."""
+
+    verb: Literal["restore", "undo"]
+    """which command"""
+    place: Repository
+    """the repository"""
+    connectors: Mapping[str, Connector]
+    """all that the tool knows"""
+    hosts: Sequence[Host]
+    """in the order in which they begin"""
+    work: Mapping[str, restore.Work]
+    """by host"""
+    elsewhere: bool
+    """whether a host need not be the machine that the snapshot is of"""
+    waves: Sequence[Sequence[str]]
+    """which hosts go together"""
+    at_once: int | None
+    """how many hosts with one kind of connector may be down at once"""
+    keep_going: bool
+    """whether the others go on after a failure"""
+    parallel: int
+    """how many hosts at a time"""
+    grace_s: float | None
+    """how long a service has to run before it is taken for running"""
+    confirmed: Sequence[str]
+    """steps that were answered beforehand"""
+
+
+def restore_command(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SNAPSHOT",
+            help="Ids or their beginnings, HOST/ and that, or HOST/CONNECTOR for the newest one. "
+            "With --latest: hosts, groups or tag:NAME.",
+        ),
+    ] = None,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="The newest complete snapshot of each connector of the hosts.")
+    ] = False,
+    groups: Annotated[
+        list[str] | None, typer.Option("--group", metavar="NAME", help="With --latest: a group of hosts.")
+    ] = None,
+    items: Annotated[
+        list[str] | None,
+        typer.Option("--item", metavar="ITEM", help="Only this item (`exremote show`); may be repeated."),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="HOST", help="Another host than the snapshot's own.")
+    ] = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--plan",
+            metavar="FILE",
+            parser=path_from,
+            help="Carry out exactly the plan that --save-plan wrote and somebody approved.",
+        ),
+    ] = None,
+    save_plan: Annotated[
+        Path | None,
+        typer.Option("--save-plan", metavar="FILE", parser=path_from, help="Write the plan; change nothing."),
+    ] = None,
+    allow_incomplete: Annotated[
+        bool, typer.Option("--allow-incomplete", help="Take a snapshot that lacks something, too.")
+    ] = False,
+    in_transit: Annotated[
+        bool,
+        typer.Option("--in-transit", help="Messages on their way, too: they may be delivered a second time."),
+    ] = False,
+    canaries: Annotated[
+        list[str] | None,
+        typer.Option("--canary", metavar="HOST", help="This host first, alone; may be repeated."),
+    ] = None,
+    wave: Annotated[
+        int | None, typer.Option("--wave", min=1, help="Then so many hosts, and after them the next ones.")
+    ] = None,
+    down_at_once: Annotated[
+        int | None,
+        typer.Option("--down-at-once", min=1, help="So many hosts of one kind of connector down at once."),
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on with other hosts after one failed.")
+    ] = False,
+    confirmed: ConfirmedOption = None,
+    grace: GraceOption = None,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    parallel: ParallelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring back what snapshots hold. The plan is shown first; then what is there is saved, services are
+    stopped, files and registry values put in place, services started, and proof taken.
+
+    Only what differs is sent and touched. Without a terminal, --yes or --plan says that the plan is approved.
+    """
+    with speaking(as_json) as report:
+        connectors = Connector.load_all()
+        site = load_inventory(inventory, list(connectors))
+        place = Repository.open(repository_path(repository or site.repository, inventory))
+        saved: PlanFile | None = None
+        if plan is not None:
+            if names or latest or groups or items or to or in_transit:
+                raise UsageError("--plan FILE says what goes where.", "Leave the other choices out.")
+            saved = read_plans(plan, place, "restore")
+            names, items, to, in_transit = saved.names, saved.items, saved.to, saved.in_transit
+        snapshots = _chosen(place, site, names or (), latest, groups or ())
+        if not allow_incomplete and saved is None:
+            _all_complete(snapshots)
+        by_host = _by_host(snapshots, to)
+        hosts = [host_named(site, name) for name in by_host]
+        if to is not None and saved is None and not dry_run:
+            sources = ", ".join(sorted({s.host for s in snapshots}))
+            approve(f"{to} is not {sources}, which the snapshot is of. Restore there?", yes, "Use --dry-run")
+        for warning in site.warnings:
+            report.note(f"note: {warning}")
+        names_of = [host.name for host in hosts]
+        waves = restore.in_waves(names_of, [host_named(site, c).name for c in canaries or ()], wave)
+        if strangers := [name for w in waves for name in w if name not in names_of]:
+            raise UsageError(f"--canary {strangers[0]}: nothing is restored there.", "Name one of the hosts.")
+        order = {name: n for n, name in enumerate(name for w in waves for name in w)}
+        job = Job(
+            "restore",
+            place,
+            connectors,
+            sorted(hosts, key=lambda host: order[host.name]),
+            {
+                name: restore.Work(restore.aim_of(found, connectors, items or (), in_transit), tuple(found))
+                for name, found in by_host.items()
+            },
+            to is not None,
+            waves,
+            down_at_once,
+            keep_going,
+            parallel or site.parallel,
+            grace,
+            confirmed or (),
+        )
+        whole = [f"{s.host}/{s.id}" for s in snapshots]
+        written = None
+        if save_plan is not None:
+            written = PlanFile(place.id, "restore", whole, list(items or ()), to, in_transit, [])
+        carry_out(job, report, dry_run=dry_run, yes=yes, saved=saved, write=(save_plan, written))
+
+
+def carry_out(
+    job: Job,
+    report: Report,
+    *,
+    dry_run: bool,
+    yes: bool,
+    saved: PlanFile | None = None,
+    write: tuple[Path | None, PlanFile | None] = (None, None),
+) -> None:
+    """Given a job, plan, show, ask, and do it. Always raises typer.Exit, with the exit code of the outcome.
+
+    Raise PlanRefused if it was not approved.
+    """
+    planned = _run(job, report, None, dry_run or write[0] is not None)
+    plans = {o.host: o.detail.plan for o in planned if isinstance(o.detail, restore.Restored)}
+    to_do = {name: plan for name, plan in plans.items() if plan.steps}
+    path, head = write
+    if not report.as_json:
+        show_plans(report, list(plans.values()), job.place)
+    if path is not None and head is not None and not exit_code(planned):
+        write_plans(path, head, list(plans.values()))
+        report.note(f"the plan is in {path}; `exremote restore --plan {path}` carries it out")
+    unplanned = exit_code(planned) != EXIT_OK and not job.keep_going
+    if dry_run or path is not None or unplanned or not to_do:
+        show_restored(report, job, planned)
+        raise typer.Exit(exit_code(planned))
+    _answerable(job, list(to_do.values()))
+    if saved is not None:
+        approved = {p.host: p.digest for p in saved.plans}
+    else:
+        services = sorted({stop.service for plan in to_do.values() for stop in plan.stops})
+        stopping = f"; stops {', '.join(services)}" if services else ""
+        question = f"{job.verb} on {', '.join(to_do)}{stopping}. Do it?"
+        approve(question, yes, "Look at the plan with --dry-run")
+        approved = {name: plan.digest for name, plan in to_do.items()}
+    doing = replace(
+        job,
+        hosts=[host for host in job.hosts if host.name in to_do],
+        waves=[[name for name in wave if name in to_do] for wave in job.waves],
+    )
+    done = {o.host: o for o in _run(doing, report, approved)}
+    outcomes = [done.get(o.host, o) for o in planned]
+    show_restored(report, job, outcomes)
+    raise typer.Exit(exit_code(outcomes))
+
+
+def _answerable(job: Job, plans: Sequence[ChangePlan]) -> None:
+    """Given plans, raise PlanRefused if a person is needed and there is none."""
+    names = {step.name: step for plan in plans for step in plan if isinstance(step, Confirm)}
+    open_ = [step for name, step in names.items() if name not in job.confirmed]
+    if open_ and not has_terminal():
+        raise PlanRefused(
+            f"A step of the plan is for a person ({open_[0].name}), and there is no terminal to ask at: "
+            f"{open_[0].text}",
+            f"Run it at a terminal, or answer now with --confirmed {open_[0].name}. Nothing was changed.",
+        )
+
+
+def _run(
+    job: Job, report: Report, approved: Mapping[str, str] | None, dry_run: bool = False
+) -> list[Outcome]:
+    """Given a job, plan it for each host, or do what was approved. Return the outcomes."""
+
+    def work(run: Run) -> Callable[[Host, Session], Outcome]:
+        waves = restore.Waves(
+            job.waves,
+            {name: work.aim.connectors for name, work in job.work.items()},
+            job.at_once,
+            job.keep_going,
+            run.going_on,
+        )
+        asker = Asker(report, job.confirmed, run.paused, run.going_on)
+        return restore.Errand(
+            job.verb,
+            job.place,
+            run.journal,
+            job.connectors,
+            job.work,
+            approved,
+            job.elsewhere,
+            job.grace_s,
+            asker,
+            waves,
+            now,
+            run.stage,
+            run.moved,
+            run.expect,
+            run.api_account,
+        )
+
+    return on_hosts(
+        job.verb,
+        job.hosts,
+        work,
+        report=report,
+        repository=job.place,
+        parallel=job.parallel,
+        writes=approved is not None,
+        heals=not dry_run,
+    )
+
+
+def _chosen(
+    place: Repository, site: Inventory, names: Sequence[str], latest: bool, groups: Sequence[str]
+) -> list[Snapshot]:
+    """Given what the command line says, return the snapshots. Raise UsageError or SnapshotNotFound."""
+    if groups and not latest:
+        raise UsageError("--group belongs to --latest.", "Name snapshots, or use --latest.")
+    if not latest:
+        if not names:
+            raise UsageError("Which snapshot?", "Name one, or use --latest with hosts or --group.")
+        found = {s.path: s for s in (place.pick(name, now()) for name in names)}
+        return list(found.values())
+    if not names and not groups:
+        raise UsageError("--latest of which hosts?", "Name hosts, groups or tag:NAME, or use --group.")
+    chosen: list[Snapshot] = []
+    for host in site.select([*names, *groups]):
+        connectors = dict.fromkeys(s.connector for s in place.snapshots(host.name))
+        newest = [s for c in connectors if (s := place.reliable(host.name, c, now=now())) is not None]
+        if not newest:
+            raise SnapshotNotFound(
+                f"there is no complete snapshot of {host.name}.",
+                path=place.path,
+                remedy=f"`exremote snapshots {host.name}` lists all; name one, with --allow-incomplete.",
+            )
+        chosen += newest
+    return chosen
+
+
+def _all_complete(snapshots: Sequence[Snapshot]) -> None:
+    """Given snapshots, raise PlanRefused if one of them lacks something."""
+    for snapshot in snapshots:
+        if not snapshot.complete:
+            missing = [o.path for o in snapshot.manifest.missing] or ["something"]
+            more = f" and {count_text(len(missing) - 1, 'more thing')}" if len(missing) > 1 else ""
+            raise PlanRefused(
+                f"{snapshot.host}/{snapshot.id} is incomplete: it lacks {missing[0]}{more}.",
+                "Take a complete one, or use --allow-incomplete.",
+            )
+
+
+def _by_host(snapshots: Sequence[Snapshot], to: str | None) -> dict[str, list[Snapshot]]:
+    """Given snapshots, return them by the host that they go to."""
+    sources = list(dict.fromkeys(s.host for s in snapshots))
+    if to is not None and len(sources) > 1:
+        raise UsageError(
+            f"--to {to} takes the snapshots of one host, and these are of {', '.join(sources)}.",
+            "Restore them one after another.",
+        )
+    found: dict[str, list[Snapshot]] = {}
+    for snapshot in snapshots:
+        mine = found.setdefault(to or snapshot.host, [])
+        if any(other.connector == snapshot.connector for other in mine):
+            raise UsageError(
+                f"Two snapshots of {snapshot.host}/{snapshot.connector} are named.", "Name one of them."
+            )
+        mine.append(snapshot)
+    return found
+
+
+def host_named(site: Inventory, name: str) -> Host:
+    """Given a host's name, return it. Raise UsageError if the inventory has none of it."""
+    found = next((h for h in site.hosts.values() if h.name.casefold() == name.casefold()), None)
+    if found is None:
+        raise UsageError(
+            f"The inventory {site.path} has no host {name}.", "`exremote inventory show` lists what it has."
+        )
+    return found
+
+
+def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None:
+    """Given how the hosts ended, show a row each, and what is to be read besides."""
+    if report.as_json:
+        hosts = [
+            outcome_json(o) | (o.detail.to_json() if isinstance(o.detail, restore.Restored) else {})
+            for o in outcomes
+        ]
+        report.json({"repository": job.place.path, "hosts": hosts, "exit_code": exit_code(outcomes)})
+        return
+    rows: list[dict[str, Any]] = []
+    for outcome in outcomes:
+        row = {"host": outcome.host, "state": str(outcome.state), "message": outcome.message}
+        if isinstance(outcome.detail, restore.Restored):
+            row["plan"] = outcome.detail.plan.digest[:12]
+            row["saved_before"] = ", ".join(outcome.detail.safety)
+        rows.append(row)
+    columns = ["host", "state", "plan", "saved_before", "message"]
+    report.rows(
+        job.verb.capitalize(), columns, rows, style_by="state", spare=["saved_before"], below=["message"]
+    )
+    for outcome in outcomes:
+        if isinstance(outcome.detail, restore.Restored):
+            for warning in outcome.detail.warnings:
+                report.line(f"{outcome.host}: warning: {warning}")
+            for sentence in (outcome.detail.done.failed if outcome.detail.done else ())[1:]:
+                report.line(f"{outcome.host}: not done: {sentence}")

@@ -1,0 +1,84 @@
+"""The command `undo`: brings back what a restore replaced, as a plan of its own. It decides nothing."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from exremote import restore
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    ParallelOption,
+    RepositoryOption,
+    load_inventory,
+    repository_path,
+    speaking,
+)
+from exremote.cli.keep import HostOption, YesOption
+from exremote.cli.restoring import (
+    ConfirmedOption,
+    DryRunOption,
+    GraceOption,
+    Job,
+    carry_out,
+    host_named,
+)
+from exremote.cli.runs import one_run
+from exremote.connector import Connector
+from exremote.errors import UsageError
+from exremote.journal import journals, read_run
+from exremote.repository import Repository
+
+
+def undo(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id or its beginning.")],
+    hosts: HostOption = None,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Go on with other hosts after one failed.")
+    ] = False,
+    confirmed: ConfirmedOption = None,
+    grace: GraceOption = None,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    parallel: ParallelOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring back what a restore replaced: each file, registry value and service as it was before, from the
+    snapshots that the restore took first. It can be undone in turn.
+    """
+    with speaking(as_json) as report:
+        connectors = Connector.load_all()
+        site = load_inventory(inventory, list(connectors))
+        place = Repository.open(repository_path(repository or site.repository, inventory))
+        record = read_run(one_run(journals(place.runs_folder), run, [place.runs_folder]))
+        changed = {one.host: one for one in restore.undoable(record)}
+        wanted = [host_named(site, name).name for name in hosts or changed]
+        if strangers := [name for name in wanted if name not in changed]:
+            raise UsageError(
+                f"The run {record.run_id} changed nothing on {strangers[0]}.",
+                f"It changed {', '.join(changed)}.",
+            )
+        work: dict[str, restore.Work] = {}
+        for name in wanted:
+            one = changed[name]
+            saved = tuple(place.find(snapshot) for snapshot in one.safety)
+            work[name] = restore.Work(restore.aim_of_undo(one.plan, saved, connectors, one.services), saved)
+        job = Job(
+            "undo",
+            place,
+            connectors,
+            [host_named(site, name) for name in wanted],
+            work,
+            True,  # the run has looked at the machine; its snapshots are of the host that it changed
+            [wanted],
+            None,
+            keep_going,
+            parallel or site.parallel,
+            grace,
+            confirmed or (),
+        )
+        carry_out(job, report, dry_run=dry_run, yes=yes)

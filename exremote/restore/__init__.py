@@ -1,0 +1,35 @@
+"""Restore: what snapshots hold against what a host has becomes a plan, shown first, then carried out, proven.
+
+Nothing is overwritten that was not saved before. It never sets a key of the registry as a whole, and never
+touches what its plan does not name.
+
+aim       what is wanted, gathered from snapshots, or from a run that is undone
+looking   what is there instead
+order     in which order services start
+planning  what differs, pure
+deed      a plan carried out, step by step
+waves     whose turn it is
+errand    one host from its snapshot to the proof
+history   what earlier runs say
+"""
+
+from exremote.restore.aim import Aim, aim_of, aim_of_undo
+from exremote.restore.errand import Errand, Restored, Work
+from exremote.restore.history import Undoable, last_down_s, undoable
+from exremote.restore.planning import plan_changes
+from exremote.restore.waves import Waves, in_waves
+
+__all__ = [
+    "Aim",
+    "Errand",
+    "Restored",
+    "Undoable",
+    "Waves",
+    "Work",
+    "aim_of",
+    "aim_of_undo",
+    "in_waves",
+    "last_down_s",
+    "plan_changes",
+    "undoable",
+]

@@ -1,0 +1,320 @@
+"""What a restore, or an undo, wants to have on a host: gathered from snapshots. It looks at no host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypedDict
+
+from pydantic import TypeAdapter, ValidationError
+
+from exremote import regfile
+from exremote.changes import ChangePlan, SetValues, SwapFiles
+from exremote.connector import Connector, RegistryKey, matches
+from exremote.errors import IntegrityError, PlanRefused, UsageError
+from exremote.facts import FactError, HostFacts
+from exremote.pack import datetime_to_ticks
+from exremote.regfile import RegFile, RegValue
+from exremote.repository import Entry, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """One file as it is to be on the host, and where its bytes are here."""
+
+    path: str
+    r"""relative to its folder there, with `\`"""
+    sha256: str
+    """of its content"""
+    size: int
+    """bytes"""
+    modified_ticks: int
+    """last write time, in .NET ticks"""
+    attributes: int
+    """Windows file attributes"""
+    source: Path
+    """the file in the repository"""
+
+
+@dataclass(frozen=True, slots=True)
+class TreeAim:
+    """One folder of the host as it is to be."""
+
+    item: str
+    """name of the item in the connector file"""
+    root: str
+    """the folder on the host, as the snapshot has it"""
+    files: Mapping[str, Content | None]
+    """by path in lower case; None for what is not to be there"""
+    spelt: Mapping[str, str]
+    """the same paths as the host spells them"""
+    whole: bool = True
+    """all files of the item are named: others are extra"""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAim:
+    """The values of one registry item as they are to be."""
+
+    item: str
+    """name of the item in the connector file"""
+    key: str
+    """the key as the snapshot has it"""
+    values: tuple[tuple[str, str, RegValue | None], ...] = field(repr=False)
+    """key, name and value, each to be so; None for one that is not to be there"""
+
+
+class _Recorded(TypedDict):
+    """What is needed of a service's record in a snapshot."""
+
+    name: str
+    exists: bool
+    state: str
+    start_mode: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceAim:
+    """One service as it is to be."""
+
+    state: str
+    """`Running` or another state"""
+    start_mode: str
+    """such as `Manual`; empty if nobody knows"""
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """All that is wanted on one host."""
+
+    connectors: tuple[str, ...]
+    """whose snapshots these are"""
+    sources: tuple[str, ...]
+    """HOST/ID of each snapshot"""
+    trees: tuple[TreeAim, ...]
+    """folders and single files"""
+    keys: tuple[KeyAim, ...]
+    """registry items whose values may be set"""
+    services: Mapping[str, ServiceAim]
+    """by short name"""
+    facts: HostFacts | None
+    """what the host said when the newest of them was made; None if nobody can tell"""
+    notes: tuple[str, ...] = ()
+    """what the operator should know"""
+
+    def contents(self) -> dict[str, Content]:
+        """Return one content for each digest."""
+        return {file.sha256: file for tree in self.trees for file in tree.files.values() if file}
+
+
+def aim_of(
+    snapshots: Sequence[Snapshot],
+    connectors: Mapping[str, Connector],
+    items: Collection[str] = (),
+    in_transit: bool = False,
+) -> Aim:
+    """Given snapshots of one host, return what a restore of them wants; with `items`, only these.
+
+    Of what several hold, the newest counts. Messages on their way are left out, unless `in_transit`.
+    Raise IntegrityError if one cannot be trusted, UsageError for an item that none has, PlanRefused for a
+    snapshot of a connector that this exremote does not know.
+    """
+    newest = sorted(snapshots, key=lambda s: (s.created, s.id), reverse=True)
+    trees: dict[str, TreeAim] = {}
+    keys: dict[str, KeyAim] = {}
+    services: dict[str, ServiceAim] = {}
+    notes: list[str] = []
+    known: set[str] = set()
+    for snapshot in newest:
+        connector = connectors.get(snapshot.connector)
+        if connector is None:
+            raise PlanRefused(
+                f"{snapshot.host}/{snapshot.id} is of {snapshot.connector}, which is no connector here.",
+                "`exremote export` gives its files; see docs/restore-by-hand.md.",
+            )
+        manifest = snapshot.manifest
+        documents = {d.stored: d for d in manifest.documents}
+        known |= set(manifest.trees)
+        for item, record in manifest.trees.items():
+            if item not in trees and (not items or item in items):
+                entries = [e for e in manifest.entries if e.item == item]
+                trees[item] = _tree(item, record.root, entries, snapshot, connector, in_transit)
+        for key in connector.registry_keys:
+            document = documents.get(f"registry/{key.id}.reg")
+            if document is None:
+                continue
+            known.add(key.id)
+            if key.id not in keys and key.restore == "values" and (not items or key.id in items):
+                keys[key.id] = _key(key, _reg(snapshot, snapshot.document(document)))
+        if (document := documents.get("services.json")) is not None:
+            for name, state in _services(snapshot, snapshot.document(document)).items():
+                services.setdefault(name, state)
+        notes += [f"the snapshot lacks {one.path}: {one.reason}" for one in manifest.missing]
+    if unknown := set(items) - known:
+        raise UsageError(
+            f"No snapshot has an item {min(unknown)}.", f"There are: {', '.join(sorted(known))}."
+        )
+    passed = sorted(set(connectors) & {s.connector for s in newest})
+    return Aim(
+        tuple(passed),
+        tuple(f"{s.host}/{s.id}" for s in newest),
+        tuple(trees.values()),
+        tuple(keys.values()),
+        services,
+        _facts(newest[0]),
+        tuple(dict.fromkeys(notes)),
+    )
+
+
+def aim_of_undo(
+    plan: ChangePlan,
+    safety: Sequence[Snapshot],
+    connectors: Mapping[str, Connector],
+    services: Mapping[str, ServiceAim],
+) -> Aim:
+    """Given the plan that was carried out, the snapshots taken before it, and the services as they were
+    found, return what an undo wants: of all that the plan names, what was there.
+
+    Raise PlanRefused if the snapshots do not hold something that it replaced.
+    """
+    held = {e.sha256: (e, s) for s in safety for e in s.manifest.entries}
+    trees: list[TreeAim] = []
+    lost: list[str] = []
+    for step in (step for step in plan if isinstance(step, SwapFiles)):
+        files: dict[str, Content | None] = {}
+        by_place = {
+            (e.item, e.path.casefold()): (e, s)
+            for s in safety
+            for e in s.manifest.entries
+            if e.item == step.item
+        }
+        for change in step.files:
+            found = by_place.get((step.item, change.path.casefold()))
+            if found is None or found[0].sha256 != change.was:
+                found = held.get(change.was) if change.was else None
+            if change.was and found is None:
+                lost.append(change.path)
+                continue
+            files[change.path.casefold()] = _content(change.path, *found) if found and change.was else None
+        spelt = {change.path.casefold(): change.path for change in step.files}
+        trees.append(TreeAim(step.item, step.root, files, spelt, whole=False))
+    keys: list[KeyAim] = []
+    for values in (step for step in plan if isinstance(step, SetValues)):
+        texts = _exports(safety, values.item)
+        before = [reg for reg in texts if reg is not None]
+        wanted: list[tuple[str, str, RegValue | None]] = []
+        for one in values.values:
+            old = next((v for reg in before if (v := value_in(reg, one.key, one.name)) is not None), None)
+            if one.was and old is None:
+                lost.append(f"{one.key}, value {one.name or '(default)'}")
+            wanted.append((one.key, one.name, old if one.was else None))
+        keys.append(KeyAim(values.item, values.key, tuple(wanted)))
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise PlanRefused(
+            f"{plan.host}: the snapshots that were taken before do not hold {lost[0]}{more}.",
+            "`exremote restore` brings an older snapshot back.",
+        )
+    return Aim(
+        tuple(sorted({s.connector for s in safety} & set(connectors))),
+        tuple(f"{s.host}/{s.id}" for s in safety),
+        tuple(trees),
+        tuple(keys),
+        services,
+        None,
+    )
+
+
+def value_in(reg: RegFile, key: str, name: str) -> RegValue | None:
+    """Given a .reg file, return one value of it, or None if it is not there; any case."""
+    for path, values in reg.keys.items():
+        if path.casefold() == key.casefold():
+            return values.get(name.lower())
+    return None
+
+
+def _content(path: str, entry: Entry, snapshot: Snapshot) -> Content:
+    return Content(
+        path,
+        entry.sha256,
+        entry.size,
+        datetime_to_ticks(entry.modified),
+        entry.attributes & 0xFFFFFFFF,
+        snapshot.path / entry.stored,
+    )
+
+
+def _tree(
+    item: str,
+    root: str,
+    entries: Iterable[Entry],
+    snapshot: Snapshot,
+    connector: Connector,
+    in_transit: bool,
+) -> TreeAim:
+    trees = {tree.id: tree for tree in connector.file_trees}
+    left = trees[item].in_transit if item in trees and not in_transit else ()
+    kept = [e for e in entries if not any(matches(e.path, pattern) for pattern in left)]
+    return TreeAim(
+        item,
+        root,
+        {e.path.casefold(): _content(e.path, e, snapshot) for e in kept},
+        {e.path.casefold(): e.path for e in kept},
+        whole=item in trees,
+    )
+
+
+def _key(key: RegistryKey, reg: RegFile) -> KeyAim:
+    """Given a registry item and its export, return the values of it that a restore may set."""
+    top = next(iter(reg.keys), key.path)
+    wanted: list[tuple[str, str, RegValue | None]] = []
+    for path, values in reg.keys.items():
+        below = path[len(top) :].lstrip("\\")
+        for value in values.values():
+            place = f"{below}\\{value.name}".lstrip("\\")
+            if not key.values or any(matches(place, pattern) for pattern in key.values):
+                wanted.append((path, value.name, value))
+    return KeyAim(key.id, top, tuple(wanted))
+
+
+def _reg(snapshot: Snapshot, data: bytes) -> RegFile:
+    try:
+        return regfile.parse(data)
+    except regfile.RegFileError as error:
+        raise IntegrityError(
+            f"the registry text of {snapshot.host}/{snapshot.id} cannot be read: {error}.",
+            path=snapshot.path,
+            entry="registry",
+        ) from error
+
+
+def _exports(snapshots: Iterable[Snapshot], item: str) -> list[RegFile | None]:
+    found: list[RegFile | None] = []
+    for snapshot in snapshots:
+        for document in snapshot.manifest.documents:
+            if document.stored == f"registry/{item}.reg":
+                found.append(_reg(snapshot, snapshot.document(document)))
+    return found
+
+
+def _services(snapshot: Snapshot, data: bytes) -> dict[str, ServiceAim]:
+    try:
+        found = TypeAdapter(list[_Recorded]).validate_python(json.loads(data))
+    except (ValueError, ValidationError) as error:
+        raise IntegrityError(
+            "the record of the services cannot be read.", path=snapshot.path, entry="services.json"
+        ) from error
+    return {one["name"]: ServiceAim(one["state"], one["start_mode"]) for one in found if one["exists"]}
+
+
+def _facts(snapshot: Snapshot) -> HostFacts | None:
+    """Given a snapshot, return what the host said when it was made; None if it does not say."""
+    for document in snapshot.manifest.documents:
+        if document.stored == "facts.json":
+            try:
+                return HostFacts.from_json(json.loads(snapshot.document(document)))
+            except (ValueError, FactError):
+                return None  # written by another version: nothing that a restore hangs on
+    return None

@@ -1,0 +1,265 @@
+"""A plan carried out on one host, step by step, each journaled before and after. It decides nothing.
+
+Services that it stopped are put back as they were found if anything goes wrong, also after an interrupt; what
+a kill leaves, the next run puts back (`runner.standing`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import assert_never
+
+from exremote.changes import (
+    ChangePlan,
+    ChangeStep,
+    Confirm,
+    EraseWorkFiles,
+    FileChange,
+    Prove,
+    SendFiles,
+    SetValues,
+    StartService,
+    StopService,
+    SwapFiles,
+    change_to_json,
+)
+from exremote.connector import below
+from exremote.errors import HostError, ScriptFailed
+from exremote.facts import FileDeed, RegistrySetting, SwapFile
+from exremote.inventory import Host
+from exremote.journal import Journal
+from exremote.restore.aim import Aim
+from exremote.restore.looking import short_key
+from exremote.runner import standing
+from exremote.session import Session
+from exremote.transfer import Outgoing, push_files
+from exremote.wording import count_text
+
+PUT_BACK_S = 900.0
+"""How long services are put back for, in all, after the run was told to stop, in seconds."""
+
+
+@dataclass(slots=True)
+class Done:
+    """What came of a plan."""
+
+    sent_files: int = 0
+    """files that travelled"""
+    sent_bytes: int = 0
+    """their bytes, before compression"""
+    swapped: int = 0
+    """files put in place, or dressed"""
+    erased: list[str] = field(default_factory=list)
+    """work files that were erased"""
+    values: int = 0
+    """registry values that were set or removed"""
+    failed: list[str] = field(default_factory=list)
+    """a sentence for each thing of the plan that could not be done"""
+    down_s: float = 0.0
+    """how long services stood, in seconds"""
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One plan for one host, and all that carrying it out needs."""
+
+    plan: ChangePlan
+    """what is done"""
+    aim: Aim
+    """where the contents come from"""
+    host: Host
+    """where"""
+    session: Session
+    """the open conversation"""
+    journal: Journal
+    """what happened"""
+    found: Mapping[str, tuple[str, str]]
+    """state and start mode of each service as it is before anything is done, in the order of start"""
+    stage: Callable[[str], None]
+    """told what is being done; raises after an interrupt"""
+    moved: Callable[[int, int], None]
+    """told of files and bytes that were sent; raises after an interrupt"""
+    confirm: Callable[[Confirm], str]
+    """asks a person; gives what was answered, and raises PlanRefused if it was no"""
+    prove: Callable[[Prove], Sequence[str]]
+    """proves; gives a sentence for each thing that is not proven"""
+    clock: Callable[[], float]
+    """a clock for durations, in seconds"""
+
+    def __call__(self) -> Done:
+        """Carry the plan out. Return what came of it; raise ExremoteError if it could not go on.
+
+        Then the services are as they were found, as far as the host lets them.
+        """
+        done = Done()
+        before = [step for step in self.plan if isinstance(step, SendFiles)]
+        rest = [step for step in self.plan if not isinstance(step, SendFiles)]
+        numbers = {id(step): number for number, step in enumerate(self.plan, start=1)}
+        for send in before:
+            with self._told(numbers[id(send)], send):
+                self._send(send, done)
+        self.journal.event(
+            standing.FOUND, host=self.host.name, services={n: list(s) for n, s in self.found.items()}
+        )
+        began = self.clock()
+        try:
+            for step in rest:
+                with self._told(numbers[id(step)], step):
+                    self._perform(step, done)
+        except BaseException:
+            self._put_back()
+            raise
+        self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id)
+        done.down_s = self.clock() - began if self.plan.stops else 0.0
+        if not done.failed:
+            self._clear()
+        return done
+
+    @contextmanager
+    def _told(self, number: int, step: ChangeStep) -> Iterator[None]:
+        """Journal a step before and after; tell the operator in a word."""
+        name = self.plan.host
+        said = (
+            {"kind": step.kind, "text": step.describe()} if isinstance(step, SwapFiles | SetValues) else None
+        )
+        self.journal.event("step-started", host=name, number=number, step=said or change_to_json(step))
+        self.stage(step.describe().split(":", 1)[0].split(" (", 1)[0])
+        try:
+            yield
+        except HostError as error:
+            self.journal.event("step-failed", host=name, number=number, error=error.text)
+            raise
+        self.journal.event("step-finished", host=name, number=number)
+
+    def _perform(self, step: ChangeStep, done: Done) -> None:
+        """Given one step, do it. The list of kinds is closed."""
+        match step:
+            case SendFiles():
+                self._send(step, done)
+            case StopService():
+                change = self.session.set_service(step.service, "Stopped", step.deadline_s)
+                if change.also:
+                    self.journal.event("stopped-too", host=self.host.name, services=list(change.also))
+            case SwapFiles():
+                self._swap(step, done)
+            case EraseWorkFiles():
+                self._erase(step, done)
+            case SetValues():
+                self._set(step, done)
+            case Confirm():
+                answer = self.confirm(step)
+                self.journal.event("confirmed", host=self.host.name, name=step.name, answer=answer)
+            case StartService():
+                mode = standing.start_mode(step.will_mode)
+                try:
+                    self.session.set_service(step.service, step.will, step.deadline_s, mode)
+                except ScriptFailed as error:  # the others are started all the same
+                    self._fail(done, f"service {step.service}: {error.message}")
+            case Prove():
+                for sentence in self.prove(step):
+                    self._fail(done, sentence)
+            case _:
+                assert_never(step)
+
+    def _fail(self, done: Done, sentence: str) -> None:
+        self.journal.event("not-done", host=self.host.name, what=sentence)
+        done.failed.append(sentence)
+
+    def _send(self, step: SendFiles, done: Done) -> None:
+        swap = next(swap for swap in self.plan.swaps if swap.item == step.item)
+        contents = self.aim.contents()
+        files = [
+            Outgoing(
+                change.path,
+                contents[change.will].source,
+                change.size,
+                change.will,
+                change.modified_ticks,
+                change.attributes,
+            )
+            for change in swap.files
+            if change.what in ("new", "changed")
+        ]
+        pushed = push_files(self.session, step.staging, files, fresh=False, progress=self.moved)
+        done.sent_files += pushed.sent_files
+        done.sent_bytes += pushed.sent_bytes
+        if pushed.failed:
+            path, reason = pushed.failed[0]
+            raise ScriptFailed(
+                self.host.name,
+                f"{path} could not be written to {step.staging}: {reason} Nothing was changed.",
+                script="Write-FilePack",
+                error_id="ExRemote.WriteFailed",
+            )
+
+    def _swap(self, step: SwapFiles, done: Done) -> None:
+        placed = [_swap_file(change) for change in step.files if change.will]
+        gone = [change.path for change in step.files if not change.will]
+        deeds: list[FileDeed] = []
+        if placed:
+            deeds += self.session.swap_files(step.staging, step.root, step.aside, placed)
+        if gone:
+            deeds += self.session.move_aside(step.root, step.aside, gone)
+        done.swapped += sum(deed.state != "failed" for deed in deeds)
+        for deed in deeds:
+            if deed.state == "failed":
+                self._fail(done, f"{below(step.root, deed.path)}: {deed.message} ({deed.error_id})")
+
+    def _erase(self, step: EraseWorkFiles, done: Done) -> None:
+        for file in self.session.remove_files(step.root, step.patterns):
+            if file.state == "removed":
+                self.journal.event("erased", host=self.host.name, path=file.path, size=file.size)
+                done.erased.append(file.path)
+            elif file.state == "failed":
+                self._fail(done, f"work file {below(step.root, file.path)}: {file.message}")
+
+    def _set(self, step: SetValues, done: Done) -> None:
+        wanted = {
+            (key.casefold(), name.lower()): value for k in self.aim.keys for key, name, value in k.values
+        }
+        settings = []
+        for change in step.values:
+            value = wanted[change.key.casefold(), change.name.lower()]
+            kind, data = (value.kind, value.data) if value is not None else (0, None)
+            settings.append(RegistrySetting(short_key(change.key), change.name, kind, data))
+        for deed in self.session.set_registry_values(settings):
+            if deed.state == "failed":
+                self._fail(done, f"{deed.key}, value {deed.name or '(default)'}: {deed.message}")
+            else:
+                done.values += 1
+
+    def _put_back(self) -> None:
+        """Bring the services back as they were found, though the run was told to stop."""
+        try:
+            with self.session.insisting(PUT_BACK_S):
+                failed = standing.restart(self.session, self.found)
+        except HostError as error:
+            # The host is gone: the journal says what is owed, and the next run pays.
+            self.journal.event("services-left", host=self.host.name, error=error.text)
+            return
+        self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id, failed=failed)
+
+    def _clear(self) -> None:
+        """Take away what was only there for the deed; what cannot be is said and harms nothing."""
+        for folder in dict.fromkeys(f for swap in self.plan.swaps for f in (swap.staging, swap.aside)):
+            try:
+                self.session.remove_folder(folder)
+            except ScriptFailed as error:
+                self.journal.event("left-behind", host=self.host.name, path=folder, error=error.text)
+
+
+def _swap_file(change: FileChange) -> SwapFile:
+    return SwapFile(change.path, change.will, change.size, change.modified_ticks, change.attributes)
+
+
+def sent_text(done: Done) -> str:
+    """Given what came of a plan, return it in a sentence."""
+    parts = [
+        f"{count_text(done.swapped, 'file')} put in place",
+        f"{count_text(done.values, 'registry value')} set" if done.values else "",
+        f"{count_text(len(done.erased), 'work file')} erased" if done.erased else "",
+        f"services stood {done.down_s:.0f} s" if done.down_s else "",
+    ]
+    return ", ".join(part for part in parts if part)

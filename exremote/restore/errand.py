@@ -1,0 +1,323 @@
+"""What a restore, or an undo, does with one host: verify, look, plan; then save, change, prove.
+
+It changes nothing that was not approved: it plans again from fresh facts, and another digest is refused. It
+changes nothing that was not saved before.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from exremote import backup, health
+from exremote.changes import UNREAD, ChangePlan, Confirm, Prove, SetValues
+from exremote.connector import Connector, below
+from exremote.credential import Secret as Account
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, IntegrityError, PlanRefused
+from exremote.facts import HostFacts
+from exremote.health import Verdict
+from exremote.inventory import Host
+from exremote.journal import Journal
+from exremote.repository import Repository, Snapshot
+from exremote.restore.aim import Aim
+from exremote.restore.deed import Deed, Done, sent_text
+from exremote.restore.looking import listings, look
+from exremote.restore.order import services_of, start_order
+from exremote.restore.planning import check_machine, plan_changes
+from exremote.restore.waves import Waves
+from exremote.runner import Outcome, State
+from exremote.session import Session
+from exremote.wording import count_text
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of one host: the detail of its outcome."""
+
+    plan: ChangePlan
+    """what was, or would be, done"""
+    done: Done | None = None
+    """what came of it; None if it was only planned"""
+    safety: tuple[str, ...] = ()
+    """HOST/ID of the snapshots that were taken before"""
+    warnings: tuple[str, ...] = ()
+    """what the operator should read, and that changes no exit code"""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        done = self.done
+        return {
+            "plan": self.plan.to_json(),
+            "safety": list(self.safety),
+            "warnings": list(self.warnings),
+            "done": None
+            if done is None
+            else {
+                "sent_files": done.sent_files,
+                "sent_bytes": done.sent_bytes,
+                "files": done.swapped,
+                "values": done.values,
+                "erased": done.erased,
+                "failed": done.failed,
+                "down_seconds": round(done.down_s, 1),
+            },
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one host is to be brought to, and where from."""
+
+    aim: Aim
+    """what is wanted"""
+    snapshots: tuple[Snapshot, ...]
+    """what it is taken from; each is verified before anything else"""
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What a restore or an undo does with one host; everything that all hosts of the run share."""
+
+    verb: Literal["restore", "undo"]
+    """which of the two"""
+    repository: Repository
+    """where the contents come from, and what is saved before goes to"""
+    journal: Journal
+    """what happened"""
+    connectors: Mapping[str, Connector]
+    """all that the tool knows"""
+    work: Mapping[str, Work]
+    """by host"""
+    approved: Mapping[str, str] | None
+    """by host, the digest of the plan that somebody approved; None: plan only"""
+    elsewhere: bool
+    """the host need not be the machine that the snapshot is of"""
+    grace_s: float | None
+    """how long a service has to run before it is taken for running; None: what the connector files say"""
+    confirm: Callable[[str, Confirm], str]
+    """asks a person about a host; raises PlanRefused if the answer is no"""
+    waves: Waves
+    """whose turn it is"""
+    now: Callable[[], datetime]
+    """our clock"""
+    stage: Callable[[str, str], None]
+    """told what a host is doing; raises after an interrupt"""
+    moved: Callable[[str, int, int], None]
+    """told of files and bytes; raises after an interrupt"""
+    expect: Callable[[str, int, int], None]
+    """told of files and bytes that the plan says will go"""
+    api_account: Callable[[Host], Account | ExremoteError | None]
+    """gives the account for a host's second hop to the GroupWise API directory, or why there is none"""
+
+    def __call__(self, host: Host, session: Session) -> Outcome:
+        """Given a host and an open session, plan, and if that was approved, do it. Return the outcome.
+
+        Raise HostError if the host is lost, PlanRefused if the plan cannot be, or is not the approved one.
+        """
+        started, work = self.now(), self.work[host.name]
+        self.stage(host.name, "verifying the snapshot")
+        self._verify(work.snapshots)
+        self.stage(host.name, "asking")
+        known = listings(work.snapshots)
+        account = self.api_account(host)
+        there = look(
+            session,
+            host,
+            work.aim,
+            self.connectors,
+            known=known,
+            now=started,
+            api_account=account,
+        )
+        if not self.elsewhere:
+            check_machine(host.name, work.aim, there.facts)
+        plan = plan_changes(self.verb, host.name, work.aim, there, self.connectors)
+        self.journal.event("planned", host=host.name, digest=plan.digest, steps=len(plan.steps))
+
+        def ended(state: State, code: int, message: str, detail: Restored) -> Outcome:
+            seconds = (self.now() - started).total_seconds()
+            return Outcome(host.name, state, code, message, seconds, detail)
+
+        if not plan.steps:
+            return ended(State.DONE, EXIT_OK, "nothing differs: nothing to do", Restored(plan))
+        if self.approved is None:
+            return ended(State.DONE, EXIT_OK, "planned; nothing was changed", Restored(plan))
+        if self.approved.get(host.name) != plan.digest:
+            raise PlanRefused(
+                f"{host.name}: the server is not what it was when the plan was approved.",
+                "Look at the plan again and approve that. Nothing was changed.",
+            )
+        self.stage(host.name, "saving what will be touched")
+        safety, warnings = self._save(host, session, plan, there.facts)
+        self.journal.event(
+            "safety", host=host.name, snapshots=[f"{s.host}/{s.id}" for s in safety], plan=plan.to_json()
+        )
+        sends = [f for swap in plan.swaps for f in swap.files if f.what in ("new", "changed")]
+        self.expect(host.name, len(sends), plan.bytes_to_send)
+        done = Deed(
+            plan,
+            work.aim,
+            host,
+            session,
+            self.journal,
+            self._found(plan, there.facts),
+            lambda text: self.stage(host.name, text),
+            lambda files, size: self.moved(host.name, files, size),
+            lambda step: self.confirm(host.name, step),
+            lambda step: list(self._unproven(host, session, step, there.facts)),
+            time.monotonic,
+        )()
+        names = tuple(f"{s.host}/{s.id}" for s in safety)
+        detail = Restored(plan, done, names, tuple(warnings))
+        if done.failed:
+            more = f" (and {count_text(len(done.failed) - 1, 'more thing')})" if len(done.failed) > 1 else ""
+            remedy = f"`exremote undo {self.journal.run_id}` brings back what was."
+            message = f"{done.failed[0]}{more}. {remedy}"
+            self.waves.ended(host.name, False)
+            return ended(State.INCOMPLETE, EXIT_INCOMPLETE, message, detail)
+        return ended(State.DONE, EXIT_OK, sent_text(done), detail)
+
+    @contextmanager
+    def guard(self, host: Host) -> Iterator[None]:
+        """Given a host, wait for its turn, and hold the lock that its errand is done under, as a backup does.
+
+        Raise PlanRefused if another host failed before its turn, RepositoryLocked if another run is at it.
+        """
+        if self.approved is None:
+            yield
+            return
+        with (
+            self.waves.turn(host.name),
+            self.repository.lock(
+                f"exremote {self.verb}",
+                name=f"host-{host.name}",
+                run=self.journal.run_id,
+                since=self.now(),
+                on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),
+            ),
+        ):
+            yield
+
+    def _verify(self, snapshots: Sequence[Snapshot]) -> None:
+        """Given the snapshots that contents come from, raise IntegrityError if one is damaged."""
+        for snapshot in snapshots:
+            for problem in self.repository.verify(snapshot):
+                raise IntegrityError(
+                    f"the snapshot {snapshot.host}/{snapshot.id} is damaged, so nothing of it is restored: "
+                    f"{problem.message}",
+                    path=snapshot.path,
+                    entry=problem.place,
+                    expected=problem.expected,
+                    actual=problem.actual,
+                    remedy="`exremote verify` names all damage; take another snapshot.",
+                )
+
+    # ------------------------------------------------------------ saving
+
+    def _save(
+        self, host: Host, session: Session, plan: ChangePlan, facts: HostFacts
+    ) -> tuple[list[Snapshot], list[str]]:
+        """Given a plan, save what it will touch. Return the snapshots, and warnings.
+
+        Raise PlanRefused if something that it replaces is not in them: it could not be undone.
+        """
+        affected = next((step.connectors for step in plan if isinstance(step, Prove)), ())
+        outcome = backup.Errand(
+            self.repository,
+            self.journal,
+            self.connectors,
+            tuple(affected),
+            False,
+            self.now,
+            lambda name, text: self.stage(name, f"saving what will be touched: {text}"),
+            lambda name, files, size: None,
+            lambda name, files, size: None,
+            self.api_account,
+        )(host, session)
+        taken = outcome.detail
+        if not isinstance(taken, backup.Taken) or not taken.snapshots:
+            raise PlanRefused(
+                f"{host.name}: what is there now could not be saved before: {outcome.message}",
+                "Nothing was changed.",
+            )
+        saved = [self.repository.find(f"{host.name}/{id_}") for _, id_, _ in taken.snapshots]
+        if lost := next(self._unsaved(plan, saved), None):
+            raise PlanRefused(
+                f"{host.name}: {lost} is there now and could not be saved before it is replaced.",
+                "Look why it cannot be read (`exremote backup` says it), or move it away yourself. "
+                "Nothing was changed.",
+            )
+        return saved, [f"saved before, without {what}: {reason}" for _, what, reason in taken.missing]
+
+    def _unsaved(self, plan: ChangePlan, saved: Sequence[Snapshot]) -> Iterator[str]:
+        """Yield what the plan replaces and the snapshots do not hold."""
+        held = {e.sha256 for s in saved for e in s.manifest.entries}
+        places = {(e.item, e.path.casefold()) for s in saved for e in s.manifest.entries}
+        documents = {d.stored for s in saved for d in s.manifest.documents}
+        for swap in plan.swaps:
+            for change in swap.files:
+                there = change.was and (change.was == UNREAD or change.was not in held)
+                if there and not (change.volatile and (swap.item, change.path.casefold()) in places):
+                    yield below(swap.root, change.path)
+        for values in (step for step in plan if isinstance(step, SetValues)):
+            if any(v.was for v in values.values) and f"registry/{values.item}.reg" not in documents:
+                yield f"the registry key {values.key}"
+
+    # ------------------------------------------------------------ services and proof
+
+    def _found(self, plan: ChangePlan, facts: HostFacts) -> dict[str, tuple[str, str]]:
+        """Given a plan, return how the services that it may touch are now, in the order of start."""
+        there = [
+            connector
+            for name, connector in self.connectors.items()
+            if (seen := facts.connectors.get(name)) is not None and seen.state != "absent"
+        ]
+        found: dict[str, tuple[str, str]] = {}
+        for service in start_order(there, facts):
+            state = facts.service(service.name)
+            if state is not None and state.exists:
+                running = "Stopped" if state.state == "Stopped" else "Running"
+                found[service.name] = (running, state.start_mode)
+        return found
+
+    def _unproven(self, host: Host, session: Session, step: Prove, before: HostFacts) -> Iterator[str]:
+        """Given what is to be proven, wait the grace time and look. Yield a sentence for what is not so."""
+        services = services_of(self.connectors[name] for name in step.connectors)
+        grace = max((services[n.lower()].grace_s for n in step.services if n.lower() in services), default=0)
+        self._pause(host.name, grace if self.grace_s is None else self.grace_s)
+        facts = health.collect(
+            session,
+            host,
+            self.connectors,
+            probe="groupwise" in step.connectors,
+            now=self.now(),
+            api_account=self.api_account(host),
+        )
+        for name in step.services:
+            state = facts.service(name)
+            if state is None or state.state != "Running":
+                yield f"service {name} does not run after its start ({state.state if state else 'unknown'})"
+        earlier = {(e.source, e.event_id): e.count for e in before.events}
+        for event in facts.events:
+            new = event.count - earlier.get((event.source, event.event_id), 0)
+            if new > 0:
+                yield f"event {event.event_id} of {event.source} was logged since the start: {event.message}"
+        chosen = {name: self.connectors[name] for name in step.connectors if name in self.connectors}
+        bad = health.judge(facts, chosen)
+        known = {(f.check, f.evidence) for f in health.judge(before, chosen)}
+        for finding in bad:
+            if finding.verdict is Verdict.CRITICAL and (finding.check, finding.evidence) not in known:
+                yield f"{finding.check}: {finding.evidence}"
+        worst = [f"{f.check}: {f.verdict}" for f in bad if f.verdict.rank >= Verdict.WARNING.rank]
+        self.journal.event("proved", host=host.name, services=list(step.services), findings=worst)
+
+    def _pause(self, host: str, seconds: float) -> None:
+        """Wait, and hear of an interrupt meanwhile."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.stage(host, f"waiting whether services stay ({left:.0f} s)")
+            time.sleep(min(left, 0.5))

@@ -1,0 +1,91 @@
+"""What earlier runs say: how long services stood, and what they did that can be undone. It reads journals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from exremote.changes import ChangePlan
+from exremote.errors import PlanRefused
+from exremote.journal import RunRecord, journals, read_run
+from exremote.restore.aim import ServiceAim
+from exremote.runner import standing
+
+VERBS = ("restore", "undo")
+_LOOKED_AT = 200
+"""How many journals are looked at for a number that only informs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Undoable:
+    """What a run did on one host, and what it had saved before."""
+
+    host: str
+    """the host's name in the inventory"""
+    plan: ChangePlan
+    """what was carried out, wholly or in part"""
+    safety: tuple[str, ...]
+    """HOST/ID of the snapshots that were taken before"""
+    services: Mapping[str, ServiceAim]
+    """as they were found"""
+
+
+def last_down_s(folder: Path, host: str) -> float | None:
+    """Given the folder of journals and a host, return for how long its services stood last, in seconds."""
+    for path in journals(folder)[:_LOOKED_AT]:
+        record = read_run(path)
+        if record.verb not in VERBS:
+            continue
+        began = ended = None
+        with suppress(OSError, ValueError):
+            for event in record.events:
+                if event.fields.get("host") != host:
+                    continue
+                if event.kind == standing.FOUND:
+                    began = event.at
+                elif event.kind == standing.BACK and event.fields.get("of") == record.run_id:
+                    ended = event.at
+        if began is not None and ended is not None:
+            return (ended - began).total_seconds()
+    return None
+
+
+def undoable(record: RunRecord) -> list[Undoable]:
+    """Given a run, return what it changed, or began to, by host.
+
+    Raise PlanRefused if its journal cannot be trusted, or it changed nothing.
+    """
+    if record.verb not in VERBS:
+        raise PlanRefused(
+            f"The run {record.run_id} is a {record.verb or 'run of an unknown kind'}: it changed no server.",
+            "`exremote runs` lists the runs.",
+        )
+    if not record.intact:
+        raise PlanRefused(
+            f"The journal of {record.run_id} is damaged: {record.problem}.",
+            "Restore a snapshot instead; those that it had made before stand in `exremote snapshots`.",
+        )
+    plans: dict[str, tuple[ChangePlan, tuple[str, ...]]] = {}
+    found: dict[str, dict[str, ServiceAim]] = {}
+    for event in record.events:
+        host = str(event.fields.get("host", ""))
+        if event.kind == "safety":
+            names = event.fields.get("snapshots")
+            try:
+                plan = ChangePlan.from_json(event.fields.get("plan"))
+            except ValueError as error:
+                raise PlanRefused(
+                    f"The run {record.run_id} was made by another version: {error}.",
+                    "Undo it with the exremote that made it, or restore a snapshot.",
+                ) from None
+            plans[host] = (plan, tuple(map(str, names)) if isinstance(names, list) else ())
+        elif event.kind == standing.FOUND:
+            pairs = standing.services_in(event.fields.get("services"))
+            found[host] = {name: ServiceAim(state, mode) for name, (state, mode) in pairs.items()}
+    if not plans:
+        raise PlanRefused(
+            f"The run {record.run_id} changed nothing on any host.", "`exremote runs RUN` says what it did."
+        )
+    return [Undoable(host, plan, safety, found.get(host, {})) for host, (plan, safety) in plans.items()]

@@ -1,0 +1,410 @@
+"""What is wanted held against what is there: only what differs is planned. Pure: it asks nobody."""
+
+from __future__ import annotations
+
+import hashlib
+import ntpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from exremote.changes import (
+    UNREAD,
+    ChangePlan,
+    ChangeStep,
+    Confirm,
+    EraseWorkFiles,
+    FileChange,
+    Prove,
+    SendFiles,
+    SetValues,
+    StartService,
+    StopService,
+    SwapFiles,
+    ValueChange,
+)
+from exremote.connector import Connector, FileTree, Service, below, matches
+from exremote.errors import PlanRefused
+from exremote.facts import FileEntry, HostFacts
+from exremote.regfile import RegFile, RegValue
+from exremote.restore.aim import Aim, Content, KeyAim, ServiceAim, TreeAim, value_in
+from exremote.restore.order import start_order
+from exremote.wording import count_text
+
+STAGING = "exremote-staging"
+ASIDE = "exremote-aside"
+SPARE = 64 << 20
+"""Bytes that stay free on a drive of the host."""
+HIDDEN = "(secret)"
+"""Stands for a value that nobody may see."""
+_SECRET_NAME = re.compile("passw|pwd|secret|credential|account", re.IGNORECASE)
+_SETTABLE = 0x01 | 0x02 | 0x04 | 0x20
+"""Attributes that are compared: read-only, hidden, system, archive."""
+_MODES = ("Automatic", "Manual", "Disabled")
+"""Start modes that a restore brings back."""
+_SOME = 5
+"""How many names a sentence lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is on the host now."""
+
+    facts: HostFacts
+    """what it answered"""
+    trees: Mapping[str, Mapping[str, FileEntry]]
+    """by item: what lies below its folder, by path in lower case"""
+    keys: Mapping[str, RegFile | None]
+    """by item: its registry key; None if it is not there"""
+
+
+def plan_changes(
+    verb: Literal["restore", "undo"],
+    host: str,
+    aim: Aim,
+    now: Standing,
+    connectors: Mapping[str, Connector],
+) -> ChangePlan:
+    """Given what is wanted and what is there, return the plan: the differences, in the order of the deed.
+
+    Raise PlanRefused, with all reasons, if something stands in its way.
+    """
+    refusals = list(_missing_services(aim, now.facts))
+    notes = list(aim.notes)
+    swaps: list[SwapFiles] = []
+    for tree in aim.trees:
+        rule = rule_of(tree.item, connectors)
+        swap, left, against = _swap(tree, now.trees.get(tree.item, {}), rule)
+        refusals += against
+        notes += left
+        if swap.files:
+            swaps.append(swap)
+    values = [step for key in aim.keys if (step := _values(key, now.keys.get(key.item), notes)).values]
+    changed = {swap.item for swap in swaps} | {step.item for step in values}
+    users = _users(changed, connectors, now.facts, aim)
+    erase = [
+        _erase(tree, rule, now.trees.get(tree.item, {}))
+        for tree in aim.trees
+        if (rule := rule_of(tree.item, connectors)) is not None and rule.work_files and users
+    ]
+    sends = [
+        SendFiles(swap.item, swap.staging, len(sent), sum(f.size for f in sent))
+        for swap in swaps
+        if (sent := [f for f in swap.files if f.what in ("new", "changed")])
+    ]
+    refusals += _no_room(sends, now.facts)
+    if refusals:
+        raise _refused(host, refusals)
+    there = [c for name, c in connectors.items() if _is_there(name, now.facts, aim)]
+    order = start_order(there, now.facts)
+    wanted = _wanted_services(aim, there, now.facts, exact=verb == "undo")
+    stops, starts = _services(order, _used(users, order, now.facts), users, wanted, now.facts, changed)
+    confirms = [
+        Confirm(step.name, step.text)
+        for connector in users
+        for step in connector.human_steps
+        if changed & set(step.items)
+    ]
+    steps: list[ChangeStep] = [*sends, *stops, *swaps, *erase, *values, *confirms, *starts]
+    if steps:
+        running = tuple(step.service for step in starts if step.will == "Running")
+        proven = dict.fromkeys([*(c.name for c in users), *(aim.connectors if starts else ())])
+        steps.append(Prove(running, tuple(proven)))
+    others = [c.name for c in users if c.name not in aim.connectors]
+    if others and stops:
+        notes.append(f"{', '.join(others)} stops too: it shares what is restored")
+    machine = now.facts.host_fact.computer_name if now.facts.host_fact else ""
+    return ChangePlan(host, machine, verb, aim.sources, tuple(steps), tuple(dict.fromkeys(notes)))
+
+
+def check_machine(host: str, aim: Aim, facts: HostFacts) -> None:
+    """Given what is wanted and who answered, raise PlanRefused if that is another machine, or another Windows
+    folder: the snapshot's paths would not be its own.
+    """
+    was, now = aim.facts.host_fact if aim.facts else None, facts.host_fact
+    if now is None:
+        raise PlanRefused(
+            f"{host}: it does not say what machine it is: {facts.unavailable.get('host', 'no answer')}.",
+            "`exremote doctor` says what is in the way.",
+        )
+    if was is None:
+        return
+    if was.computer_name.casefold() != now.computer_name.casefold():
+        raise PlanRefused(
+            f"{host}: the snapshot is of the machine {was.computer_name}, and {now.computer_name} answers.",
+            "Correct the address in the inventory; to restore to another machine on purpose, use --to.",
+        )
+    if was.system_root.casefold() != now.system_root.casefold():
+        raise PlanRefused(
+            f"{host}: Windows lies in {now.system_root}, and lay in {was.system_root} then.",
+            "Reinstall Windows into the same folder: what the snapshot holds names it.",
+        )
+
+
+def _refused(host: str, refusals: Sequence[str]) -> PlanRefused:
+    rest = len(refusals) - _SOME
+    more = f" And {count_text(rest, 'more reason')}." if rest > 0 else ""
+    return PlanRefused(f"{host}: {' '.join(refusals[:_SOME])}{more}", "Nothing was changed.")
+
+
+def _missing_services(aim: Aim, facts: HostFacts) -> list[str]:
+    """Return a sentence for each service that is wanted and not registered."""
+    gone = [name for name in aim.services if (state := facts.service(name)) is not None and not state.exists]
+    if not gone:
+        return []
+    return [
+        f"The host has no service {', '.join(gone)}: files alone do not bring it back. Run Exchange's "
+        "`setup /disasterrecovery` there and select its connectors, then restore."
+    ]
+
+
+def rule_of(item: str, connectors: Mapping[str, Connector]) -> FileTree | None:
+    """Given an item, return its folder's rules; None if it is no folder."""
+    return next((t for c in connectors.values() for t in c.file_trees if t.id == item), None)
+
+
+def _swap(
+    tree: TreeAim, now: Mapping[str, FileEntry], rule: FileTree | None
+) -> tuple[SwapFiles, list[str], list[str]]:
+    """Given one folder, return what differs, notes about what is left, and what stands in the way."""
+    base = ntpath.dirname(tree.root.rstrip("\\")) or tree.root
+    beside = tree.root if base.rstrip("\\").casefold() == tree.root.rstrip("\\").casefold() else base
+    volatile = rule.volatile if rule else ()
+    changes: list[FileChange] = []
+    against: list[str] = []
+    for place, content in sorted(tree.files.items()):
+        path = tree.spelt[place]
+        entry = now.get(place)
+        if why := _blocked(place, entry, now):
+            against.append(f"{below(tree.root, path)} {why}.")
+            continue
+        change = _change(path, content, entry, any(matches(path, p) for p in volatile))
+        if change is not None:
+            changes.append(change)
+    notes, extra = _extras(tree, now, rule)
+    changes += extra
+    swap = SwapFiles(
+        tree.item,
+        tree.root,
+        below(beside, f"{STAGING}-{tree.item}"),
+        below(beside, f"{ASIDE}-{tree.item}"),
+        tuple(changes),
+    )
+    return swap, notes, against
+
+
+def _blocked(place: str, entry: FileEntry | None, now: Mapping[str, FileEntry]) -> str:
+    """Given where a file is to lie, return why it cannot; empty if it can."""
+    if entry is not None and entry.state == "directory":
+        return "is a folder now, and was a file: move it away yourself"
+    if entry is not None and entry.state == "reparse":
+        return "is a link now, and was a file: remove the link yourself, if nobody needs it"
+    folders = [place[:n] for n, char in enumerate(place) if char == "\\"]
+    for folder in folders:
+        above = now.get(folder)
+        if above is not None and above.state == "reparse":
+            return f"lies below {above.path}, which is a link now: remove it yourself, if nobody needs it"
+        if above is not None and above.state in ("file", "excluded"):
+            return f"lies below {above.path}, which is a file now: move it away yourself"
+    return ""
+
+
+def _change(path: str, content: Content | None, entry: FileEntry | None, volatile: bool) -> FileChange | None:
+    """Given one file as it is to be and as it is, return the difference, or None."""
+    was = "" if entry is None else entry.sha256 or UNREAD
+    if content is None:
+        return FileChange(path, was, "", volatile=volatile) if was else None
+    same = entry is not None and entry.sha256 == content.sha256
+    if same and entry is not None:
+        times = entry.modified_ticks // 10 == content.modified_ticks // 10
+        if times and (entry.attributes ^ content.attributes) & _SETTABLE == 0:
+            return None
+    return FileChange(
+        path,
+        was,
+        content.sha256,
+        content.size,
+        content.modified_ticks,
+        content.attributes,
+        volatile,
+    )
+
+
+def _extras(
+    tree: TreeAim, now: Mapping[str, FileEntry], rule: FileTree | None
+) -> tuple[list[str], list[FileChange]]:
+    """Given one folder, return what is said of files that the snapshot has not, and what moves aside."""
+    if not tree.whole or rule is None:
+        return [], []
+    apart = (*rule.volatile, *rule.left_out)
+    extra = [
+        entry
+        for place, entry in sorted(now.items())
+        if entry.state in ("file", "unhashed", "unreadable")
+        and place not in tree.files
+        and not any(matches(entry.path, pattern) for pattern in apart)
+    ]
+    if not extra:
+        return [], []
+    names = ", ".join(entry.path for entry in extra[:_SOME])
+    more = f" and {len(extra) - _SOME} more" if len(extra) > _SOME else ""
+    if rule.extra == "aside":
+        moved = [FileChange(e.path, e.sha256 or UNREAD, "") for e in extra]
+        return [f"extra in {tree.root}, moved aside: {names}{more}"], moved
+    return [f"extra in {tree.root}, not in the snapshot, left as they are: {names}{more}"], []
+
+
+def _values(key: KeyAim, now: RegFile | None, notes: list[str]) -> SetValues:
+    """Given one registry item, return the values that differ."""
+    changes: list[ValueChange] = []
+    for path, name, wanted in key.values:
+        found = value_in(now, path, name) if now else None
+        if _same(found, wanted):
+            continue
+        secret = _SECRET_NAME.search(name) is not None
+        digest = "" if wanted is None or secret else _digest(wanted)
+        changes.append(ValueChange(path, name, _shown(found, secret), _shown(wanted, secret), digest))
+    if now is not None and key.values:
+        known = {(path.casefold(), name.lower()) for path, name, _ in key.values}
+        tops = {path.casefold() for path, _, _ in key.values}
+        extra = [
+            f"{path}, value {value.name or '(default)'}"
+            for path, values in now.keys.items()
+            for name, value in values.items()
+            if path.casefold() in tops and (path.casefold(), name) not in known
+        ]
+        if extra and changes:
+            notes.append(f"extra in the registry, left as it is: {', '.join(extra[:_SOME])}")
+    return SetValues(key.item, key.key, tuple(changes))
+
+
+def _same(one: RegValue | None, other: RegValue | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return (one.kind, one.data) == (other.kind, other.data)
+
+
+def _shown(value: RegValue | None, secret: bool) -> str:
+    return "" if value is None else HIDDEN if secret else value.text
+
+
+def _digest(value: RegValue) -> str:
+    return hashlib.sha256(value.kind.to_bytes(4, "little") + value.data).hexdigest()
+
+
+def _is_there(name: str, facts: HostFacts, aim: Aim) -> bool:
+    seen = facts.connectors.get(name)
+    return name in aim.connectors or (seen is not None and seen.state in ("present", "partial"))
+
+
+def _users(
+    changed: set[str], connectors: Mapping[str, Connector], facts: HostFacts, aim: Aim
+) -> list[Connector]:
+    """Return the connectors of the host that use something that changes."""
+    return [
+        connector
+        for name, connector in connectors.items()
+        if _is_there(name, facts, aim) and changed & {item.id for item in connector.items()}
+    ]
+
+
+def _wanted_services(
+    aim: Aim, connectors: Iterable[Connector], facts: HostFacts, exact: bool
+) -> dict[str, ServiceAim]:
+    """Return how each service is to be: running if the snapshot has it so or it runs now, in the snapshot's
+    start mode; of one that the snapshot does not know, as it is found. `exact`: as is said, running or not.
+    """
+    wanted: dict[str, ServiceAim] = {}
+    for service in (s for c in connectors for s in c.services):
+        name, found = service.name.lower(), facts.service(service.name)
+        if found is None or not found.exists:
+            continue
+        said = next((state for own, state in aim.services.items() if own.lower() == name), None)
+        runs = found.state != "Stopped"
+        if said is not None:
+            runs = said.state != "Stopped" if exact else runs or said.state == "Running"
+        wanted[name] = ServiceAim("Running" if runs else "Stopped", said.start_mode if said else "")
+    return wanted
+
+
+def _used(users: Sequence[Connector], order: Sequence[Service], facts: HostFacts) -> dict[str, str]:
+    """Return the services that have to stop, and why: those of the users, and all that depend on them."""
+    used = {service.name.lower(): "" for connector in users for service in connector.services}
+    for service in order:  # what is needed comes before what needs it
+        state = facts.service(service.name)
+        needs = [n for n in (state.depends_on if state is not None else ()) if n.lower() in used]
+        if needs:
+            used.setdefault(service.name.lower(), f"it needs {', '.join(needs)}")
+    return used
+
+
+def _erase(tree: TreeAim, rule: FileTree, now: Mapping[str, FileEntry]) -> EraseWorkFiles:
+    found = [e.path for e in now.values() if e.size >= 0 and any(matches(e.path, p) for p in rule.work_files)]
+    return EraseWorkFiles(
+        tree.item,
+        tree.root,
+        rule.work_files,
+        tuple(sorted(path for path in found if "\\" not in path)),
+        tuple(sorted(path for path in found if "\\" in path)),
+    )
+
+
+def _services(
+    order: Sequence[Service],
+    used: Mapping[str, str],
+    users: Sequence[Connector],
+    wanted: Mapping[str, ServiceAim],
+    facts: HostFacts,
+    changed: set[str],
+) -> tuple[list[StopService], list[StartService]]:
+    """Given the services in the order of start, return what is stopped, in reverse, and what is started."""
+    stops: list[StopService] = []
+    starts: list[StartService] = []
+    for service in order:
+        state, name = facts.service(service.name), service.name.lower()
+        aim = wanted.get(name)
+        if state is None or not state.exists or aim is None:
+            continue
+        stopped = state.state != "Stopped" and (name in used or aim.state == "Stopped")
+        if stopped:
+            why = used.get(name) or _why(name, users, changed)
+            stops.insert(0, StopService(service.name, service.stop_deadline_s, why))
+        running = aim.state == "Running"
+        mode = aim.start_mode if aim.start_mode in _MODES and aim.start_mode != state.start_mode else ""
+        if stopped or mode or (running and state.state != "Running"):
+            will: Literal["Running", "Stopped"] = "Running" if running else "Stopped"
+            starts.append(
+                StartService(
+                    service.name, state.state, state.start_mode, will, mode, service.start_deadline_s
+                )
+            )
+    return stops, starts
+
+
+def _why(name: str, users: Sequence[Connector], changed: set[str]) -> str:
+    """Return which changed items a service works on."""
+    items = {
+        item.id
+        for connector in users
+        if name in {service.name.lower() for service in connector.services}
+        for item in connector.items()
+    }
+    return ", ".join(sorted(items & changed))
+
+
+def _no_room(sends: Sequence[SendFiles], facts: HostFacts) -> list[str]:
+    """Return a sentence for each drive of the host that has not the room for what is sent there."""
+    need: dict[str, int] = {}
+    for send in sends:
+        drive = ntpath.splitdrive(send.staging)[0].casefold()
+        need[drive] = need.get(drive, 0) + send.bytes
+    free = {
+        d.root.rstrip("\\").casefold(): d.free for d in (facts.host_fact.disks if facts.host_fact else ())
+    }
+    return [
+        f"Drive {drive.upper()} has {free[drive]} bytes free, and {size + SPARE} are needed beside what is "
+        "replaced: free some."
+        for drive, size in need.items()
+        if drive in free and size + SPARE > free[drive]
+    ]

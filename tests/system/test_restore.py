@@ -1,0 +1,169 @@
+"""`exremote restore` and `undo`: the plan is shown first, then the host is as the snapshot has it, and back again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import CONNDATA, Cli, World
+
+NOTES = r"C:\Lotus\Notes"
+AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
+TABLE = rf"{CONNDATA}\Tables\lab0002.tbl"
+DLL = rf"{NOTES}\nnotes.dll"
+NEW = rf"{NOTES}\Data\after.nsf"
+KEY = r"HKLM\SOFTWARE\Lotus\Notes"
+DO = ("--yes", "--confirmed", "notes-client", "--grace", "0")
+
+
+@pytest.fixture
+def cli(world: World, tmp_path: Path) -> Iterator[Cli]:
+    """Return a command line with a backup of two healthy hosts."""
+    cli = Cli(world.lab, tmp_path)
+    cli.inventory("EXNOTES01", "EXGW01")
+    cli.init()
+    cli("backup")
+    yield cli
+    assert cli.leaks() == []
+    assert world.no_shell() == {}
+
+
+def snapshot_of(cli: Cli, host: str, connector: str) -> str:
+    """Return HOST/ID of the only snapshot."""
+    return f"{host}/{cli.folder_of(host, connector).name}"
+
+
+def broken(world: World, host: str = "EXNOTES01") -> dict[str, bytes]:
+    """Break a host. Return what its files held before."""
+    client = world.client
+    before = {path: client.read_file(host, path) for path in (AMAP, TABLE, DLL)}
+    world.remove(host, AMAP)
+    world.write(host, TABLE, b"")
+    world.write(host, DLL, b"MZ another version")
+    world.write(host, NEW, b"nobody saved this")
+    client.edit(host, "set_registry", key=KEY, name="Path", data="D:\\wrong\\")
+    world.client.edit(host, "set_service", name="LME-NOTES", state="Stopped")
+    return before
+
+
+def run_of(cli: Cli, verb: str) -> str:
+    """Return the newest run of a verb."""
+    return str(next(r["run"] for r in cli("runs", "--json").json if r["verb"] == verb))
+
+
+def states(cli: Cli, host: str) -> dict[str, str]:
+    """Return the services' states as the host says them now."""
+    cli("backup", host)
+    folder = cli.folders_of(host, "notes")[-1]
+    return {s["name"]: s["state"] for s in json.loads((folder / "services.json").read_text())}
+
+
+def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
+    """The whole way, held against the machine itself."""
+    first = snapshot_of(cli, "EXNOTES01", "notes")
+    before = broken(world)
+
+    shown = cli("restore", first, "--dry-run").out
+    assert f"new {AMAP} (nothing ->" in shown
+    assert f"changed {DLL}" in shown
+    assert r"REG_SZ D:\\wrong\\ -> REG_SZ C:\\Lotus\\Notes\\" in shown
+    assert "will stop " in shown
+    assert "MSExchangeCalCon" in shown  # it needs the controller, and is of another connector
+    assert "after.nsf" in shown
+    assert world.client.read_file("EXNOTES01", DLL) == b"MZ another version"
+
+    refused = cli("restore", first, "--yes", code=4)
+    assert "--confirmed notes-client" in refused.err
+    assert "there is no terminal" in cli("restore", first, "--confirmed", "notes-client", code=4).err
+
+    report = cli("restore", first, *DO, "--json").json["hosts"][0]
+    assert report["state"] == "done", report
+    assert report["done"]["files"] == 3
+    assert report["done"]["values"] == 1
+    assert report["done"]["sent_files"] == 3
+    assert {"lab1.seq", "lab2.seq", "lab1.ck"} <= set(report["done"]["erased"])
+    assert {path: world.client.read_file("EXNOTES01", path) for path in before} == before
+    assert world.client.read_file("EXNOTES01", NEW) == b"nobody saved this"
+    assert not world.exists("EXNOTES01", rf"{CONNDATA}\lab1.seq")
+    assert not world.exists("EXNOTES01", r"C:\Program Files\Exchsrvr\exremote-staging-conndata")
+    again = cli("restore", first, *DO).out
+    assert "nothing differs: nothing to do" in again
+    assert states(cli, "EXNOTES01") == {"MSExchangeCoCo": "Running", "LME-NOTES": "Running"}
+
+    run = next(r["run"] for r in cli("runs", "--json").json if r["verb"] == "restore" and steps_of(cli, r))
+    undone = cli("undo", run, *DO, "--json").json["hosts"][0]
+    assert undone["state"] == "done", undone
+    assert not world.exists("EXNOTES01", AMAP)
+    assert world.client.read_file("EXNOTES01", TABLE) == b""
+    assert world.client.read_file("EXNOTES01", DLL) == b"MZ another version"
+    now = cli("restore", first, "--dry-run").out
+    assert r"REG_SZ D:\\wrong\\ -> REG_SZ C:\\Lotus\\Notes\\" in now
+    assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
+    told = cli("runs", run).out
+    assert "saved before: EXNOTES01/" in told
+
+    cli("restore", first, *DO)
+    assert {path: world.client.read_file("EXNOTES01", path) for path in before} == before
+
+
+def steps_of(cli: Cli, run: dict[str, Any]) -> bool:
+    """Return whether a run carried out steps."""
+    return any(e["event"] == "step-finished" for e in cli("runs", run["run"], "--json").json["events"])
+
+
+def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: Cli, world: World) -> None:
+    first = snapshot_of(cli, "EXNOTES01", "notes")
+    broken(world)
+    plan = cli.folder / "plan.json"
+    cli("restore", first, "--save-plan", str(plan))
+    assert "is there already" in cli("restore", first, "--save-plan", str(plan), code=2).err
+    assert "the other choices" in cli("restore", first, "--plan", str(plan), code=2).err
+
+    world.write("EXNOTES01", DLL, b"MZ a third version")
+    drifted = cli("restore", "--plan", str(plan), *DO, code=4)
+    assert "not what it was when the plan was approved" in drifted.out
+    assert world.client.read_file("EXNOTES01", DLL) == b"MZ a third version"
+
+    world.write("EXNOTES01", DLL, b"MZ another version")
+    world.write("EXNOTES01", TABLE, b"live tables change")  # volatile: no drift
+    text = plan.read_text()
+    plan.write_text(text.replace(r"D:\\\\wrong", r"E:\\\\wrong"))
+    assert "it was edited" in cli("restore", "--plan", str(plan), *DO, code=4).err
+    plan.write_text(text.replace('"format": 1', '"format": 7'))
+    assert "of version 7" in cli("restore", "--plan", str(plan), *DO, code=4).err
+    plan.write_text(text)
+    assert cli("restore", "--plan", str(plan), *DO).out.count("nothing differs") == 0
+    assert world.client.read_file("EXNOTES01", TABLE) != b"live tables change"
+
+
+@pytest.mark.not_under_wine("local")
+def test_bad_choices_are_refused_with_what_to_do(cli: Cli, world: World) -> None:
+    first = snapshot_of(cli, "EXNOTES01", "notes")
+    assert "Which snapshot?" in cli("restore", code=2).err
+    assert "there is no snapshot 'nothing'" in cli("restore", "nothing", code=12).err
+    assert "No snapshot has an item conndatta" in cli("restore", first, "--item", "conndatta", code=2).err
+    assert "--latest of which hosts?" in cli("restore", "--latest", code=2).err
+    assert "has no host" in cli("restore", first, "--to", "EXNONE", "--yes", code=2).err
+    other = snapshot_of(cli, "EXGW01", "groupwise")
+    both = cli("restore", first, other, "--to", "EXGW01", "--yes", code=2).err
+    assert "takes the snapshots of one host" in both
+    assert "there is no terminal" in cli("restore", first, "--to", "EXGW01", code=4).err
+    assert "no run begins with" in cli("undo", "20200101", code=12).err
+    run = run_of(cli, "backup")
+    assert "it changed no server" in cli("undo", run, code=4).err
+
+
+def test_several_hosts_from_their_newest_the_canary_first(cli: Cli, world: World) -> None:
+    """One command; what differs is put back on both, and each is proven."""
+    world.write("EXNOTES01", AMAP, b"broken")
+    world.write("EXGW01", AMAP, b"broken too")
+    ran = cli("restore", "--latest", "EXNOTES01", "EXGW01", "--canary", "EXGW01", *DO, "--json")
+    assert [host["state"] for host in ran.json["hosts"]] == ["done", "done"]
+    assert world.client.read_file("EXNOTES01", AMAP) != b"broken"
+    assert world.client.read_file("EXGW01", AMAP) != b"broken too"
+    events = cli("runs", run_of(cli, "restore"), "--json").json["events"]
+    order = [e["host"] for e in events if e["event"] == "planned"]
+    assert order == ["EXGW01", "EXNOTES01"]
