@@ -1,4 +1,4 @@
-"""`exremote restore` and `undo`: the plan is shown first, then the host is as the snapshot has it, and back again."""
+"""`exremote restore` and `undo`: a plan first, then the host is as the snapshot has it, and back again."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def aim(*files: Content, keys: tuple[KeyAim, ...] = (), item: str = "conndata") 
 
 def standing(
     *entries: FileEntry, facts: HostFacts = FACTS, keys: Mapping[str, RegFile | None] = {}
-) -> Standing:  # noqa: B006
+) -> Standing:
     return Standing(facts, {"conndata": {e.path.casefold(): e for e in entries}}, keys)
 
 
@@ -122,8 +122,13 @@ def test_the_order_of_the_deed() -> None:
     now = standing(lies("Dxamex\\Amap.tbl", B), lies("lab1.seq"), lies("deep\\lab2.ck"))
     plan = plan_of(aim(content("Dxamex\\Amap.tbl")), now)
     assert kinds(plan) == [
-        "send-files", *["stop-service"] * 4, "swap-files", "erase-work-files", *["start-service"] * 4, "prove",
-    ]  # fmt: skip
+        "send-files",
+        *["stop-service"] * 4,
+        "swap-files",
+        "erase-work-files",
+        *["start-service"] * 4,
+        "prove",
+    ]
     stops = [s.service for s in plan if isinstance(s, StopService)]
     starts = [s.service for s in plan if isinstance(s, StartService)]
     assert starts == list(reversed(stops))
@@ -178,7 +183,7 @@ def test_what_is_in_the_way_of_a_file_refuses_the_plan(entries: tuple[FileEntry,
 
 def test_a_missing_service_is_refused_with_the_remedy() -> None:
     gone = tuple(service(s.name, exists=False) if s.name == "LME-NOTES" else s for s in SERVICES)
-    with pytest.raises(PlanRefused, match="no service LME-NOTES.*setup /disasterrecovery"):
+    with pytest.raises(PlanRefused, match=r"no service LME-NOTES.*setup /disasterrecovery"):
         plan_of(aim(content("a")), standing(facts=replace(FACTS, services=gone)))
 
 
@@ -265,7 +270,7 @@ def test_another_machine_and_another_windows_folder_are_refused() -> None:
     check_machine("EX1", wanted, FACTS)
     with pytest.raises(PlanRefused, match="of the machine EX1, and EX2 answers"):
         check_machine("EX1", wanted, replace(FACTS, host_fact=replace(HOST, computer_name="EX2")))
-    with pytest.raises(PlanRefused, match="Windows lies in C:.WINNT"):
+    with pytest.raises(PlanRefused, match=r"Windows lies in C:.WINNT"):
         check_machine("EX1", wanted, replace(FACTS, host_fact=replace(HOST, system_root=r"C:\WINNT")))
 
 
