@@ -5,6 +5,16 @@ comes back without loss, so that a recorded host can be judged again without a n
 """
 
 from exremote.facts.collected import FORMAT, HostFacts, Presence
+from exremote.facts.deeds import (
+    FileDeed,
+    RegistryDeed,
+    RegistrySetting,
+    RemovedFile,
+    ServiceChange,
+    StartMode,
+    SwapFile,
+    WantedState,
+)
 from exremote.facts.files import (
     FileEntry,
     NamedFile,
@@ -27,6 +37,7 @@ __all__ = [
     "Disk",
     "EventCount",
     "FactError",
+    "FileDeed",
     "FileEntry",
     "HostFact",
     "HostFacts",
@@ -34,11 +45,18 @@ __all__ = [
     "NotesIni",
     "Presence",
     "Record",
+    "RegistryDeed",
     "RegistryExport",
+    "RegistrySetting",
     "RegistryValue",
+    "RemovedFile",
+    "ServiceChange",
     "ServiceState",
+    "StartMode",
+    "SwapFile",
     "TableText",
     "TreeFact",
+    "WantedState",
     "WriteFailure",
     "advise",
     "in_words",

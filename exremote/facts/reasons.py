@@ -14,6 +14,9 @@ WORDS: Mapping[str, str] = {
     "ExRemote.AccessDenied": "this account may not read it",
     "ExRemote.FileLocked": "it is locked by another process",
     "ExRemote.FileMissing": "it is gone",
+    "ExRemote.IsFolder": "it is a folder there",
+    "ExRemote.Link": "its path leads over a link",
+    "ExRemote.Locked": "it is locked by another process",
     "ExRemote.ReadFailed": "it could not be read",
 }
 """What the ids say of a file or a folder."""
@@ -39,10 +42,23 @@ REMEDIES: Mapping[str, str] = {
     "ExRemote.KeyUnreadable": (
         "Give the account the right to read that registry key; an administrator has it."
     ),
+    "ExRemote.KeyDenied": "Give the account the right to write that registry key; an administrator has it.",
+    "ExRemote.KindUnsupported": "Set that value by hand with regedit, from the snapshot's .reg file.",
+    "ExRemote.Link": "Look who made a link there; put the folder itself in its place, if that was not meant.",
+    "ExRemote.Locked": "Stop or close what keeps it open.",
     "ExRemote.PathMissing": (
         "Look for the folder on the host: its registry, or the inventory, says that it is there."
     ),
     "ExRemote.ReadFailed": "Look into the host's event log for trouble with its disk.",
+    "ExRemote.ServiceDenied": "Use an administrator of the host: he may start, stop and set up its services.",
+    "ExRemote.ServiceDisabled": "Somebody has disabled it: find out why, then set how it starts.",
+    "ExRemote.ServiceFailed": "Look into the host's event log for what the service says of its start.",
+    "ExRemote.ServiceMissing": (
+        "Install it: Exchange's setup with /disasterrecovery brings a connector's services back."
+    ),
+    "ExRemote.ServiceStuck": (
+        "Give it more time; if it hangs, look into the host's event log, and end its process by hand at last."
+    ),
     "ExRemote.ShareRefused": "Check api_credential, and that account's rights on the share.",
 }
 """What can be done, by the id."""

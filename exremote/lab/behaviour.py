@@ -14,6 +14,7 @@ from datetime import timedelta
 from typing import cast
 
 from exremote.lab.binding import Arguments, bind
+from exremote.lab.deeds import registry_set, service_set, work_files_remove
 from exremote.lab.gateway import api_directory, connect_share, disconnect_share
 from exremote.lab.machine import SERVICES, START_MODES, Machine
 from exremote.lab.packing import BLOCK, seal_text
@@ -321,6 +322,9 @@ ANSWERS: Mapping[str, Answer] = {
     "Disconnect-Share": disconnect_share,
     "Get-ConnectorObject": connector_object,
     "Get-EventSummary": event_summary,
+    "Set-ServiceState": service_set,
+    "Remove-WorkFile": work_files_remove,
+    "Set-RegistryValue": registry_set,
 }
 """By the name of the script."""
 

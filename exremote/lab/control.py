@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from exremote.lab.breaking import trouble_service
 from exremote.lab.files import Generated
 from exremote.lab.machine import SERVICES, Disk, Machine, ticks
 from exremote.lab.registry import Kind
@@ -82,6 +83,8 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                     # Under Wine no service drags another along.
                     for name in (service.name, *(service.drags if args["state"] == "Stopped" else ())):
                         prefix.set_service(name, args["state"])
+            case "trouble_service":
+                trouble_service(machine, prefix, **args)
             case "remove_service":
                 _simulated(prefix, op)
                 machine.services.pop(args["name"].lower())

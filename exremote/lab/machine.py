@@ -78,7 +78,15 @@ class Service:
     drags: tuple[str, ...] = ()
     """Services that stop when this one does, declared or not."""
     until: float = 0.0
-    """When a pending state ends, by the monotonic clock; 0: it is not pending, or for ever."""
+    """When the state ends by itself, by the monotonic clock; 0: never."""
+    stop_ignored: bool = False
+    """A stop is taken, and never done."""
+    start_exit_code: int = 0
+    """Not 0: it stops again while it starts, with this code."""
+    crash_after_s: float = 0.0
+    """Not 0: so long after it began to run it is gone."""
+    denied: bool = False
+    """The caller may not start or stop it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,11 +230,12 @@ class Machine:
         service = self.services.get(name.lower())
         if service is None:
             return None
-        if service.until and time.monotonic() >= service.until:
-            service.state = {"StopPending": "Stopped", "StartPending": "Running"}.get(
-                service.state, service.state
-            )
-            service.until = 0.0
+        while service.until and time.monotonic() >= service.until:
+            ended, service.until = service.until, 0.0
+            if service.state == "StartPending" and not service.start_exit_code:
+                self._runs(service, ended)
+            elif service.state in ("StartPending", "StopPending", "Running"):
+                service.state = "Stopped"
         return service.state
 
     def set_service(self, name: str, state: str) -> None:
@@ -236,15 +245,26 @@ class Machine:
         """
         service = self.services[name.lower()]
         delay = {"Stopped": service.stop_delay_s, "Running": service.start_delay_s}.get(state, 0.0)
-        if delay and self.service_state(name) != state:
+        changes = self.service_state(name) != state
+        if state == "Stopped" and changes and service.stop_ignored:
+            service.state, service.until = "StopPending", 0.0
+        elif delay and changes:
             service.state = "StopPending" if state == "Stopped" else "StartPending"
             service.until = time.monotonic() + delay
-        else:
-            service.state = state
-            service.until = 0.0
+        elif state == "Running" and changes:
+            self._runs(service, time.monotonic())
+        elif changes:
+            service.state, service.until = state, 0.0
         if state == "Stopped":
             for other in service.drags:
                 self.set_service(other, state)
+
+    @staticmethod
+    def _runs(service: Service, since: float) -> None:
+        """Have a service run from a moment on, for as long as it does, if it does at all."""
+        service.state = "Stopped" if service.start_exit_code else "Running"
+        dies = service.crash_after_s and service.state == "Running"
+        service.until = since + service.crash_after_s if dies else 0.0
 
     def variable(self, name: str) -> str | None:
         """Return an environment variable of the machine, expanded."""

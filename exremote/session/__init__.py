@@ -3,6 +3,7 @@
 It never judges an answer, never stores one, and never tries a refused credential again.
 
 questions  the questions, and the scripts that answer them
+deeds      what changes the host, and the scripts that do it
 line       the line to the host: patience, deadlines, bounds
 pace       how fast the line is, and may be
 answers    whether an answer can be what was asked for

@@ -27,7 +27,8 @@ from exremote.facts import (
 from exremote.pack import Listing, Outline, PackError, SealedBlock, encode_lines, parse_listing
 from exremote.script import Effect
 from exremote.session.answers import same_path, wrong_listing
-from exremote.session.line import Fields, Line
+from exremote.session.deeds import Deeds
+from exremote.session.line import Fields
 from exremote.transport import (
     PAUSE,
     Secret,
@@ -39,8 +40,8 @@ AHEAD = 8 << 20
 SHARE_REFUSED = "ExRemote.ShareRefused"
 
 
-class Session(Line):
-    """One host and one thread: its questions and their answers."""
+class Session(Deeds):
+    """One host and one thread: its questions and their answers, and what can be done to it."""
 
     def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:
         """Ask what the host is, and, given names of files, where they lie in the folders of its PATH. Return
