@@ -69,7 +69,7 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     shown = cli("restore", first, "--dry-run").out
     assert f"new {AMAP} (nothing ->" in shown
     assert f"changed {DLL}" in shown
-    assert r"REG_SZ D:\\wrong\\ -> REG_SZ C:\\Lotus\\Notes\\" in shown
+    assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in shown
     assert "will stop " in shown
     assert "MSExchangeCalCon" in shown  # it needs the controller, and is of another connector
     assert "after.nsf" in shown
@@ -100,7 +100,7 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert world.client.read_file("EXNOTES01", TABLE) == b""
     assert world.client.read_file("EXNOTES01", DLL) == b"MZ another version"
     now = cli("restore", first, "--dry-run").out
-    assert r"REG_SZ D:\\wrong\\ -> REG_SZ C:\\Lotus\\Notes\\" in now
+    assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in now
     assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
     told = cli("runs", run).out
     assert "saved before: EXNOTES01/" in told

@@ -234,7 +234,7 @@ def test_registry_values_one_by_one_and_a_secret_one_never_shown() -> None:
     plan = plan_of(aim(keys=(wanted,)), standing(keys={"notes-client": now}))
     values = next(s for s in plan if isinstance(s, SetValues)).values
     assert [(v.name, v.was, v.will) for v in values] == [
-        ("Path", r"REG_SZ D:\\wrong", r"REG_SZ C:\\Lotus"),
+        ("Path", r'REG_SZ "D:\\wrong"', r'REG_SZ "C:\\Lotus"'),
         ("Password", "", "(secret)"),
     ]
     assert "s3cret" not in json.dumps(plan.to_json())
