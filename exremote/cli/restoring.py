@@ -108,6 +108,14 @@ def restore_command(
     to: Annotated[
         str | None, typer.Option("--to", metavar="HOST", help="Another host than the snapshot's own.")
     ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--into",
+            metavar="FOLDER",
+            help="Put the files into this new folder of the host (a full path), and touch nothing else.",
+        ),
+    ] = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     plan: Annotated[
@@ -198,6 +206,10 @@ def restore_command(
             grace,
             confirmed or (),
         )
+        if into is not None:
+            if saved is not None or save_plan is not None:
+                raise UsageError("--into has no plan to save or to carry out.", "Leave --plan out.")
+            lay_into(job, report, into, dry_run)
         whole = [f"{s.host}/{s.id}" for s in snapshots]
         written = None
         if save_plan is not None:
@@ -247,6 +259,29 @@ def carry_out(
     )
     done = {o.host: o for o in _run(doing, report, approved)}
     outcomes = [done.get(o.host, o) for o in planned]
+    show_restored(report, job, outcomes)
+    raise typer.Exit(exit_code(outcomes))
+
+
+def lay_into(job: Job, report: Report, folder: str, dry_run: bool) -> None:
+    """Given a job and a folder of its hosts, put the files there. Always raises typer.Exit."""
+
+    def work(run: Run) -> Callable[[Host, Session], Outcome]:
+        return restore.IntoErrand(
+            job.place,
+            run.journal,
+            {name: (work.aim, work.snapshots) for name, work in job.work.items()},
+            folder,
+            dry_run,
+            now,
+            run.stage,
+            run.moved,
+            run.expect,
+        )
+
+    outcomes = on_hosts(
+        "restore", job.hosts, work, report=report, repository=job.place, parallel=job.parallel
+    )
     show_restored(report, job, outcomes)
     raise typer.Exit(exit_code(outcomes))
 
@@ -378,10 +413,7 @@ def host_named(site: Inventory, name: str) -> Host:
 def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None:
     """Given how the hosts ended, show a row each, and what is to be read besides."""
     if report.as_json:
-        hosts = [
-            outcome_json(o) | (o.detail.to_json() if isinstance(o.detail, restore.Restored) else {})
-            for o in outcomes
-        ]
+        hosts = [outcome_json(o) | (o.detail.to_json() if o.detail is not None else {}) for o in outcomes]
         report.json({"repository": job.place.path, "hosts": hosts, "exit_code": exit_code(outcomes)})
         return
     rows: list[dict[str, Any]] = []
@@ -391,7 +423,8 @@ def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None
             row["plan"] = outcome.detail.plan.digest[:12]
             row["saved_before"] = ", ".join(outcome.detail.safety)
         rows.append(row)
-    columns = ["host", "state", "plan", "saved_before", "message"]
+    planned = any("plan" in row for row in rows)
+    columns = ["host", "state", *(["plan", "saved_before"] if planned else []), "message"]
     report.rows(
         job.verb.capitalize(), columns, rows, style_by="state", spare=["saved_before"], below=["message"]
     )

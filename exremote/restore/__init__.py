@@ -9,19 +9,24 @@ order     in which order services start
 planning  what differs, pure
 deed      a plan carried out, step by step
 waves     whose turn it is
+verifying snapshots read whole first
 errand    one host from its snapshot to the proof
+into      into a folder of a host, where nothing is touched
 history   what earlier runs say
 """
 
 from exremote.restore.aim import Aim, aim_of, aim_of_undo
 from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, undoable
+from exremote.restore.into import IntoErrand, Laid
 from exremote.restore.planning import plan_changes
 from exremote.restore.waves import Waves, in_waves
 
 __all__ = [
     "Aim",
     "Errand",
+    "IntoErrand",
+    "Laid",
     "Restored",
     "Undoable",
     "Waves",

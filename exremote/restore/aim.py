@@ -6,7 +6,6 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypedDict
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -66,7 +65,8 @@ class KeyAim:
     """key, name and value, each to be so; None for one that is not to be there"""
 
 
-class _Recorded(TypedDict):
+@dataclass(frozen=True, slots=True)
+class _Recorded:
     """What is needed of a service's record in a snapshot."""
 
     name: str
@@ -306,7 +306,7 @@ def _services(snapshot: Snapshot, data: bytes) -> dict[str, ServiceAim]:
         raise IntegrityError(
             "the record of the services cannot be read.", path=snapshot.path, entry="services.json"
         ) from error
-    return {one["name"]: ServiceAim(one["state"], one["start_mode"]) for one in found if one["exists"]}
+    return {one.name: ServiceAim(one.state, one.start_mode) for one in found if one.exists}
 
 
 def _facts(snapshot: Snapshot) -> HostFacts | None:

@@ -17,7 +17,7 @@ from exremote import backup, health
 from exremote.changes import UNREAD, ChangePlan, Confirm, Prove, SetValues
 from exremote.connector import Connector, below
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, IntegrityError, PlanRefused
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, PlanRefused
 from exremote.facts import HostFacts
 from exremote.health import Verdict
 from exremote.inventory import Host
@@ -28,6 +28,7 @@ from exremote.restore.deed import Deed, Done, sent_text
 from exremote.restore.looking import listings, look
 from exremote.restore.order import services_of, start_order
 from exremote.restore.planning import check_machine, plan_changes
+from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves
 from exremote.runner import Outcome, State
 from exremote.session import Session
@@ -120,7 +121,7 @@ class Errand:
         """
         started, work = self.now(), self.work[host.name]
         self.stage(host.name, "verifying the snapshot")
-        self._verify(work.snapshots)
+        verify_whole(self.repository, work.snapshots)
         self.stage(host.name, "asking")
         known = listings(work.snapshots)
         account = self.api_account(host)
@@ -201,20 +202,6 @@ class Errand:
             ),
         ):
             yield
-
-    def _verify(self, snapshots: Sequence[Snapshot]) -> None:
-        """Given the snapshots that contents come from, raise IntegrityError if one is damaged."""
-        for snapshot in snapshots:
-            for problem in self.repository.verify(snapshot):
-                raise IntegrityError(
-                    f"the snapshot {snapshot.host}/{snapshot.id} is damaged, so nothing of it is restored: "
-                    f"{problem.message}",
-                    path=snapshot.path,
-                    entry=problem.place,
-                    expected=problem.expected,
-                    actual=problem.actual,
-                    remedy="`exremote verify` names all damage; take another snapshot.",
-                )
 
     # ------------------------------------------------------------ saving
 

@@ -26,7 +26,7 @@ from exremote.changes import (
 )
 from exremote.connector import Connector, FileTree, Service, below, matches
 from exremote.errors import PlanRefused
-from exremote.facts import FileEntry, HostFacts
+from exremote.facts import FileEntry, HostFact, HostFacts
 from exremote.regfile import RegFile, RegValue
 from exremote.restore.aim import Aim, Content, KeyAim, ServiceAim, TreeAim, value_in
 from exremote.restore.order import start_order
@@ -393,18 +393,21 @@ def _why(name: str, users: Sequence[Connector], changed: set[str]) -> str:
     return ", ".join(sorted(items & changed))
 
 
+def free_on(path: str, host: HostFact | None) -> int | None:
+    """Given a path and what the host says of itself, return the bytes free on its drive; None if not said."""
+    drive = ntpath.splitdrive(path)[0].casefold()
+    disks = host.disks if host is not None else ()
+    return next((disk.free for disk in disks if disk.root.rstrip("\\").casefold() == drive), None)
+
+
 def _no_room(sends: Sequence[SendFiles], facts: HostFacts) -> list[str]:
     """Return a sentence for each drive of the host that has not the room for what is sent there."""
     need: dict[str, int] = {}
     for send in sends:
-        drive = ntpath.splitdrive(send.staging)[0].casefold()
+        drive = ntpath.splitdrive(send.staging)[0].upper()
         need[drive] = need.get(drive, 0) + send.bytes
-    free = {
-        d.root.rstrip("\\").casefold(): d.free for d in (facts.host_fact.disks if facts.host_fact else ())
-    }
     return [
-        f"Drive {drive.upper()} has {free[drive]} bytes free, and {size + SPARE} are needed beside what is "
-        "replaced: free some."
+        f"Drive {drive} has {free} bytes free, and {size + SPARE} are needed beside what is replaced."
         for drive, size in need.items()
-        if drive in free and size + SPARE > free[drive]
+        if (free := free_on(drive, facts.host_fact)) is not None and size + SPARE > free
     ]

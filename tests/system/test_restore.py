@@ -167,3 +167,21 @@ def test_several_hosts_from_their_newest_the_canary_first(cli: Cli, world: World
     events = cli("runs", run_of(cli, "restore"), "--json").json["events"]
     order = [e["host"] for e in events if e["event"] == "planned"]
     assert order == ["EXGW01", "EXNOTES01"]
+
+
+def test_into_a_folder_where_nothing_is_touched(cli: Cli, world: World) -> None:
+    """Files lie there under the host's own names; what is there already is never written over."""
+    first = snapshot_of(cli, "EXNOTES01", "notes")
+    folder = r"D:\restored"
+    assert "would put" in cli("restore", first, "--into", folder, "--dry-run").out
+    assert not world.exists("EXNOTES01", rf"{folder}\conndata\Dxamex\Amap.tbl")
+    report = cli("restore", first, "--into", folder, "--item", "conndata", "--json").json["hosts"][0]
+    assert report["state"] == "done", report
+    assert world.client.read_file(
+        "EXNOTES01", rf"{folder}\conndata\Dxamex\Amap.tbl"
+    ) == world.client.read_file("EXNOTES01", AMAP)
+    again = cli("restore", first, "--into", folder, "--item", "conndata", "--json").json["hosts"][0]
+    assert again["sent_files"] == 0
+    world.write("EXNOTES01", rf"{folder}\conndata\mine.txt", b"mine")
+    refused = cli("restore", first, "--into", folder, "--item", "conndata", code=4)
+    assert "mine.txt is in the way" in refused.out
