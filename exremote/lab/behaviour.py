@@ -20,6 +20,7 @@ from exremote.lab.machine import SERVICES, START_MODES, Machine
 from exremote.lab.packing import BLOCK, seal_text
 from exremote.lab.registry import HIVES, KeyDenied, Kind
 from exremote.lab.registry import Value as RegistryValue
+from exremote.lab.scratch import scratch_key_remove
 from exremote.lab.trees import file_pack, file_tree, refused, rooted
 from exremote.lab.writing import file_write
 from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, ScriptThrew
@@ -323,6 +324,7 @@ ANSWERS: Mapping[str, Answer] = {
     "Get-ConnectorObject": connector_object,
     "Get-EventSummary": event_summary,
     "Set-ServiceState": service_set,
+    "Remove-ScratchKey": scratch_key_remove,
     "Remove-WorkFile": work_files_remove,
     "Set-RegistryValue": registry_set,
 }

@@ -79,6 +79,7 @@ CALLS: dict[str, dict[str, object]] = {
     "Test-ApiDirectory": {"Path": API, "Probe": True},
     "Connect-Share": {"Path": API, "UserName": "u", "Password": "p"},
     "Disconnect-Share": {"Path": API},
+    "Remove-ScratchKey": {"Key": r"HKLM\SOFTWARE\exremote-drill-1"},
     "Get-ConnectorObject": {"Class": "msExchNotesConnector"},
     "Get-EventSummary": {"Source": ["MSExchangeGWRtr"], "SinceHours": 400},
 }
