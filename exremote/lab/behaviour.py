@@ -17,6 +17,7 @@ from exremote.lab.binding import Arguments, bind
 from exremote.lab.deeds import registry_set, service_set, work_files_remove
 from exremote.lab.gateway import api_directory, connect_share, disconnect_share
 from exremote.lab.machine import SERVICES, START_MODES, Machine
+from exremote.lab.moves import aside_move, staged_move, staging_remove
 from exremote.lab.packing import BLOCK, seal_text
 from exremote.lab.registry import HIVES, KeyDenied, Kind
 from exremote.lab.registry import Value as RegistryValue
@@ -327,6 +328,9 @@ ANSWERS: Mapping[str, Answer] = {
     "Remove-ScratchKey": scratch_key_remove,
     "Remove-WorkFile": work_files_remove,
     "Set-RegistryValue": registry_set,
+    "Move-StagedFile": staged_move,
+    "Move-FileAside": aside_move,
+    "Remove-StagingFolder": staging_remove,
 }
 """By the name of the script."""
 

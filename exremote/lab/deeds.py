@@ -176,11 +176,18 @@ def is_folder(path: str) -> bool:
     return _FOLDER.fullmatch(path) is not None and ".." not in re.split(r"[\\/]", path)
 
 
+def leads_out(name: str) -> bool:
+    """Return whether a script takes a name for one that leads out of its folder."""
+    return re.search(r"[:/*?]|^\\", name) is not None or any(
+        not part.strip(". ") for part in name.split("\\")
+    )
+
+
 def checked_names(text: str) -> list[str]:
     """Given names as they travel, return them. Raise ScriptThrew for one that leads out."""
     names = decode_names(text) if text else []
     for name in names:
-        if re.search(r"[:/*?]|^\\", name) or any(not part.strip(". ") for part in name.split("\\")):
+        if leads_out(name):
             raise refused("ExRemote.BadArgument", f"'{name}' leads out of the folder.")
     return names
 

@@ -7,26 +7,33 @@ to one file or value is told of that one, and the rest goes on.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import TypeVar
 
-from exremote.errors import ScriptFailed
+from exremote.errors import PlanRefused, ScriptFailed
 from exremote.facts import (
     FactError,
+    FileDeed,
     RegistryDeed,
     RegistrySetting,
     RemovedFile,
     ServiceChange,
     StartMode,
+    SwapFile,
     WantedState,
 )
+from exremote.facts.parse import take
 from exremote.pack import PackError, encode_lines, seal_settings
 from exremote.session import places
 from exremote.session.line import Fields, Line
 from exremote.transport import Value
 
 T = TypeVar("T")
+_SHA256 = re.compile("[0-9a-fA-F]{64}")
+AT_ONCE = 4000
+"""Files that one script moves: a call has an end, and the plan hears of it."""
 START_S = 120.0
 """What a script may need beside the waiting that it was told to do."""
 
@@ -92,6 +99,61 @@ class Deeds(Line):
             "Remove-WorkFile", parameters, lambda lines: [RemovedFile.parse(line) for line in lines]
         )
 
+    def swap_files(
+        self,
+        staging: str,
+        root: str,
+        aside: str,
+        files: Sequence[SwapFile],
+        swapped: Callable[[Sequence[FileDeed]], None] = lambda deeds: None,
+    ) -> list[FileDeed]:
+        r"""Given staged files, have each take its place below a folder, and what is there go aside.
+
+        A staged file that is not what it has to be moves nothing; a file that is right already stays, and has
+        its time and attributes set. Time and attributes are those of each `SwapFile`, also over a read-only
+        file. What cannot be done is a deed that failed, and the rest goes on: ExRemote.Locked, Link (a way
+        over a link), IsFolder, FileMissing and Damaged (staged), AsideTaken (an earlier one is kept there),
+        NotMovedBack (what was there is aside, and nothing in its place), and others. All three folders are
+        on one volume. A file keeps the access list that it got in staging. `swapped` is told after each few
+        thousand. Raise PlanRefused for places that no plan may have, HostError.
+        """
+        places.below(file.path for file in files)
+        roots = self._apart({"Staging": staging, "Path": root, "Aside": aside})
+
+        def line(file: SwapFile) -> str:
+            if not _SHA256.fullmatch(file.sha256) or file.size < 0:
+                raise PlanRefused(f"{file.path[:200]!r} has no digest or no size that a file can have.")
+            ticks, attributes = file.modified_ticks, file.attributes & 0x7FFFFFFF
+            return f"{file.sha256}\t{file.size}\t{ticks}\t{attributes}\t{file.path}"
+
+        lines = [line(file) for file in files]
+        return self._move("Move-StagedFile", roots, lines, [file.path for file in files], swapped)
+
+    def move_aside(self, root: str, aside: str, paths: Sequence[str]) -> list[FileDeed]:
+        """Given files below a folder, move each aside, on the same volume, with its relative path.
+
+        One that is aside already and no more in its place is `moved`, too. Return what became of each; see
+        `swap_files` for what can fail. Raise PlanRefused, HostError.
+        """
+        names = places.below(paths)
+        return self._move("Move-FileAside", self._apart({"Path": root, "Aside": aside}), names, names)
+
+    def remove_folder(self, path: str) -> bool:
+        """Given a folder whose own name begins with `exremote-`, remove it and all below, links not followed.
+
+        Return False if it is not there. Raise PlanRefused for any other folder, HostError.
+        """
+        script = "Remove-StagingFolder"
+        place = places.staging(path)
+
+        def once() -> bool:
+            summary: list[Fields] = []
+            with closing(self._run(script, {"Path": place}, self.host.deadlines.host_s)) as records:
+                summary += [self._fields(script, record) for record in records if not isinstance(record, int)]
+            return take(script, self._summary(script, summary), "Removed", bool)
+
+        return self._retry(script, self._library.get(script).effect, once)
+
     def set_registry_values(self, values: Sequence[RegistrySetting]) -> list[RegistryDeed]:
         """Given values of HKLM, set or remove each, byte for byte, and have it read back. Keys are made.
 
@@ -112,6 +174,38 @@ class Deeds(Line):
             return [RegistryDeed.parse(line, value) for line, value in zip(lines, values, strict=True)]
 
         return self._lines("Set-RegistryValue", {}, read, blocks)
+
+    @staticmethod
+    def _apart(roots: Mapping[str, str]) -> dict[str, Value]:
+        """Given folders, return them as parameters. Raise PlanRefused if one is none, or two are the same."""
+        found: dict[str, Value] = {name: places.folder(path) for name, path in roots.items()}
+        if len({str(path).casefold() for path in found.values()}) < len(found):
+            raise PlanRefused("Two of the folders between which files are to move are the same.")
+        return found
+
+    def _move(
+        self,
+        script: str,
+        roots: Mapping[str, Value],
+        lines: Sequence[str],
+        paths: Sequence[str],
+        moved: Callable[[Sequence[FileDeed]], None] = lambda deeds: None,
+    ) -> list[FileDeed]:
+        """Given a script, its folders and a line for each path, run it for a few thousand at a time."""
+        deeds: list[FileDeed] = []
+        for start in range(0, len(lines), AT_ONCE):
+            asked = paths[start : start + AT_ONCE]
+
+            def read(answers: Sequence[Sequence[str]], asked: Sequence[str] = asked) -> list[FileDeed]:
+                _each(script, answers, asked)
+                pairs = zip(answers, asked, strict=True)
+                return [FileDeed.parse(script, answer, path) for answer, path in pairs]
+
+            files = encode_lines(lines[start : start + AT_ONCE])
+            done = self._lines(script, {**roots, "Files": files}, read)
+            moved(done)
+            deeds += done
+        return deeds
 
     def _too_much(self, script: str, error: PackError) -> ScriptFailed:
         return ScriptFailed(

@@ -63,7 +63,8 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
         "Export-RegistryKey", "Get-ConnectorObject", "Test-ApiDirectory", "Connect-Share", "Disconnect-Share",
         "Get-EventSummary", "Write-FilePack", "Set-ServiceState", "Remove-WorkFile", "Set-RegistryValue",
         "Remove-ScratchKey",
-        "wire/Receive-Call", "wire/Receive-RawCall",
+        "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "wire/Receive-Call",
+        "wire/Receive-RawCall",
     }  # fmt: skip
 
 
@@ -185,6 +186,7 @@ def test_blocks_are_made_the_same_way_wherever_they_are_made() -> None:
     makers = [script for script in SCRIPTS if "DeflateStream($memory" in script.text]
     assert {script.name for script in makers} == {
         "Export-RegistryKey", "Get-FileTree", "Read-FilePack", "Remove-WorkFile", "Set-RegistryValue",
+        "Move-StagedFile", "Move-FileAside",
     }  # fmt: skip
     for script in makers:
         # Lines are sent before they are 40,000 characters, which no encoding makes more than a block.

@@ -14,7 +14,7 @@ from exremote import regfile
 from exremote.connector import Connector
 from exremote.credential import Secret
 from exremote.errors import PlanRefused, ScriptFailed
-from exremote.facts import RegistrySetting
+from exremote.facts import FileDeed, FileEntry, RegistrySetting, SwapFile
 from exremote.inventory import Deadlines, Inventory, RetryPolicy
 from exremote.lab.control import edit
 from exremote.lab.files import REPARSE
@@ -57,6 +57,23 @@ class Lab:
 
     def write(self, path: str, data: bytes, attributes: int = 0x20) -> None:
         self.edit("write_file", path=path, data=base64.b64encode(data).decode(), attributes=attributes)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Write a file among many, straight away."""
+        prefix = self.world.hosts[NAME].prefix
+        if prefix is None:
+            self.world.machine(NAME).files.write(path, data)
+            return
+        place = prefix.path(path)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(data)
+
+    def make_read_only(self, path: str) -> None:
+        prefix = self.world.hosts[NAME].prefix
+        if prefix is not None:
+            prefix.path(path).chmod(0o444)
+        else:
+            self.world.machine(NAME).files.find(path).attributes |= 1
 
     def read(self, path: str) -> bytes | None:
         """What a file holds; None if there is none."""
@@ -220,6 +237,15 @@ def test_a_locked_work_file_fails_alone(lab: Lab) -> None:
         lambda session: session.remove_files(ROOT, [], [r"a\\b"]),
         lambda session: session.remove_files(ROOT, [], ["a", "A"]),
         lambda session: session.remove_files(ROOT, [], ["file:stream"]),
+        lambda session: session.remove_folder(r"C:\Deeds\staging"),
+        lambda session: session.remove_folder(r"C:\Deeds\exremote-1\below"),
+        lambda session: session.remove_folder(r"C:\exremote-1\.."),
+        lambda session: session.remove_folder("exremote-1"),
+        lambda session: session.swap_files(STAGING, PLACE, PLACE.upper(), []),
+        lambda session: session.swap_files(STAGING, "C:\\", ASIDE, []),
+        lambda session: session.swap_files(STAGING, PLACE, ASIDE, [swap_of(r"..\x", b"")]),
+        lambda session: session.swap_files(STAGING, PLACE, ASIDE, [SwapFile("x", "0", 1, TICKS)]),
+        lambda session: session.move_aside(PLACE, ASIDE, ["a\tb"]),
         lambda session: session.set_registry_values([RegistrySetting(r"HKCU\Software\x", "", 1, None)]),
         lambda session: session.set_registry_values([RegistrySetting("HKLM", "", 1, None)]),
         lambda session: session.set_registry_values([RegistrySetting("HKLM\\SOFTWARE\\\\x", "", 1, None)]),
@@ -317,3 +343,131 @@ def test_the_other_wire_carries_the_same(lab: Lab) -> None:
         assert session.set_registry_values([value])[0].state == "set"
     with lab.session() as session:
         assert session.set_registry_values([value])[0].state == "same"
+
+
+# --- files ---
+
+STAGING, ASIDE = r"C:\Deeds\exremote-new", r"C:\Deeds\exremote-old"
+PLACE = r"C:\Deeds\place"
+TICKS = 631_139_040_000_000_000
+
+
+def swap_of(path: str, data: bytes, attributes: int = 0x20) -> SwapFile:
+    return SwapFile(path, sha256(data), len(data), TICKS + len(path) * 10_000_000, attributes)
+
+
+def entries(session: Session, root: str) -> dict[str, FileEntry]:
+    return {entry.path: entry for entry in session.file_tree(root).entries if entry.size >= 0}
+
+
+def test_staged_files_take_their_places_and_what_was_there_is_aside(lab: Lab) -> None:
+    new = {
+        name: b"new " + name.encode() for name in ("changed", r"sub\only\here", "\u00dcbersicht \u6f22.tbl")
+    }
+    for name, data in {
+        **new,
+        "tampered": b"tampered",
+        "held": b"new",
+        "folder": b"new",
+        r"way\x": b"new",
+    }.items():
+        lab.write(rf"{STAGING}\{name}", data)
+    for name in ("changed", "tampered", "held", r"folder\inside", "readonly", "right", "missing"):
+        lab.write(rf"{PLACE}\{name}", b"old " + name.encode())
+    lab.write(rf"{STAGING}\readonly", b"new readonly")
+    lab.make_read_only(rf"{PLACE}\readonly")
+    lab.write(r"C:\Deeds\target\x", b"old x")
+    lab.link(rf"{PLACE}\way", r"C:\Deeds\target")
+    lab.edit("lock_file", path=rf"{PLACE}\held")
+    files = [swap_of(name, data) for name, data in new.items()]
+    files += [swap_of("readonly", b"new readonly", 0x21), swap_of("right", b"old right", 0x22)]
+    files += [swap_of(name, b"new") for name in ("tampered", "held", "folder", r"way\x", "missing")]
+    told: list[FileDeed] = []
+    with lab.session() as session:
+        deeds = {deed.path: deed for deed in session.swap_files(STAGING, PLACE, ASIDE, files, told.extend)}
+        assert told == list(deeds.values())
+        assert {path: (deed.state, deed.error_id) for path, deed in deeds.items()} == {
+            **dict.fromkeys([*new, "readonly"], ("swapped", "")),
+            "right": ("there", ""),
+            "tampered": ("failed", "ExRemote.Damaged"),
+            "held": ("failed", "ExRemote.Locked"),
+            "folder": ("failed", "ExRemote.IsFolder"),
+            r"way\x": ("failed", "ExRemote.Link"),
+            "missing": ("failed", "ExRemote.FileMissing"),
+        }
+        there = entries(session, PLACE)
+        for file in [*files[:3], *files[3:5]]:
+            entry = there[file.path]
+            assert (entry.sha256, entry.modified_ticks) == (file.sha256, file.modified_ticks), file.path
+            assert entry.attributes & 7 == file.attributes & 7, file.path
+        aside = entries(session, ASIDE)
+        assert {path: entry.sha256 for path, entry in aside.items()} == {
+            "changed": sha256(b"old changed"),
+            "readonly": sha256(b"old readonly"),
+        }
+        assert aside["readonly"].attributes & 1
+        for name in ("tampered", r"folder\inside", "missing"):
+            assert lab.read(rf"{PLACE}\{name}") == b"old " + name.encode()
+        assert lab.read(r"C:\Deeds\target\x") == b"old x"
+        # A second time, as after a line that was lost: nothing is other, and nothing aside is lost.
+        again = session.swap_files(STAGING, PLACE, ASIDE, files[:5])
+        assert {deed.state for deed in again} == {"there"}
+        lab.write(rf"{PLACE}\changed", b"meanwhile")
+        lab.write(rf"{STAGING}\changed", new["changed"])
+        (kept,) = session.swap_files(STAGING, PLACE, ASIDE, files[:1])
+        assert (kept.state, kept.error_id) == ("failed", "ExRemote.AsideTaken")
+        assert lab.read(rf"{ASIDE}\changed") == b"old changed"
+        assert lab.read(rf"{PLACE}\changed") == b"meanwhile"
+        # A kill between the two moves: what was there is aside, the staged file is in staging.
+        lab.edit("remove_file", path=rf"{PLACE}\changed")
+        assert session.swap_files(STAGING, PLACE, ASIDE, files[:1])[0].state == "swapped"
+        assert lab.read(rf"{PLACE}\changed") == new["changed"]
+
+
+def test_extra_files_go_aside_and_a_folder_of_exremote_goes_whole(lab: Lab) -> None:
+    root, aside = r"C:\Deeds\extra", r"C:\Deeds\exremote-extra"
+    for name in ("one", r"sub\two", "held", r"folder\inside", "stays"):
+        lab.write(rf"{root}\{name}", name.encode())
+    lab.write(rf"{aside}\taken", b"earlier")
+    lab.write(rf"{root}\taken", b"now")
+    lab.write(r"C:\Deeds\beyond\y", b"other")
+    lab.link(rf"{root}\link", r"C:\Deeds\beyond")
+    lab.link(rf"{aside}\link", r"C:\Deeds\beyond")
+    lab.edit("lock_file", path=rf"{root}\held")
+    names = ["one", r"sub\two", "held", "folder", "taken", r"link\y", "ghost"]
+    expected = ["moved", "moved", "failed", "failed", "failed", "failed", "gone"]
+    with lab.session() as session:
+        for _ in range(2):  # the second time as after a line that was lost
+            deeds = session.move_aside(root, aside, names)
+            assert [deed.state for deed in deeds] == expected
+            ids = [deed.error_id.removeprefix("ExRemote.") for deed in deeds if deed.state == "failed"]
+            assert ids == ["Locked", "IsFolder", "AsideTaken", "Link"]
+        assert lab.read(rf"{aside}\sub\two") == rb"sub\two"
+        assert (lab.read(rf"{root}\one"), lab.read(rf"{root}\stays")) == (None, b"stays")
+        assert (lab.read(rf"{aside}\taken"), lab.read(rf"{root}\taken")) == (b"earlier", b"now")
+        lab.make_read_only(rf"{aside}\one")
+        assert session.remove_folder(aside + "\\") is True
+        assert session.remove_folder(aside) is False
+        assert lab.read(rf"{aside}\one") is None
+        assert lab.read(r"C:\Deeds\beyond\y") == b"other"
+        lab.link(r"C:\Deeds\exremote-link", r"C:\Deeds\beyond")
+        with pytest.raises(ScriptFailed) as caught:
+            session.remove_folder(r"C:\Deeds\exremote-link")
+        assert caught.value.error_id == "ExRemote.Link"
+        assert lab.read(r"C:\Deeds\beyond\y") == b"other"
+
+
+def test_ten_thousand_files(lab: Lab) -> None:
+    """Three hundred where a real engine moves them. Nothing but the plan's own answer travels for each."""
+    count = 10_000 if lab.simulated else 300
+    root, staging = r"C:\Deeds\many", r"C:\Deeds\exremote-many"
+    for n in range(count):
+        lab.put(rf"{staging}\part{n % 7}\file{n}", b"%d" % n)
+    files = [swap_of(rf"part{n % 7}\file{n}", b"%d" % n) for n in range(count)]
+    with lab.session() as session:
+        deeds = session.swap_files(staging, root, r"C:\Deeds\exremote-none", files)
+        assert [(deed.path, deed.state) for deed in deeds] == [(file.path, "swapped") for file in files]
+        last = files[-1].path
+        assert lab.read(rf"{root}\{last}") == b"%d" % (count - 1)
+        assert session.move_aside(root, staging, [last])[0].state == "moved"
+        assert session.remove_folder(staging)
