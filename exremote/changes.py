@@ -249,8 +249,9 @@ class Prove:
 
     def describe(self) -> str:
         """Return one line for the operator."""
-        running = f"{', '.join(self.services)} still run after their grace time; " if self.services else ""
-        return f"prove: {running}health of {', '.join(self.connectors)} again"
+        parts = [f"{', '.join(self.services)} still run after their grace time"] if self.services else []
+        parts += [f"health of {', '.join(self.connectors)} again"] if self.connectors else []
+        return f"prove: {'; '.join(parts) or 'services are as they are to be'}"
 
 
 ChangeStep = SendFiles | StopService | SwapFiles | EraseWorkFiles | SetValues | Confirm | StartService | Prove

@@ -430,7 +430,5 @@ def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None
     )
     for outcome in outcomes:
         if isinstance(outcome.detail, restore.Restored):
-            for warning in outcome.detail.warnings:
-                report.line(f"{outcome.host}: warning: {warning}")
             for sentence in (outcome.detail.done.failed if outcome.detail.done else ())[1:]:
                 report.line(f"{outcome.host}: not done: {sentence}")

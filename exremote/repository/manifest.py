@@ -31,7 +31,7 @@ FILES = "files"
 RENAMED = "renamed"
 """Where an export puts what the system does not take; nothing else may lie there."""
 
-Kind = Literal["full", "tables"]
+Kind = Literal["full", "tables", "safety"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class SnapshotDraft:
     run: str
     """the run that makes it"""
     kind: Kind = "full"
-    """`tables` is a snapshot of the mapping tables alone"""
+    """`tables` is a snapshot of the mapping tables alone, `safety` of what a restore replaces"""
     complete: bool = True
     """nothing that belongs to it is missing"""
     entries: tuple[Entry, ...] = ()
@@ -141,7 +141,7 @@ class Head:
     run: str
     """the run that made it"""
     kind: Kind
-    """`full` or `tables`"""
+    """`full`, `tables` or `safety`"""
     complete: bool
     """nothing that belongs to it is missing"""
     files: int

@@ -163,7 +163,7 @@ def _head(data: Mapping[str, object]) -> Head:
             f"it has format {found}, and this exremote reads {MANIFEST_FORMAT}; use a newer one"
         )
     kind = fields.text("kind")
-    if kind not in ("full", "tables"):
+    if kind not in ("full", "tables", "safety"):
         fields.refuse("there is no such kind", "kind")
     head = Head(
         id=fields.word("id"),

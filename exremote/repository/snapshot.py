@@ -60,7 +60,7 @@ class Snapshot:
     created: datetime
     """UTC"""
     kind: Kind
-    """`full` or `tables`"""
+    """`full`, `tables` or `safety`"""
     complete: bool
     """nothing that belongs to it is missing; False if that cannot be read"""
     run: str

@@ -7,6 +7,7 @@ aim       what is wanted, gathered from snapshots, or from a run that is undone
 looking   what is there instead
 order     in which order services start
 planning  what differs, pure
+saving    what a plan replaces, saved before
 deed      a plan carried out, step by step
 waves     whose turn it is
 verifying snapshots read whole first

@@ -63,6 +63,8 @@ class KeyAim:
     """the key as the snapshot has it"""
     values: tuple[tuple[str, str, RegValue | None], ...] = field(repr=False)
     """key, name and value, each to be so; None for one that is not to be there"""
+    whole: bool = False
+    """all values of these keys are named: others are extra"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +264,7 @@ def _tree(
         root,
         {e.path.casefold(): _content(e.path, e, snapshot) for e in kept},
         {e.path.casefold(): e.path for e in kept},
-        whole=item in trees,
+        whole=item in trees and snapshot.kind == "full",
     )
 
 
@@ -276,7 +278,7 @@ def _key(key: RegistryKey, reg: RegFile) -> KeyAim:
             place = f"{below}\\{value.name}".lstrip("\\")
             if not key.values or any(matches(place, pattern) for pattern in key.values):
                 wanted.append((path, value.name, value))
-    return KeyAim(key.id, top, tuple(wanted))
+    return KeyAim(key.id, top, tuple(wanted), whole=not key.values)
 
 
 def _reg(snapshot: Snapshot, data: bytes) -> RegFile:

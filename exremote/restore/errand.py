@@ -7,15 +7,15 @@ changes nothing that was not saved before.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from exremote import backup, health
-from exremote.changes import UNREAD, ChangePlan, Confirm, Prove, SetValues
-from exremote.connector import Connector, below
+from exremote import health
+from exremote.changes import ChangePlan, Confirm, Prove
+from exremote.connector import Connector
 from exremote.credential import Secret as Account
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, PlanRefused
 from exremote.facts import HostFacts
@@ -28,6 +28,7 @@ from exremote.restore.deed import Deed, Done, sent_text
 from exremote.restore.looking import listings, look
 from exremote.restore.order import services_of, start_order
 from exremote.restore.planning import check_machine, plan_changes
+from exremote.restore.saving import save_before
 from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves
 from exremote.runner import Outcome, State
@@ -45,8 +46,6 @@ class Restored:
     """what came of it; None if it was only planned"""
     safety: tuple[str, ...] = ()
     """HOST/ID of the snapshots that were taken before"""
-    warnings: tuple[str, ...] = ()
-    """what the operator should read, and that changes no exit code"""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -54,7 +53,6 @@ class Restored:
         return {
             "plan": self.plan.to_json(),
             "safety": list(self.safety),
-            "warnings": list(self.warnings),
             "done": None
             if done is None
             else {
@@ -153,10 +151,20 @@ class Errand:
                 "Look at the plan again and approve that. Nothing was changed.",
             )
         self.stage(host.name, "saving what will be touched")
-        safety, warnings = self._save(host, session, plan, there.facts)
-        self.journal.event(
-            "safety", host=host.name, snapshots=[f"{s.host}/{s.id}" for s in safety], plan=plan.to_json()
+        safety = save_before(
+            plan,
+            work.aim,
+            there,
+            host,
+            session,
+            self.repository,
+            self.journal,
+            self.connectors,
+            self.now(),
+            lambda files, size: None,
         )
+        saved = f"{safety.host}/{safety.id}"
+        self.journal.event("safety", host=host.name, snapshots=[saved], plan=plan.to_json())
         sends = [f for swap in plan.swaps for f in swap.files if f.what in ("new", "changed")]
         self.expect(host.name, len(sends), plan.bytes_to_send)
         done = Deed(
@@ -172,8 +180,7 @@ class Errand:
             lambda step: list(self._unproven(host, session, step, there.facts)),
             time.monotonic,
         )()
-        names = tuple(f"{s.host}/{s.id}" for s in safety)
-        detail = Restored(plan, done, names, tuple(warnings))
+        detail = Restored(plan, done, (saved,))
         if done.failed:
             more = f" (and {count_text(len(done.failed) - 1, 'more thing')})" if len(done.failed) > 1 else ""
             remedy = f"`exremote undo {self.journal.run_id}` brings back what was."
@@ -202,57 +209,6 @@ class Errand:
             ),
         ):
             yield
-
-    # ------------------------------------------------------------ saving
-
-    def _save(
-        self, host: Host, session: Session, plan: ChangePlan, facts: HostFacts
-    ) -> tuple[list[Snapshot], list[str]]:
-        """Given a plan, save what it will touch. Return the snapshots, and warnings.
-
-        Raise PlanRefused if something that it replaces is not in them: it could not be undone.
-        """
-        affected = next((step.connectors for step in plan if isinstance(step, Prove)), ())
-        outcome = backup.Errand(
-            self.repository,
-            self.journal,
-            self.connectors,
-            tuple(affected),
-            False,
-            self.now,
-            lambda name, text: self.stage(name, f"saving what will be touched: {text}"),
-            lambda name, files, size: None,
-            lambda name, files, size: None,
-            self.api_account,
-        )(host, session)
-        taken = outcome.detail
-        if not isinstance(taken, backup.Taken) or not taken.snapshots:
-            raise PlanRefused(
-                f"{host.name}: what is there now could not be saved before: {outcome.message}",
-                "Nothing was changed.",
-            )
-        saved = [self.repository.find(f"{host.name}/{id_}") for _, id_, _ in taken.snapshots]
-        if lost := next(self._unsaved(plan, saved), None):
-            raise PlanRefused(
-                f"{host.name}: {lost} is there now and could not be saved before it is replaced.",
-                "Look why it cannot be read (`exremote backup` says it), or move it away yourself. "
-                "Nothing was changed.",
-            )
-        return saved, [f"saved before, without {what}: {reason}" for _, what, reason in taken.missing]
-
-    def _unsaved(self, plan: ChangePlan, saved: Sequence[Snapshot]) -> Iterator[str]:
-        """Yield what the plan replaces and the snapshots do not hold."""
-        held = {e.sha256 for s in saved for e in s.manifest.entries}
-        places = {(e.item, e.path.casefold()) for s in saved for e in s.manifest.entries}
-        documents = {d.stored for s in saved for d in s.manifest.documents}
-        for swap in plan.swaps:
-            for change in swap.files:
-                there = change.was and (change.was == UNREAD or change.was not in held)
-                if there and not (change.volatile and (swap.item, change.path.casefold()) in places):
-                    yield below(swap.root, change.path)
-        for values in (step for step in plan if isinstance(step, SetValues)):
-            if any(v.was for v in values.values) and f"registry/{values.item}.reg" not in documents:
-                yield f"the registry key {values.key}"
 
     # ------------------------------------------------------------ services and proof
 
@@ -288,6 +244,8 @@ class Errand:
             state = facts.service(name)
             if state is None or state.state != "Running":
                 yield f"service {name} does not run after its start ({state.state if state else 'unknown'})"
+        if not step.connectors:
+            return
         earlier = {(e.source, e.event_id): e.count for e in before.events}
         for event in facts.events:
             new = event.count - earlier.get((event.source, event.event_id), 0)

@@ -110,6 +110,8 @@ def plan_changes(
     if steps:
         running = tuple(step.service for step in starts if step.will == "Running")
         proven = dict.fromkeys([*(c.name for c in users), *(aim.connectors if starts else ())])
+        if verb == "undo":
+            proven = {}  # what was sick before is to be so again
         steps.append(Prove(running, tuple(proven)))
     others = [c.name for c in users if c.name not in aim.connectors]
     if others and stops:
@@ -265,7 +267,7 @@ def _values(key: KeyAim, now: RegFile | None, notes: list[str]) -> SetValues:
         secret = _SECRET_NAME.search(name) is not None
         digest = "" if wanted is None or secret else _digest(wanted)
         changes.append(ValueChange(path, name, _shown(found, secret), _shown(wanted, secret), digest))
-    if now is not None and key.values:
+    if now is not None and key.whole:
         known = {(path.casefold(), name.lower()) for path, name, _ in key.values}
         tops = {path.casefold() for path, _, _ in key.values}
         extra = [

@@ -101,7 +101,7 @@ class Session(Deeds, Scratch):
             with closing(self._run(name, parameters)) as records:
                 listing = parse_listing(self._bounded(name, self._blocks(records, summary)))
             record = self._summary(name, summary)
-            if outline is not None and outline.text:
+            if outline is not None and outline.text and record.get("Exists") is True:
                 listing = outline.filled(str(record.get("Changed")), listing)
             fact = TreeFact.parse(record, listing.entries)
             if not same_path(fact.path, path):

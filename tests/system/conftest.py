@@ -190,6 +190,16 @@ class World:
         self._undo.append(lambda: self.client.edit(host, "write_file", path=path, data=old))
         self.client.edit(host, "remove_file", path=path)
 
+    def set_registry(self, host: str, key: str, name: str, data: str, usual: str) -> None:
+        """Set a value; afterwards it is the usual one."""
+        self.client.edit(host, "set_registry", key=key, name=name, data=data)
+        self._undo.append(lambda: self.client.edit(host, "set_registry", key=key, name=name, data=usual))
+
+    def stop_service(self, host: str, name: str) -> None:
+        """Stop a service; afterwards it runs."""
+        self.client.edit(host, "set_service", name=name, state="Stopped")
+        self._undo.append(lambda: self.client.edit(host, "set_service", name=name, state="Running"))
+
     def lock(self, host: str, path: str) -> None:
         """Write a new file and hold it open without sharing; afterwards it is gone."""
         self.write(host, path, b"held by a service")

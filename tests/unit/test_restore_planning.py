@@ -221,6 +221,7 @@ def test_registry_values_one_by_one_and_a_secret_one_never_shown() -> None:
         tuple(
             (KEY, n, text(n, v)) for n, v in (("Path", "C:\\Lotus"), ("Same", "x"), ("Password", "s3cret"))
         ),
+        whole=True,
     )
     now = RegFile(
         {
