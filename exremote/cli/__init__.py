@@ -2,8 +2,9 @@
 
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
 exit code; anything else is a defect and shows a traceback. `verbs` saves, `restoring` and `undoing` bring
-back, `checking` and `doctor` ask, `keep` and `carry` tend the repository, `look`, `inside`, `runs` and `site`
-look; `running` is a run over hosts, with its `journaling`, `planned` shows plans, `asking` asks a person.
+back, `drilling` tries it, `checking` and `doctor` ask, `keep` and `carry` tend the repository, `look`,
+`inside`, `runs` and `site` look; `running` is a run over hosts, with its `journaling`, `planned` shows plans,
+`asking` asks a person.
 """
 
 from __future__ import annotations
@@ -16,7 +17,19 @@ import typer
 from typer import rich_utils
 
 from exremote import __version__
-from exremote.cli import carry, checking, doctor, inside, keep, look, restoring, site, undoing, verbs
+from exremote.cli import (
+    carry,
+    checking,
+    doctor,
+    drilling,
+    inside,
+    keep,
+    look,
+    restoring,
+    site,
+    undoing,
+    verbs,
+)
 from exremote.cli import runs as past
 from exremote.errors import EXIT_OK, ExremoteError
 from exremote.report import Outlet, Report
@@ -53,6 +66,7 @@ _command(app, "health", checking.check_health)
 _command(app, "backup", verbs.back_up)
 _command(app, "restore", restoring.restore_command)
 _command(app, "undo", undoing.undo)
+_command(app, "drill", drilling.drill)
 _command(app, "snapshots", look.snapshots)
 _command(app, "show", inside.show)
 _command(app, "diff", inside.diff)

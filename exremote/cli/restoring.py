@@ -174,7 +174,7 @@ def restore_command(
                 raise UsageError("--plan FILE says what goes where.", "Leave the other choices out.")
             saved = read_plans(plan, place, "restore")
             names, items, to, in_transit = saved.names, saved.items, saved.to, saved.in_transit
-        snapshots = _chosen(place, site, names or (), latest, groups or ())
+        snapshots = chosen_snapshots(place, site, names or (), latest, groups or ())
         if not allow_incomplete and saved is None:
             _all_complete(snapshots)
         by_host = _by_host(snapshots, to)
@@ -342,7 +342,7 @@ def _run(
     )
 
 
-def _chosen(
+def chosen_snapshots(
     place: Repository, site: Inventory, names: Sequence[str], latest: bool, groups: Sequence[str]
 ) -> list[Snapshot]:
     """Given what the command line says, return the snapshots. Raise UsageError or SnapshotNotFound."""

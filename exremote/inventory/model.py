@@ -125,6 +125,10 @@ class Host(Endpoint):
     """What only the site knows, such as `groupwise_api`."""
     backup: tuple[BackupPart, ...] = ("connectors",)
     """What a backup takes of it; empty: nothing, it is only checked."""
+    drill_on: str | None = None
+    """The host where its snapshots are tried by `exremote drill`."""
+    drill_folder: str | None = None
+    """The folder there in which scratch folders are made."""
     probe: bool = False
     """Whether health may write, read back and remove a probe file in the GroupWise API directory."""
 

@@ -334,9 +334,23 @@ class Reader:
             tags=_once(tag for tag, _ in tags),
             variables=MappingProxyType(merged.table("variables", {})),
             backup=_once(merged.take("backup")),
+            drill_on=self._drill_on(merged, table),
+            drill_folder=merged.take("drill_folder"),
             probe=merged.take("probe"),
             origins=MappingProxyType(merged.origins),
         )
+
+    def _drill_on(self, merged: _Merged, table: FileTable) -> str | None:
+        """Given the layers, return the host where snapshots are tried, if any. Raise InventoryError."""
+        said: str | None = merged.take("drill_on")
+        found = find_name(table.hosts, said) if said else None
+        if said and found is None:
+            raise self.error(
+                merged.where("drill_on"),
+                f"expected the name of a [hosts.NAME] table; there is none of {said}.",
+                near(said, table.hosts),
+            )
+        return found
 
     def _endpoint(self, merged: _Merged, *, direct: bool) -> dict[str, Any]:
         """Given the layers, resolve what hosts and gateways share, and hold settings against each other.

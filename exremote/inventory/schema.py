@@ -104,6 +104,14 @@ class SettingsTable(EndpointTable):
     backup: tuple[BackupPart, ...] | None = Field(
         default=None, strict=False, description='["connectors"], or [] for nothing'
     )
+    drill_on: str | None = Field(
+        default=None, pattern=SOMETHING, description="the name of a host of this inventory"
+    )
+    drill_folder: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z]:\\[^/:*?\"<>|\x00-\x1f]*$",
+        description="the full path of a folder on that host, such as 'D:\\drill'",
+    )
     probe: bool | None = Field(default=None, description="true or false")
 
 

@@ -12,6 +12,7 @@ staging   where one host's files lie until they are whole
 manifest  what a snapshot says of itself
 reading   a manifest read back, and nothing in it believed unseen
 snapshot  how a snapshot is built and read
+proofs    when a snapshot was last proven to restore
 building  a snapshot's folder on its way into place
 verify    every byte against what was written down
 damage    what was found damaged, noted until it came anew
@@ -49,6 +50,7 @@ from exremote.repository.manifest import (
 from exremote.repository.names import UnsafeName, remote_name, safe_relative, stored_path
 from exremote.repository.objects import ObjectWriter
 from exremote.repository.parts import Assembly
+from exremote.repository.proofs import Proof
 from exremote.repository.snapshot import VOLATILE, Snapshot
 from exremote.repository.staging import Staging
 from exremote.repository.store import WHOLE, CheckRecord, Repository
@@ -75,6 +77,7 @@ __all__ = [
     "ObjectWriter",
     "Omission",
     "Problem",
+    "Proof",
     "Repository",
     "Snapshot",
     "SnapshotDraft",

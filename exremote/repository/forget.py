@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError
-from exremote.repository import disk
+from exremote.repository import disk, proofs
 from exremote.repository.manifest import SUMS, Manifest
 from exremote.repository.names import checked_host, checked_word
 from exremote.repository.objects import ObjectStore
@@ -209,6 +209,7 @@ def remove(root: Path, store: ObjectStore, snapshot: Snapshot, run: str) -> None
         disk.move(snapshot.path, aside)
         disk.sync_folders([snapshot.path.parent, aside.parent])
         disk.remove(root / "checks" / checked_host(snapshot.host) / f"{snapshot.id}.jsonl")
+        proofs.forget(root, snapshot)
         disk.remove_tree(aside)
         for folder in (snapshot.path.parent, aside.parent):
             with contextlib.suppress(OSError):  # others are in it

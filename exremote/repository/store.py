@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound
-from exremote.repository import copying, disk
+from exremote.repository import copying, disk, proofs
 from exremote.repository.copying import Standing
 from exremote.repository.damage import DamageNotes
 from exremote.repository.forget import (
@@ -41,6 +41,7 @@ from exremote.repository.names import checked_host, checked_word, extended, is_h
 from exremote.repository.naming import find_folder, host_and_connector
 from exremote.repository.objects import ObjectStore, whole_files
 from exremote.repository.parts import parts_in
+from exremote.repository.proofs import Proof
 from exremote.repository.snapshot import VOLATILE, Commit, Snapshot, is_id, is_possible, load, same_content
 from exremote.repository.staging import Staging
 from exremote.repository.verify import LONGEST_CHECKS, Problem, Verifier, read_check
@@ -352,6 +353,14 @@ class Repository:
 
     def _checks_path(self, snapshot: Snapshot) -> Path:
         return self._root / "checks" / checked_host(snapshot.host) / f"{snapshot.id}.jsonl"
+
+    def record_proof(self, snapshot: Snapshot, proof: Proof) -> None:
+        """Given a snapshot and a drill of it, note that beside it. Raise RepositoryError."""
+        proofs.record(self._root, snapshot, proof)
+
+    def proofs(self, snapshot: Snapshot) -> tuple[Proof, ...]:
+        """Given a snapshot, return its drills, oldest first. Raise IntegrityError if they cannot be read."""
+        return proofs.proofs(self._root, snapshot)
 
     def verifier(self) -> Verifier:
         """Return one that verifies several snapshots and reads what they share once."""

@@ -13,10 +13,12 @@ waves     whose turn it is
 verifying snapshots read whole first
 errand    one host from its snapshot to the proof
 into      into a folder of a host, where nothing is touched
+drill     a restore tried where nothing is in use
 history   what earlier runs say
 """
 
 from exremote.restore.aim import Aim, aim_of, aim_of_undo
+from exremote.restore.drill import Drilled, DrillErrand, Subject
 from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, undoable
 from exremote.restore.into import IntoErrand, Laid
@@ -25,10 +27,13 @@ from exremote.restore.waves import Waves, in_waves
 
 __all__ = [
     "Aim",
+    "DrillErrand",
+    "Drilled",
     "Errand",
     "IntoErrand",
     "Laid",
     "Restored",
+    "Subject",
     "Undoable",
     "Waves",
     "Work",

@@ -185,3 +185,37 @@ def test_into_a_folder_where_nothing_is_touched(cli: Cli, world: World) -> None:
     world.write("EXNOTES01", rf"{folder}\conndata\mine.txt", b"mine")
     refused = cli("restore", first, "--into", folder, "--item", "conndata", code=4)
     assert "mine.txt is in the way" in refused.out
+
+
+def test_a_drill_proves_what_restores_and_leaves_nothing_behind(cli: Cli, world: World) -> None:
+    """Every file and value, on a host that is there for it; the record stays, the scratch does not."""
+    top = "drill_on = 'exgw01'\ndrill_folder = 'D:\\drill'"
+    cli.inventory("EXNOTES01", "EXGW01", defaults=top)
+    report = cli("drill", "--latest", "EXNOTES01", "--json").json
+    result = report["hosts"][0]["drills"][0]
+    assert (report["hosts"][0]["host"], result["host"], result["green"]) == ("EXGW01", "EXNOTES01", True), (
+        result
+    )
+    manifest = cli.manifest("EXNOTES01", "notes")
+    assert result["files"] >= len(manifest["entries"])
+    assert result["values"] > 5
+    assert not world.exists("EXGW01", r"D:\drill\exremote-drill-EXNOTES01\conndata\Exchconn.ini")
+    noted = [
+        json.loads(line)
+        for path in (cli.repository / "proofs" / "EXNOTES01").glob("*.jsonl")
+        for line in path.read_text().splitlines()
+    ]
+    assert {proof["green"] for proof in noted} == {True}
+    assert len(noted) == 2  # one a connector
+    cli("verify")
+
+
+@pytest.mark.not_under_wine("wire")
+def test_a_drill_that_finds_something_is_no_green_one(cli: Cli, world: World) -> None:
+    """A host that writes other times than it was told, or nothing says where: each in a sentence."""
+    assert "Nobody says where" in cli("drill", "EXNOTES01/notes", code=2).err
+    assert "in which folder" in cli("drill", "EXNOTES01/notes", "--on", "EXGW01", code=2).err
+    world.client.edit("EXGW01", "set_disk", root="D:\\", free=1000)
+    small = cli("drill", "EXNOTES01/notes", "--on", "EXGW01", "--folder", "D:\\drill", code=4)
+    assert "1000 bytes free" in small.out
+    world.client.edit("EXGW01", "set_disk", root="D:\\", free=90 * 1024**3)
