@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +21,8 @@ from exremote.credential import Secret
 from exremote.errors import PlanRefused, ScriptFailed
 from exremote.facts import FileDeed, FileEntry, RegistrySetting, SwapFile
 from exremote.inventory import Deadlines, Inventory, RetryPolicy
-from exremote.lab.control import edit
+from exremote.lab.client import LabClient
+from exremote.lab.control import Control
 from exremote.lab.files import REPARSE
 from exremote.lab.site import HostSpec
 from exremote.lab.world import World, engine_from_environment
@@ -41,6 +47,7 @@ class Lab:
     """One host, and what the tests see of it without exremote."""
 
     world: World
+    client: LabClient
 
     @property
     def simulated(self) -> bool:
@@ -53,10 +60,10 @@ class Lab:
         return Session(host, Secret(self.world.user, self.world.password))
 
     def edit(self, op: str, **args: object) -> None:
-        edit(self.world.machine(NAME), self.world.hosts[NAME].prefix, op, args)
+        self.client.edit(NAME, op, **args)
 
     def write(self, path: str, data: bytes, attributes: int = 0x20) -> None:
-        self.edit("write_file", path=path, data=base64.b64encode(data).decode(), attributes=attributes)
+        self.edit("write_file", path=path, data=data, attributes=attributes)
 
     def put(self, path: str, data: bytes) -> None:
         """Write a file among many, straight away."""
@@ -104,9 +111,11 @@ class Lab:
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     engine = engine_from_environment() if request.param == "real" else []
     world = World([HostSpec(NAME, ("notes",), winrm=3)], engine=engine)
+    control = Control(world)
     try:
-        yield Lab(world)
+        yield Lab(world, LabClient(control.url, control.token))
     finally:
+        control.close()
         left = world.shells(NAME)
         world.stop()
         assert left == []
@@ -156,13 +165,15 @@ def test_a_late_stop_is_waited_for_and_one_that_never_comes_is_named_with_its_st
 ) -> None:
     said: list[float] = []
     session.set_service("LME-NOTES", "Stopped", 30)
-    lab.edit("trouble_service", name="LME-NOTES", stop_delay_s=2.0)
+    lab.edit("trouble_service", name="LME-NOTES", stop_delay_s=3.5)
     session.set_service("LME-NOTES", "Running", 30)
     with pytest.raises(ScriptFailed, match="LME-NOTES is StopPending after 1 s") as caught:
         session.set_service("LME-NOTES", "Stopped", 1)
     assert caught.value.error_id == "ExRemote.ServiceStuck"
     late = session.set_service("LME-NOTES", "Stopped", 30, waited=said.append)
     assert (late.state, late.changed) == ("Stopped", True)
+    assert len(said) == 1
+    assert 2 <= said[0] <= late.waited_s
     lab.edit("trouble_service", name="LME-NOTES", start_exit_code=1066)
     with pytest.raises(ScriptFailed, match="stopped again while it started, with code 1066") as caught:
         session.set_service("LME-NOTES", "Running", 30)
@@ -348,12 +359,10 @@ def test_ten_thousand_values(lab: Lab, session: Session) -> None:
 
 
 def test_the_other_wire_carries_the_same(lab: Lab, session: Session) -> None:
-    lab.write(r"C:\Deeds\wire\1.seq", b"x")
     value = RegistrySetting(KEY, "Wire \u6f22", 7, text("a\0b\0"))
     with lab.session(wire="winrs") as other:
         change = other.set_service("LME-NOTES", None, 5, "Manual")
         assert (change.name, change.start_mode) == ("LME-NOTES", "Manual")
-        assert [deed.state for deed in other.remove_files(r"C:\Deeds\wire", ["*.seq"])] == ["removed"]
         assert other.set_registry_values([value])[0].state == "set"
     assert session.set_registry_values([value])[0].state == "same"
 
@@ -480,3 +489,44 @@ def test_ten_thousand_files(lab: Lab, session: Session) -> None:
     assert lab.read(rf"{root}\{last}") == b"%d" % (count - 1)
     assert session.move_aside(root, staging, [last])[0].state == "moved"
     assert session.remove_folder(staging)
+
+
+def lab_door(lab: Lab, home: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run exremote-lab to its end, for a user whose running lab is this one."""
+    note = home / "exremote-lab" / "lab.json"
+    note.parent.mkdir(exist_ok=True)
+    note.write_text(json.dumps({"control": lab.client.url, "token": lab.client.token}))
+    return subprocess.run(
+        [sys.executable, "-m", "exremote.lab", *args],
+        env={**os.environ, "XDG_DATA_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_host_is_broken_in_every_way_that_a_restore_mends(
+    lab: Lab, session: Session, tmp_path: Path
+) -> None:
+    """Twice, for a lab that was mended meanwhile is broken again."""
+    conndata = r"C:\Program Files\Exchsrvr\Conndata"
+    before = entries(session, conndata)
+    done = lab.client.break_host(NAME.lower())
+    said = lab_door(lab, tmp_path, "break", NAME).stdout
+    assert [
+        tuple(re.split(" {2,}| (?=[A-Z]:|HKLM|LME)", line, maxsplit=1)) for line in said.splitlines()
+    ] == done
+    assert "the lab has no EXNONE01" in lab_door(lab, tmp_path, "break", "EXNONE01").stderr
+    after = entries(session, conndata)
+    assert before.keys() - after.keys() == {r"Tables\lab0001.tbl"}
+    assert after.keys() - before.keys() == {"broken.seq", "broken.ck", r"Temp\broken.seq"}
+    old, new = before[r"Tables\lab0002.tbl"], after[r"Tables\lab0002.tbl"]
+    assert (old.size, old.modified_ticks) == (new.size, new.modified_ticks)
+    assert old.sha256 != new.sha256
+    state = session.service_states(["LME-NOTES"])[0]
+    assert (state.state, state.start_mode, state.display_name) == ("Stopped", "Disabled", "LABWRONG")
+    assert [what for what, _ in done] == [
+        "deleted", "changed", "set wrong", "stopped and disabled", *["left behind"] * 3,
+    ]  # fmt: skip
+    mended = session.set_service("LME-NOTES", "Running", 30, "Manual")
+    assert (mended.state, mended.start_mode) == ("Running", "Manual")
