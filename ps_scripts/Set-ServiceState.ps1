@@ -62,7 +62,7 @@ function Wait-State([string]$One, [string]$Until) {
             Send-Refusal $One 0 "it stopped again while it started, with code $code."
         }
         if ($clock.Elapsed.TotalSeconds -ge $DeadlineSeconds) { Write-Error -ErrorId 'ExRemote.ServiceStuck' -Category OperationTimeout -Message "$One is $now after $DeadlineSeconds s." }
-        if ($clock.ElapsedMilliseconds - $said.At -ge 5000) { $said.At = $clock.ElapsedMilliseconds; [long]$said.At }
+        if ($clock.ElapsedMilliseconds - $said.At -ge 2000) { $said.At = $clock.ElapsedMilliseconds; [long]$said.At }
         Start-Sleep -Milliseconds 200
     }
 }

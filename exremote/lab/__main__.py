@@ -71,7 +71,7 @@ def up(
 
     On a terminal it prints the lines to paste into another one, else one line of JSON. With `&` or
     `</dev/null` standard input ends at once, and the lab with it, unless --stay says otherwise. A second lab
-    can run beside the first; list, fault and reset reach the first.
+    can run beside the first; list, fault, break and reset reach the first.
     """
     _need_extra()
     # These know the engines behind the endpoint, which `list` and `fault` do not need.
@@ -126,8 +126,8 @@ def _note(said: dict[str, object]) -> bool:
     with suppress(LabTrouble):
         LabClient.of_this_user().hosts()
         typer.echo(
-            "exremote-lab: another lab of yours is running; list, fault and reset reach that one, as long as "
-            "it runs, and not this one",
+            "exremote-lab: another lab of yours is running; list, fault, break and reset reach that one, as "
+            "long as it runs, and not this one",
             err=True,
         )
         return False
@@ -211,6 +211,21 @@ def fault(
         _fail(error)
 
 
+def break_(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A host of the running lab, with a connector.")],
+) -> None:
+    """Break a host of the running lab in every way that a restore mends, and say how.
+
+    A table is deleted and one is changed, a registry value is wrong, the connector's service is stopped and
+    disabled, and work files lie about. Only starting the lab anew, or a restore, mends it.
+    """
+    try:
+        for what, where in LabClient.of_this_user().break_host(host):
+            typer.echo(f"{what:<21} {where}")
+    except LabTrouble as error:
+        _fail(error)
+
+
 def reset() -> None:
     """Forget all that was to go wrong, and count anew."""
     try:
@@ -223,7 +238,14 @@ def reset() -> None:
         _fail(error)
 
 
-for _name, _function in (("up", up), ("demo", demo), ("list", list_), ("fault", fault), ("reset", reset)):
+for _name, _function in (
+    ("up", up),
+    ("demo", demo),
+    ("list", list_),
+    ("fault", fault),
+    ("break", break_),
+    ("reset", reset),
+):
     app.command(_name, help=HELP if _name == "fault" else flowing(_function.__doc__))(_function)
 
 

@@ -124,6 +124,10 @@ class LabClient:
         """Return what a file of a machine holds."""
         return base64.b64decode(self.edit(machine, "read_file", path=path))
 
+    def break_host(self, machine: str) -> list[tuple[str, str]]:
+        """Break a host in every way that a restore mends. Return what was done: a word and a place each."""
+        return [(str(what), str(where)) for what, where in self.ask("break", host=machine)]
+
     def end(self) -> None:
         """Ask the lab to end."""
         self.ask("end")

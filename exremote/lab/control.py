@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from exremote.lab.breaking import trouble_service
+from exremote.lab.breaking import break_host, trouble_service
 from exremote.lab.files import Generated
 from exremote.lab.machine import SERVICES, Disk, Machine, ticks
 from exremote.lab.registry import Kind
@@ -220,6 +220,10 @@ class Control:
                 ]
             case "clear_faults":
                 return world.clear_faults(name)
+            case "break":
+                machine = world.machine(name)
+                with machine.lock:
+                    return break_host(machine, world.hosts[name].prefix)
             case "edit":
                 prefix = world.hosts[name].prefix
                 return edit(world.machine(name), prefix, question["op"], question.get("args", {}))

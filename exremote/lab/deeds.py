@@ -23,7 +23,7 @@ from exremote.lab.wsman.engine import Call, Long, Record
 READ_ONLY = 1
 _FOLDER = re.compile(r"([A-Za-z]:|\\\\[^\\]+\\[^\\]+)(\\[^\\]+)+\\?")
 _TICK_S = 0.05
-_SAY_S = 5.0
+_SAY_S = 2.0
 Row = Sequence[object]
 
 
