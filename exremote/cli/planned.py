@@ -39,6 +39,8 @@ class PlanFile:
     """another host than the snapshot's own"""
     in_transit: bool
     """messages on their way, too"""
+    service_deadline: int | None
+    """how long one stop or start may take at most, in seconds"""
     plans: list[ChangePlan]
     """one a host"""
 
@@ -52,6 +54,7 @@ class _Head:
     items: list[str]
     to: str | None
     in_transit: bool
+    service_deadline: int | None
     plans: list[dict[str, Any]]
 
 
@@ -66,6 +69,7 @@ def write_plans(path: Path, head: PlanFile, plans: Sequence[ChangePlan]) -> None
             "items": head.items,
             "to": head.to,
             "in_transit": head.in_transit,
+            "service_deadline": head.service_deadline,
             "plans": [plan.to_json() for plan in plans],
         },
         indent=1,
@@ -113,7 +117,16 @@ def read_plans(path: Path, place: Repository, verb: str) -> PlanFile:
         )
     if head.verb != verb:
         raise PlanRefused(f"{path} is a plan of `exremote {head.verb}`.", f"Use `exremote {head.verb}`.")
-    return PlanFile(head.repository, head.verb, head.snapshots, head.items, head.to, head.in_transit, plans)
+    return PlanFile(
+        head.repository,
+        head.verb,
+        head.snapshots,
+        head.items,
+        head.to,
+        head.in_transit,
+        head.service_deadline,
+        plans,
+    )
 
 
 def show_plans(report: Report, plans: Sequence[ChangePlan], place: Repository) -> None:

@@ -45,6 +45,16 @@ GraceOption = Annotated[
         show_default=False,
     ),
 ]
+ServiceDeadlineOption = Annotated[
+    int | None,
+    typer.Option(
+        "--service-deadline",
+        min=1,
+        metavar="SECONDS",
+        help="How long one stop or start may take at most. Default: what its connector file says.",
+        show_default=False,
+    ),
+]
 ConfirmedOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -82,6 +92,8 @@ class Job:
     """how many hosts at a time"""
     grace_s: float | None
     """how long a service has to run before it is taken for running"""
+    most_s: int | None
+    """how long one stop or start may take at most"""
     confirmed: Sequence[str]
     """steps that were answered beforehand"""
 
@@ -154,6 +166,7 @@ def restore_command(
     ] = False,
     confirmed: ConfirmedOption = None,
     grace: GraceOption = None,
+    service_deadline: ServiceDeadlineOption = None,
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
     parallel: ParallelOption = None,
@@ -174,6 +187,7 @@ def restore_command(
                 raise UsageError("--plan FILE says what goes where.", "Leave the other choices out.")
             saved = read_plans(plan, place, "restore")
             names, items, to, in_transit = saved.names, saved.items, saved.to, saved.in_transit
+            service_deadline = saved.service_deadline
         snapshots = chosen_snapshots(place, site, names or (), latest, groups or ())
         if not allow_incomplete and saved is None:
             _all_complete(snapshots)
@@ -204,6 +218,7 @@ def restore_command(
             keep_going,
             parallel or site.parallel,
             grace,
+            service_deadline,
             confirmed or (),
         )
         if into is not None:
@@ -213,7 +228,9 @@ def restore_command(
         whole = [f"{s.host}/{s.id}" for s in snapshots]
         written = None
         if save_plan is not None:
-            written = PlanFile(place.id, "restore", whole, list(items or ()), to, in_transit, [])
+            written = PlanFile(
+                place.id, "restore", whole, list(items or ()), to, in_transit, service_deadline, []
+            )
         carry_out(job, report, dry_run=dry_run, yes=yes, saved=saved, write=(save_plan, written))
 
 
@@ -321,6 +338,7 @@ def _run(
             approved,
             job.elsewhere,
             job.grace_s,
+            job.most_s,
             asker,
             waves,
             now,

@@ -22,6 +22,7 @@ from exremote.cli.restoring import (
     DryRunOption,
     GraceOption,
     Job,
+    ServiceDeadlineOption,
     carry_out,
     host_named,
 )
@@ -42,6 +43,7 @@ def undo(
     ] = False,
     confirmed: ConfirmedOption = None,
     grace: GraceOption = None,
+    service_deadline: ServiceDeadlineOption = None,
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
     parallel: ParallelOption = None,
@@ -79,6 +81,7 @@ def undo(
             keep_going,
             parallel or site.parallel,
             grace,
+            service_deadline,
             confirmed or (),
         )
         carry_out(job, report, dry_run=dry_run, yes=yes)

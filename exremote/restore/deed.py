@@ -234,7 +234,8 @@ class Deed:
         """Bring the services back as they were found, though the run was told to stop."""
         try:
             with self.session.insisting(PUT_BACK_S):
-                failed = standing.restart(self.session, self.found)
+                deadlines = [s.deadline_s for s in self.plan if isinstance(s, StartService)]
+                failed = standing.restart(self.session, self.found, max(deadlines, default=standing.START_S))
         except HostError as error:
             # The host is gone: the journal says what is owed, and the next run pays.
             self.journal.event("services-left", host=self.host.name, error=error.text)

@@ -97,6 +97,8 @@ class Errand:
     """the host need not be the machine that the snapshot is of"""
     grace_s: float | None
     """how long a service has to run before it is taken for running; None: what the connector files say"""
+    most_s: int | None
+    """how long one stop or start may take at most; None: what the connector files say"""
     confirm: Callable[[str, Confirm], str]
     """asks a person about a host; raises PlanRefused if the answer is no"""
     waves: Waves
@@ -134,7 +136,7 @@ class Errand:
         )
         if not self.elsewhere:
             check_machine(host.name, work.aim, there.facts)
-        plan = plan_changes(self.verb, host.name, work.aim, there, self.connectors)
+        plan = plan_changes(self.verb, host.name, work.aim, there, self.connectors, self.most_s)
         self.journal.event("planned", host=host.name, digest=plan.digest, steps=len(plan.steps))
 
         def ended(state: State, code: int, message: str, detail: Restored) -> Outcome:

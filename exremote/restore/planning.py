@@ -65,9 +65,11 @@ def plan_changes(
     aim: Aim,
     now: Standing,
     connectors: Mapping[str, Connector],
+    most_s: int | None = None,
 ) -> ChangePlan:
     """Given what is wanted and what is there, return the plan: the differences, in the order of the deed.
 
+    `most_s`: how long one stop or start may take at most, in seconds, whatever the connector files say.
     Raise PlanRefused, with all reasons, if something stands in its way.
     """
     refusals = list(_missing_services(aim, now.facts))
@@ -98,6 +100,8 @@ def plan_changes(
         raise _refused(host, refusals)
     there = [c for name, c in connectors.items() if _is_there(name, now.facts, aim)]
     order = start_order(there, now.facts)
+    if most_s is not None:
+        order = [_sooner(service, most_s) for service in order]
     wanted = _wanted_services(aim, there, now.facts, exact=verb == "undo")
     stops, starts = _services(order, _used(users, order, now.facts), users, wanted, now.facts, changed)
     confirms = [
@@ -328,6 +332,12 @@ def _wanted_services(
             runs = said.state != "Stopped" if exact else runs or said.state == "Running"
         wanted[name] = ServiceAim("Running" if runs else "Stopped", said.start_mode if said else "")
     return wanted
+
+
+def _sooner(service: Service, most_s: int) -> Service:
+    """Given a service, return it with deadlines of so many seconds at most."""
+    deadlines = {n: min(getattr(service, n), most_s) for n in ("stop_deadline_s", "start_deadline_s")}
+    return service.model_copy(update=deadlines)
 
 
 def _used(users: Sequence[Connector], order: Sequence[Service], facts: HostFacts) -> dict[str, str]:

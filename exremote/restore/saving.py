@@ -18,6 +18,7 @@ from exremote.journal import Journal
 from exremote.repository import Entry, Omission, Repository, Snapshot, SnapshotDraft, Staging, TreeRecord
 from exremote.restore.aim import Aim
 from exremote.restore.looking import short_key
+from exremote.restore.order import services_of
 from exremote.restore.planning import Standing
 from exremote.runner import to_document
 from exremote.session import Session
@@ -41,10 +42,13 @@ def save_before(
     Raise PlanRefused if something of it cannot be had: it could not be undone. Raise HostError if the host is
     lost, RepositoryError if the snapshot cannot be committed.
     """
+    known = services_of(connectors.values())
     entries: list[Entry] = []
     missing: list[Omission] = []
     documents: dict[str, bytes] = {
-        "services.json": to_document([asdict(state) for state in there.facts.services]),
+        "services.json": to_document(
+            [asdict(state) for state in there.facts.services if state.name.lower() in known]
+        ),
         "facts.json": to_document(there.facts.to_json()),
         "plan.json": to_document(plan.to_json()),
     }

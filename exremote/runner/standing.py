@@ -20,8 +20,8 @@ FOUND = "services-found"
 BACK = "services-back"
 LOOK_BACK = timedelta(days=30)
 """How far back killed runs are looked for."""
-_START_S = 300
-"""How long one start may take."""
+START_S = 120
+"""How long one start may take, in seconds, where nobody says."""
 
 
 class ServiceSetter(Protocol):
@@ -96,19 +96,22 @@ def put_back(session: ServiceSetter, host: str, standings: Sequence[Standing], j
     return said
 
 
-def restart(session: ServiceSetter, services: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+def restart(
+    session: ServiceSetter, services: Mapping[str, tuple[str, str]], deadline_s: float = START_S
+) -> dict[str, str]:
     """Given services as they were found, bring each that ran to run again, in its start mode.
 
-    Return why, by name, for each that does not. Raise HostError if the host is lost.
+    `deadline_s`: how long one start may take, in seconds. Return why, by name, for each that does not. Raise
+    HostError if the host is lost.
     """
     failed: dict[str, str] = {}
     for name, (state, mode) in services.items():
         wanted = start_mode(mode)
         try:
             if state == "Running":
-                session.set_service(name, "Running", _START_S, wanted if wanted != "Disabled" else None)
+                session.set_service(name, "Running", deadline_s, wanted if wanted != "Disabled" else None)
             elif wanted is not None:
-                session.set_service(name, None, _START_S, wanted)
+                session.set_service(name, None, deadline_s, wanted)
         except HostError as error:
             if error.transient:
                 raise

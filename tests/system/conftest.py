@@ -168,6 +168,12 @@ class World:
             return False
         return True
 
+    def read(self, host: str, path: str) -> bytes:
+        """Return what a file of a host holds. A Wine prefix is asked through its machine's own disk."""
+        if self.engine == "powershell":
+            return next(found for found in self._unix(host, path) if found.exists()).read_bytes()
+        return self.client.read_file(host, path)
+
     def _unix(self, host: str, path: str) -> list[Path]:
         """Return where a path of a Wine prefix may be; the prefix is known by its host's name."""
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "exremote-lab" / "wine"

@@ -38,8 +38,7 @@ def snapshot_of(cli: Cli, host: str, connector: str) -> str:
 
 def broken(world: World, host: str = "EXNOTES01") -> dict[str, bytes]:
     """Break a host. Return what its files held before."""
-    client = world.client
-    before = {path: client.read_file(host, path) for path in (AMAP, TABLE, DLL)}
+    before = {path: world.read(host, path) for path in (AMAP, TABLE, DLL)}
     world.remove(host, AMAP)
     world.write(host, TABLE, b"")
     world.write(host, DLL, b"MZ another version")
@@ -73,7 +72,7 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert "will stop " in shown
     assert "MSExchangeCalCon" in shown  # it needs the controller, and is of another connector
     assert "after.nsf" in shown
-    assert world.client.read_file("EXNOTES01", DLL) == b"MZ another version"
+    assert world.read("EXNOTES01", DLL) == b"MZ another version"
 
     refused = cli("restore", first, "--yes", code=4)
     assert "--confirmed notes-client" in refused.err
@@ -85,8 +84,8 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert report["done"]["values"] == 1
     assert report["done"]["sent_files"] == 3
     assert {"lab1.seq", "lab2.seq", "lab1.ck"} <= set(report["done"]["erased"])
-    assert {path: world.client.read_file("EXNOTES01", path) for path in before} == before
-    assert world.client.read_file("EXNOTES01", NEW) == b"nobody saved this"
+    assert {path: world.read("EXNOTES01", path) for path in before} == before
+    assert world.read("EXNOTES01", NEW) == b"nobody saved this"
     assert not world.exists("EXNOTES01", rf"{CONNDATA}\lab1.seq")
     assert not world.exists("EXNOTES01", r"C:\Program Files\Exchsrvr\exremote-staging-conndata")
     again = cli("restore", first, *DO).out
@@ -97,8 +96,8 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     undone = cli("undo", run, *DO, "--json").json["hosts"][0]
     assert undone["state"] == "done", undone
     assert not world.exists("EXNOTES01", AMAP)
-    assert world.client.read_file("EXNOTES01", TABLE) == b""
-    assert world.client.read_file("EXNOTES01", DLL) == b"MZ another version"
+    assert world.read("EXNOTES01", TABLE) == b""
+    assert world.read("EXNOTES01", DLL) == b"MZ another version"
     now = cli("restore", first, "--dry-run").out
     assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in now
     assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
@@ -106,7 +105,7 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert "saved before: EXNOTES01/" in told
 
     cli("restore", first, *DO)
-    assert {path: world.client.read_file("EXNOTES01", path) for path in before} == before
+    assert {path: world.read("EXNOTES01", path) for path in before} == before
 
 
 def steps_of(cli: Cli, run: dict[str, Any]) -> bool:
@@ -125,7 +124,7 @@ def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: 
     world.write("EXNOTES01", DLL, b"MZ a third version")
     drifted = cli("restore", "--plan", str(plan), *DO, code=4)
     assert "not what it was when the plan was approved" in drifted.out
-    assert world.client.read_file("EXNOTES01", DLL) == b"MZ a third version"
+    assert world.read("EXNOTES01", DLL) == b"MZ a third version"
 
     world.write("EXNOTES01", DLL, b"MZ another version")
     world.write("EXNOTES01", TABLE, b"live tables change")  # volatile: no drift
@@ -136,7 +135,7 @@ def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: 
     assert "of version 7" in cli("restore", "--plan", str(plan), *DO, code=4).err
     plan.write_text(text)
     assert cli("restore", "--plan", str(plan), *DO).out.count("nothing differs") == 0
-    assert world.client.read_file("EXNOTES01", TABLE) != b"live tables change"
+    assert world.read("EXNOTES01", TABLE) != b"live tables change"
 
 
 @pytest.mark.not_under_wine("local")
@@ -162,8 +161,8 @@ def test_several_hosts_from_their_newest_the_canary_first(cli: Cli, world: World
     world.write("EXGW01", AMAP, b"broken too")
     ran = cli("restore", "--latest", "EXNOTES01", "EXGW01", "--canary", "EXGW01", *DO, "--json")
     assert [host["state"] for host in ran.json["hosts"]] == ["done", "done"]
-    assert world.client.read_file("EXNOTES01", AMAP) != b"broken"
-    assert world.client.read_file("EXGW01", AMAP) != b"broken too"
+    assert world.read("EXNOTES01", AMAP) != b"broken"
+    assert world.read("EXGW01", AMAP) != b"broken too"
     events = cli("runs", run_of(cli, "restore"), "--json").json["events"]
     order = [e["host"] for e in events if e["event"] == "planned"]
     assert order == ["EXGW01", "EXNOTES01"]
@@ -172,14 +171,12 @@ def test_several_hosts_from_their_newest_the_canary_first(cli: Cli, world: World
 def test_into_a_folder_where_nothing_is_touched(cli: Cli, world: World) -> None:
     """Files lie there under the host's own names; what is there already is never written over."""
     first = snapshot_of(cli, "EXNOTES01", "notes")
-    folder = r"D:\restored"
+    folder = r"C:\restored"
     assert "would put" in cli("restore", first, "--into", folder, "--dry-run").out
     assert not world.exists("EXNOTES01", rf"{folder}\conndata\Dxamex\Amap.tbl")
     report = cli("restore", first, "--into", folder, "--item", "conndata", "--json").json["hosts"][0]
     assert report["state"] == "done", report
-    assert world.client.read_file(
-        "EXNOTES01", rf"{folder}\conndata\Dxamex\Amap.tbl"
-    ) == world.client.read_file("EXNOTES01", AMAP)
+    assert world.read("EXNOTES01", rf"{folder}\conndata\Dxamex\Amap.tbl") == world.read("EXNOTES01", AMAP)
     again = cli("restore", first, "--into", folder, "--item", "conndata", "--json").json["hosts"][0]
     assert again["sent_files"] == 0
     world.write("EXNOTES01", rf"{folder}\conndata\mine.txt", b"mine")
@@ -189,7 +186,7 @@ def test_into_a_folder_where_nothing_is_touched(cli: Cli, world: World) -> None:
 
 def test_a_drill_proves_what_restores_and_leaves_nothing_behind(cli: Cli, world: World) -> None:
     """Every file and value, on a host that is there for it; the record stays, the scratch does not."""
-    top = "drill_on = 'exgw01'\ndrill_folder = 'D:\\drill'"
+    top = "drill_on = 'exgw01'\ndrill_folder = 'C:\\drill'"
     cli.inventory("EXNOTES01", "EXGW01", defaults=top)
     report = cli("drill", "--latest", "EXNOTES01", "--json").json
     result = report["hosts"][0]["drills"][0]
@@ -199,7 +196,7 @@ def test_a_drill_proves_what_restores_and_leaves_nothing_behind(cli: Cli, world:
     manifest = cli.manifest("EXNOTES01", "notes")
     assert result["files"] >= len(manifest["entries"])
     assert result["values"] > 5
-    assert not world.exists("EXGW01", r"D:\drill\exremote-drill-EXNOTES01\conndata\Exchconn.ini")
+    assert not world.exists("EXGW01", r"C:\drill\exremote-drill-EXNOTES01\conndata\Exchconn.ini")
     noted = [
         json.loads(line)
         for path in (cli.repository / "proofs" / "EXNOTES01").glob("*.jsonl")
