@@ -396,8 +396,8 @@ def test_what_net_cannot_write_unchanged_fails_alone_and_shows_nothing(lab: Lab,
 
 
 def test_ten_thousand_values(lab: Lab, session: Session) -> None:
-    """Five hundred where a real engine sets them: it needs 3 ms for each here."""
-    count = 10_000 if lab.simulated else 500
+    """Two hundred where a real engine sets them: it needs 3 ms for each here."""
+    count = 10_000 if lab.simulated else 200
     values = [RegistrySetting(rf"{KEY}\Mass", f"Value{n}", 1, text(f"text {n}")) for n in range(count)]
     deeds = session.set_registry_values(values)
     assert [(deed.name, deed.state) for deed in deeds] == [(value.name, "set") for value in values]
@@ -571,11 +571,12 @@ def test_a_host_is_broken_in_every_way_that_a_restore_mends(
     conndata = r"C:\Program Files\Exchsrvr\Conndata"
     before = entries(session, conndata)
     done = lab.client.break_host(NAME.lower())
-    said = lab_door(lab, tmp_path, "break", NAME).stdout
-    assert [
-        tuple(re.split(" {2,}| (?=[A-Z]:|HKLM|LME)", line, maxsplit=1)) for line in said.splitlines()
-    ] == done
-    assert "the lab has no EXNONE01" in lab_door(lab, tmp_path, "break", "EXNONE01").stderr
+    if lab.simulated:  # under Wine it would only take longer
+        said = lab_door(lab, tmp_path, "break", NAME).stdout
+        assert [
+            tuple(re.split(" {2,}| (?=[A-Z]:|HKLM|LME)", line, maxsplit=1)) for line in said.splitlines()
+        ] == done
+        assert "the lab has no EXNONE01" in lab_door(lab, tmp_path, "break", "EXNONE01").stderr
     after = entries(session, conndata)
     assert before.keys() - after.keys() == {r"Tables\lab0001.tbl"}
     assert after.keys() - before.keys() == {"broken.seq", "broken.ck", r"Temp\broken.seq"}
