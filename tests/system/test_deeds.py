@@ -567,7 +567,6 @@ def lab_door(lab: Lab, home: Path, *args: str) -> subprocess.CompletedProcess[st
 def test_a_host_is_broken_in_every_way_that_a_restore_mends(
     lab: Lab, session: Session, tmp_path: Path
 ) -> None:
-    """Twice, for a lab that was mended meanwhile is broken again."""
     conndata = r"C:\Program Files\Exchsrvr\Conndata"
     before = entries(session, conndata)
     done = lab.client.break_host(NAME.lower())
