@@ -74,7 +74,7 @@ begin {
         $hive, $below = $Path.Split('\', 2)
         if (('HKLM', 'HKEY_LOCAL_MACHINE') -notcontains $hive -or -not $below -or $below -match '^\\|\\\\|\\$') { return 'failed', 'ExRemote.BadKey', 'It is no key below HKLM.' }
         if ($null -eq $open.Key -or $open.Path -ne $Path) {
-            if ($null -ne $open.Key) { $open.Key.Close() }
+            if ($null -ne $open.Key) { $open.Key.Close(); $open.Key = $null }
             $open.Path, $open.Key = $Path, [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey($below, $true)
         }
         $now, $wanted = (Get-Now $Name), ''

@@ -82,7 +82,7 @@ function Set-StartMode {
     $text = [string]@(& "$env:SystemRoot\System32\sc.exe" config $Name start= $word)
     if ($LASTEXITCODE -gt 1) { Send-Refusal $Name $LASTEXITCODE "its start mode cannot be set. $text" }
     if ((Get-StartMode) -eq $StartMode) { return }
-    # Windows' sc.exe has no exit code 1; that of Wine has, and knows no config: it is the registry alone that counts there.
+    # Wine's sc.exe ends with 1, for it knows no config: what it would have written is written here.
     $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$Name", $true)
     try { $key.SetValue('Start', @{ Automatic = 2; Manual = 3; Disabled = 4 }[$StartMode], 'DWord') } finally { $key.Close() }
 }

@@ -14,6 +14,7 @@ from exremote.facts.deeds import (
     StartMode,
     SwapFile,
     WantedState,
+    folder_removed,
 )
 from exremote.facts.files import (
     FileEntry,
@@ -59,6 +60,7 @@ __all__ = [
     "WantedState",
     "WriteFailure",
     "advise",
+    "folder_removed",
     "in_words",
     "reason_of",
     "remedy_in",

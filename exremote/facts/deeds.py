@@ -154,6 +154,11 @@ class RegistryDeed:
         return cls(asked.key, asked.name, found, error_id, message)
 
 
+def folder_removed(record: Record) -> bool:
+    """Given what `Remove-StagingFolder` answers, return whether the folder was there. Raise FactError."""
+    return take("Remove-StagingFolder", record, "Removed", bool)
+
+
 def parts(script: str, line: Sequence[str], count: int) -> Sequence[str]:
     """Given a line's fields, return them if they are so many. Raise FactError."""
     if len(line) != count:

@@ -56,12 +56,13 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 if prefix:
                     prefix.remove_file(args["path"])
             case "lock_file":
-                locked = bool(args.get("locked", True))
-                files.find(args["path"]).locked = locked
+                locked, shared = bool(args.get("locked", True)), bool(args.get("shared", False))
+                node = files.find(args["path"])
+                node.locked, node.pinned = locked and not shared, locked and shared
                 if prefix and not locked:
                     raise ValueError("under Wine a lock stays")
                 if prefix:
-                    prefix.lock_file(args["path"])
+                    prefix.lock_file(args["path"], shared)
             case "change_while_read":
                 _simulated(prefix, op)
                 files.find(args["path"]).changing = int(args.get("times", 1))

@@ -152,6 +152,8 @@ class Node:
     """By lower-case name."""
     locked: bool = False
     """Open elsewhere, without sharing."""
+    pinned: bool = False
+    """Open elsewhere, shared with readers alone: it can be read, and not moved, written or removed."""
     denied: bool = False
     """No right to read it, or to list it."""
     changing: int = 0
@@ -281,7 +283,7 @@ class FileSystem:
         folder, _, name = path.rstrip("\\").rpartition("\\")
         parent = self.make_directory(folder + "\\")
         old = parent.children.get(name.lower())
-        if old is not None and old.locked:
+        if old is not None and (old.locked or old.pinned):
             raise Locked(path)
         node = Node(name if old is None else old.name, modified or self.now, attributes, content)
         parent.children[name.lower()] = node
@@ -290,7 +292,7 @@ class FileSystem:
     def remove(self, path: str) -> None:
         """Remove a file, or a directory with all below it. Raise Missing, Locked or Denied."""
         node = self.find(path)
-        if node.locked:
+        if node.locked or node.pinned:
             raise Locked(path)
         if node.denied:
             raise Denied(path)

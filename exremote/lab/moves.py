@@ -25,7 +25,7 @@ LINE = re.compile(r"([0-9a-fA-F]{64})\t([0-9]+)\t([0-9]+)\t([0-9]+)\t(.+)")
 def _move(files: FileSystem, old: str, new: str) -> None:
     """Move a file, with the folders above its new place made. Raise Missing, Denied or Locked."""
     node = files.find(old)
-    if node.locked:
+    if node.locked or node.pinned:
         raise Locked(old)
     if node.denied:
         raise Denied(old)

@@ -53,6 +53,7 @@ foreach ($name in @(RUNNING)) {
 }
 $held = New-Object Collections.ArrayList
 foreach ($path in @(LOCKED)) { [void]$held.Add([IO.File]::Open($path, 'Open', 'ReadWrite', 'None')) }
+foreach ($path in @(PINNED)) { [void]$held.Add([IO.File]::Open($path, 'Open', 'Read', 'Read')) }
 Write-Output 'ready'
 Start-Sleep -Seconds 864000
 """
@@ -169,7 +170,12 @@ class Prefix:
         )
 
     def _keep(
-        self, *, running: Sequence[str] = (), stopped: Sequence[str] = (), locked: Sequence[str] = ()
+        self,
+        *,
+        running: Sequence[str] = (),
+        stopped: Sequence[str] = (),
+        locked: Sequence[str] = (),
+        pinned: Sequence[str] = (),
     ) -> None:
         """Start a process that brings services to a state, locks files, and stays. Raise WineTrouble."""
         script = (
@@ -177,6 +183,7 @@ class Prefix:
             .replace("STOPPED", _quoted(stopped))
             .replace("RUNNING", _quoted(running))
             .replace("LOCKED", _quoted(locked))
+            .replace("PINNED", _quoted(pinned))
         )
         encoded = base64.b64encode(script.encode("utf-16-le")).decode()
         keeper = subprocess.Popen(  # noqa: S603 - as above
@@ -319,9 +326,9 @@ class Prefix:
         else:
             place.unlink(missing_ok=True)
 
-    def lock_file(self, remote: str) -> None:
-        """Have a process hold a file open without sharing. Raise WineTrouble."""
-        self._keep(locked=[remote])
+    def lock_file(self, remote: str, shared: bool = False) -> None:
+        """Have a process hold a file open without sharing, or shared with readers. Raise WineTrouble."""
+        self._keep(locked=() if shared else [remote], pinned=[remote] if shared else ())
 
     def set_service(self, name: str, state: str) -> None:
         """Bring a service to Running or Stopped. Raise WineTrouble."""

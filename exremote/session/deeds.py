@@ -23,8 +23,8 @@ from exremote.facts import (
     StartMode,
     SwapFile,
     WantedState,
+    folder_removed,
 )
-from exremote.facts.parse import take
 from exremote.pack import PackError, encode_lines, seal_settings
 from exremote.session import places
 from exremote.session.line import Fields, Line
@@ -150,7 +150,7 @@ class Deeds(Line):
             summary: list[Fields] = []
             with closing(self._run(script, {"Path": place}, self.host.deadlines.host_s)) as records:
                 summary += [self._fields(script, record) for record in records if not isinstance(record, int)]
-            return take(script, self._summary(script, summary), "Removed", bool)
+            return folder_removed(self._summary(script, summary))
 
         return self._retry(script, self._library.get(script).effect, once)
 
