@@ -100,6 +100,9 @@ class Deed:
         for send in before:
             with self._told(numbers[id(send)], send):
                 self._send(send, done)
+        for swap in self.plan.swaps:
+            # What an earlier run left aside is in the snapshot that it took before.
+            self.session.remove_folder(swap.aside)
         self.journal.event(
             standing.FOUND, host=self.host.name, services={n: list(s) for n, s in self.found.items()}
         )
