@@ -259,6 +259,27 @@ def test_unlock_removes_what_the_dead_left_and_asks_about_other_machines(door: D
     assert door.events("unlock")
 
 
+def test_unlock_asks_about_runs_of_other_machines_which_else_live_for_ever(door: Door) -> None:
+    backup(door.place, 1)
+    left = door.place.path / "partial" / "20260322T101500Z-abcdef"
+    left.mkdir()
+    (left / "x.part").write_bytes(b"half a file")
+    lock = write_lock(door, left.name, host="jump2")
+    lock = lock.rename(door.place.runs_folder / lock.name)
+    door("prune")
+    assert left.exists(), "for all we know, that run is alive"
+    ran = door("unlock", code=4)
+    assert "3 hours ago" in ran.out
+    assert "on jump2" in ran.out
+    assert lock.exists()
+    door("unlock", "host-EXCH01", code=2)
+    assert door("unlock", left.name, "--yes", "--json").json["removed"] == [left.name]
+    assert not lock.exists()
+    assert "1 leftover" in door("prune").out
+    assert not left.exists()
+    assert door("unlock").out == "no locks\n", "neither the dead one nor our own"
+
+
 def test_unlock_never_takes_a_living_process_its_lock(door: Door) -> None:
     with door.place.lock("exremote backup", name="host-EXCH01"):
         ran = door("unlock", "--yes", code=11)
