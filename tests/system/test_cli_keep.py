@@ -218,6 +218,31 @@ def test_a_killed_one_is_followed_by_one_that_takes_its_lock_over(door: Door, ve
     assert list((door.place.path / "partial").iterdir()) == []
 
 
+def test_what_is_forgotten_while_it_is_verified_is_no_damage(door: Door) -> None:
+    """Both run for hours where there is much, by clocks of their own."""
+    old, new = backup(door.place, 1), backup(door.place, 2)
+    code = (
+        "import subprocess, sys\n"
+        "from exremote.cli import main\n"
+        "from exremote.repository import disk\n"
+        "real, when = disk.digest_of, sys.argv.pop(1)\n"
+        "def slow(path):\n"
+        "    if when in str(path):\n"
+        "        disk.digest_of = real\n"
+        "        args = ['forget', '--keep-last', '1', '--prune', '--yes']\n"
+        "        subprocess.run([sys.executable, '-m', 'exremote', *args], check=True, capture_output=True)\n"
+        "    return real(path)\n"
+        "disk.digest_of = slow\n"
+        "main()\n"
+    )
+    line = [sys.executable, "-c", code, f"{old.id}/files", "verify"]
+    done = subprocess.run(line, env=door.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1 snapshot verified (every byte): no damage\n"), done
+    assert f"EXCH01/{old.id} was forgotten while it was verified" in done.stderr
+    assert not (door.place.path / "damage").exists()
+    assert door.ids() == [new.id]
+
+
 # ---------------------------------------------------------------- unlock
 
 
