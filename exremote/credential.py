@@ -172,15 +172,25 @@ class Credential:
         """
         match self.kind:
             case "environment":
-                return self._from_environment()
+                secret = self._from_environment()
             case "keyring":
-                return self._from_keyring()
+                secret = self._from_keyring()
             case "file":
-                return self._from_file()
+                secret = self._from_file()
             case "prompt":
-                return self._from_prompt(prompt)
+                secret = self._from_prompt(prompt)
             case "none":
                 return Secret("", "")
+        try:
+            for text in (secret.username, secret.password):
+                text.encode("utf-16-le")
+        except UnicodeEncodeError:
+            # What it says has a character of the secret in it.
+            raise self._error(
+                f"{self.text}: the user or the password has bytes that are no text here.",
+                "Write it as UTF-8, and run exremote where the character set is UTF-8 (LANG, LC_ALL).",
+            ) from None
+        return secret
 
     def _error(self, message: str, remedy: str = "") -> InventoryError:
         """Given a sentence, return the error that points at the reference in the inventory.

@@ -255,16 +255,19 @@ def _beginning(record: RunRecord) -> tuple[str, str]:
 
 def unaccounted(records: Iterable[RunRecord], present: Collection[tuple[str, str]]) -> list[tuple[str, str]]:
     """Given runs, and host and id of each snapshot there is, return what was committed and is gone."""
-    committed: dict[tuple[str, str], None] = {}
-    forgotten: set[tuple[str, str]] = set()
-    for record in records:
-        for event in record.events:
-            key = (str(event.fields.get("host", "")), str(event.fields.get("snapshot", "")))
-            if event.kind == SNAPSHOT_COMMITTED:
-                committed[key] = None
-            elif event.kind in SNAPSHOT_FORGOTTEN:
-                forgotten.add(key)
+    events = [event for record in records for event in record.events]
+    committed = dict.fromkeys(_snapshot_of(event) for event in events if event.kind == SNAPSHOT_COMMITTED)
+    forgotten = {_snapshot_of(event) for event in events if event.kind in SNAPSHOT_FORGOTTEN}
     return [key for key in committed if key not in forgotten and key not in present]
+
+
+def forgotten_snapshots(records: Iterable[RunRecord]) -> set[tuple[str, str]]:
+    """Given runs, return host and id of each snapshot that one of them forgot."""
+    return {_snapshot_of(e) for record in records for e in record.events if e.kind in SNAPSHOT_FORGOTTEN}
+
+
+def _snapshot_of(event: Event) -> tuple[str, str]:
+    return str(event.fields.get("host", "")), str(event.fields.get("snapshot", ""))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -57,7 +58,7 @@ def copy(
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
         other = Repository.open(to)
-        if place.path.resolve() == other.path.resolve():
+        if real(place.path) == real(other.path):
             raise UsageError("That is one and the same repository.", "Name another one with --to.")
         chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
         with ExitStack() as stack:
@@ -98,6 +99,11 @@ def copy(
                     f"{some} were refused; docs/repository.md says what to do when something is damaged."
                 )
                 raise typer.Exit(IntegrityError.exit_code)
+
+
+def real(path: Path) -> Path:
+    """Given a path, return where it leads, as far as the system says."""
+    return Path(os.path.realpath(path))  # resolve() refuses a link that leads to itself
 
 
 @contextmanager
@@ -237,7 +243,7 @@ def export_snapshot(
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
         found = place.pick(snapshot, now())
-        if into.resolve().is_relative_to(place.path.resolve()):
+        if real(into).is_relative_to(real(place.path)):
             raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
         done = export(found, into, items or (), lambda files, size: None)
         manifest = found.manifest

@@ -42,7 +42,13 @@ def path_from(text: str) -> Path:
     """Given what stands for a path, return it; an empty text is a variable that was not set, not `.`."""
     if not str(text).strip():
         raise typer.BadParameter("this is an empty name.")
-    return Path(text)
+    path = Path(text)
+    if not path.is_absolute():
+        try:
+            os.getcwd()  # noqa: PTH109 - it is only asked whether there is one
+        except OSError:
+            raise typer.BadParameter("the current folder is gone: name a full path.") from None
+    return path
 
 
 InventoryOption = Annotated[
@@ -124,13 +130,18 @@ def is_file(path: Path) -> bool:
         return False
 
 
+def is_folder(path: Path) -> bool:
+    """Given a path, return whether a folder is there; one that the system does not let us see is not."""
+    return os.path.isdir(path)  # noqa: PTH112 - says no where the system refuses
+
+
 def load_inventory(path: Path | None, connectors: Sequence[str]) -> Inventory:
     """Given what the command line says, load the inventory. Raise UsageError if there is none."""
     candidates = [path] if path else default_inventories()
     for candidate in candidates:
         if is_file(candidate):
             return Inventory.load(candidate, connectors)
-    if path is not None and os.path.isdir(path):  # noqa: PTH112 - says no where the system refuses
+    if path is not None and is_folder(path):
         raise UsageError(
             f"The inventory {path} is a folder.", f"Name the file, such as {path / 'site.toml'}."
         )

@@ -12,7 +12,15 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote.cli.common import InventoryOption, JsonOption, RepositoryOption, now, repository_path, speaking
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    journal_folders,
+    now,
+    repository_path,
+    speaking,
+)
 from exremote.cli.journaling import journaled
 from exremote.errors import (
     PlanRefused,
@@ -34,7 +42,7 @@ from exremote.repository import (
     age_text,
     break_lock,
 )
-from exremote.runner import living_runs
+from exremote.runner import distant_runs, living_runs
 from exremote.wording import count_text
 
 HostOption = Annotated[
@@ -341,7 +349,8 @@ def counted(place: Repository, *, apply: bool) -> dict[str, Any]:
 
 def unlock(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="LOCK", help="Locks such as host-EXCH01; none means all.")
+        list[str] | None,
+        typer.Argument(metavar="LOCK", help="Locks like host-EXCH01, or runs; none means all."),
     ] = None,
     yes: YesOption = False,
     inventory: InventoryOption = None,
@@ -351,11 +360,13 @@ def unlock(
     """Show the repository's locks and remove those that nobody holds. It asks about other machines' locks.
 
     A lock of a process that is gone on this machine is removed; one of a living process here never is
-    (exit code 11). Of another machine or container nobody can know: its last sign of life is shown.
+    (exit code 11). Of another machine or container nobody can know: its last sign of life is shown. Its runs
+    are shown, too: as long as one counts as alive, nobody clears what it left here, or at hosts.
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
-        there = {lock.name: lock for lock in place.locks()}
+        runs = [lock for folder in journal_folders(place) for lock in distant_runs(folder)]
+        there = {lock.name: lock for lock in (*place.locks(), *runs)}
         unknown = [name for name in names or () if name not in there]
         if unknown:
             raise UsageError(

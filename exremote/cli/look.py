@@ -23,6 +23,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.inside import total_sizes
+from exremote.cli.meanwhile import forgotten_since, still_true
 from exremote.connector import Connector
 from exremote.errors import IntegrityError, RepositoryError, UsageError
 from exremote.inventory import find_name, near
@@ -247,6 +248,12 @@ def verify(
             chosen = [place.find(snapshot)]
         noted = place.noted_damage()
         found = [problem for one in chosen for problem in place.verify(one, quick=quick)]
+        looked = [s for s in chosen if s is not None] or every
+        forgotten = forgotten_since(place, looked)
+        if found:
+            found = still_true(place, found, forgotten)
+        for s in forgotten:
+            report.note(f"note: {s.host}/{s.id} was forgotten while it was verified")
         problems = [
             {"place": p.place, "problem": p.message, "expected": p.expected, "actual": p.actual}
             for p in found
@@ -257,7 +264,7 @@ def verify(
             place.note_damage(noted, {p.sha256 for p in found if p.sha256}, all_read=not (snapshot or quick))
         except RepositoryError as error:
             report.note(f"note: what is damaged could not be noted for the next backup: {error.text}")
-        count = len(chosen) if snapshot else len(every)
+        count = len(looked) - len(forgotten)
         if as_json:
             report.json({"repository": place.path, "snapshots": count, "quick": quick, "problems": problems})
         elif problems:

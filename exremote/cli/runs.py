@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -73,7 +74,7 @@ def runs(
 
 def code_of(record: RunRecord) -> int | None:
     """Given a run, return the exit code that it ended with; None if it did not end, or nobody knows."""
-    return int(record.outcome) if record.outcome.isdecimal() else None
+    return int(record.outcome) if re.fullmatch(r"[0-9]{1,9}", record.outcome) else None
 
 
 def state_of(record: RunRecord, alive: Collection[str]) -> str:

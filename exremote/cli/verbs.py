@@ -18,6 +18,7 @@ from exremote.cli.common import (
     ParallelOption,
     RepositoryOption,
     from_environment,
+    is_folder,
     known_connector,
     load_inventory,
     now,
@@ -51,7 +52,7 @@ def init(
         if path is not None and repository is not None and not from_environment(context, "repository"):
             raise UsageError("Two folders are named.", "Name one, as FOLDER or with --repository.")
         folder = repository_path(path or repository, inventory)
-        was_open = folder.is_dir() and not is_private(folder)
+        was_open = is_folder(folder) and not is_private(folder)
         opened: list[str] = []
         made = Repository.create(folder, opened.append)
         if as_json:

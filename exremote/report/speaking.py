@@ -56,7 +56,12 @@ class Report:
     def json(self, value: object) -> None:
         """Given plain values, print them as one JSON document, whatever the terminal is."""
         self._answered = True
-        self._out_stream.write(json.dumps(value, indent=2, default=_jsonable, ensure_ascii=True) + "\n")
+        try:
+            text = json.dumps(value, indent=2, default=_jsonable, allow_nan=False)
+        except ValueError:  # 1e999 in a file that somebody wrote: JSON has no such number, but texts
+            plain = json.loads(json.dumps(value, default=_jsonable), parse_constant=str)
+            text = json.dumps(plain, indent=2)
+        self._out_stream.write(text + "\n")
         self._out_stream.flush()
 
     @property

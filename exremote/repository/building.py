@@ -22,6 +22,12 @@ def home_of(root: Path, host: str) -> Path:
     """
     checked_host(host)
     snapshots = root / "snapshots"
+    if disk.is_link(snapshots / host):
+        raise RepositoryError(
+            "this is a link, which leads elsewhere: no snapshot is put there.",
+            path=snapshots / host,
+            remedy="Take the link away, and bring back the folder itself if there was one.",
+        )
     for other in snapshots.iterdir() if snapshots.is_dir() else ():
         if other.name != host and other.name.casefold() == host.casefold():
             raise RepositoryError(

@@ -44,6 +44,8 @@ def standing(snapshot: Snapshot, folder: Path, is_damaged: Callable[[str], bool]
     manifest = snapshot.manifest
     if not folder.exists():
         return Standing.ABSENT
+    if disk.is_link(folder) or disk.is_link(folder.parent):
+        return Standing.DAMAGED
     try:
         there = load(folder)
         _ = there.manifest

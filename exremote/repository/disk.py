@@ -37,6 +37,8 @@ _HELD_ON_WINDOWS = {5, 32, 145}
 """Access denied, sharing violation, directory not empty: the last while deleted names are still held."""
 _WAITS_S = (0.05, 0.1, 0.25, 0.6, 1.0)
 _DENIED = {errno.EACCES, errno.EPERM}
+_LEADING = {0xA0000003, 0xA000000C}
+"""Tags of Windows: a junction or mounted volume, a symbolic link. Python 3.11 calls a junction a folder."""
 
 
 CLEAR = "delete what is under partial/"
@@ -216,6 +218,24 @@ def sync_folders(paths: Iterable[Path]) -> None:
             os.close(file)
 
 
+def is_link(path: Path) -> bool:
+    """Given a path, return whether something is there that leads elsewhere: it is none of ours."""
+    try:
+        return leads_elsewhere(path.lstat())
+    except OSError:
+        return False
+
+
+def leads_elsewhere(status: os.stat_result) -> bool:
+    """Given what lstat says, return whether it is of a link, or of what Windows calls a junction."""
+    return stat.S_ISLNK(status.st_mode) or getattr(status, "st_reparse_tag", 0) in _LEADING
+
+
+def link_above(folder: Path, name: str) -> bool:
+    """Given a folder and a name in it, return whether one of the folders between the two is a link."""
+    return any(is_link(folder / above) for above in Path(name).parents)
+
+
 def link_or_copy(source: Path, target: Path) -> bool:
     """Given a file, give it a second name, or copy it where that cannot be. Return whether it was copied.
 
@@ -258,7 +278,7 @@ def remove(path: Path) -> None:
 
 def remove_tree(path: Path) -> None:
     """Given a folder, remove it with all that is in it; links are not followed. It may be gone already."""
-    if not path.is_dir() or path.is_symlink():
+    if is_link(path) or not path.is_dir():
         remove(path)
         return
     for inner in list(path.iterdir()):

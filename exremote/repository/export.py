@@ -64,9 +64,11 @@ def export(
     for item in items:
         if item not in known:
             raise UsageError(f"The snapshot has no item {item}.", f"It has: {', '.join(sorted(known))}.")
-    if into.exists() and (not into.is_dir() or any(into.iterdir())):
-        raise UsageError(f"{into} is not an empty folder.", "Name a new folder, or empty this one yourself.")
     with disk.said(into, "the export", clear=f"delete {into}"):
+        if into.exists() and (not into.is_dir() or any(into.iterdir())):
+            raise UsageError(
+                f"{into} is not an empty folder.", "Name a new folder, or empty this one yourself."
+            )
         into = Path(extended(os.path.abspath(into), os.name == "nt"))  # noqa: PTH100 - follow no link
         disk.make_folder(into)
         return _Export(snapshot, into, moved).write(manifest, items)

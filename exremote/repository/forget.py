@@ -208,7 +208,9 @@ def remove(root: Path, store: ObjectStore, snapshot: Snapshot, run: str) -> None
         disk.make_folder(aside.parent)
         disk.move(snapshot.path, aside)
         disk.sync_folders([snapshot.path.parent, aside.parent])
-        disk.remove(root / "checks" / checked_host(snapshot.host) / f"{snapshot.id}.jsonl")
+        checks = root / "checks" / checked_host(snapshot.host)
+        if not disk.is_link(checks):
+            disk.remove(checks / f"{snapshot.id}.jsonl")
         proofs.forget(root, snapshot)
         disk.remove_tree(aside)
         for folder in (snapshot.path.parent, aside.parent):
@@ -279,7 +281,7 @@ def find_unused(
                 found.object_bytes += status.st_size
         there = {(s.host, s.id) for s in snapshots}
         # A folder that is a link leads to somebody else's files.
-        homes = [h for h in (root / "checks").glob("*") if not h.is_symlink()]
+        homes = [h for h in (root / "checks").glob("*") if not disk.is_link(h)]
         records = sorted(record for home in homes for record in home.glob("*.jsonl"))
         checks = tuple(r for r in records if (r.parent.name, r.stem) not in there)
     return Unused(
@@ -334,9 +336,9 @@ def _weigh(tops: Iterable[Path]) -> tuple[Counter[tuple[int, int]], int]:
     """Given files and folders, return how often they name each file, and the bytes only they name."""
     links: Counter[tuple[int, int]] = Counter()
     sizes: dict[tuple[int, int], tuple[int, int]] = {}
-    for top in (t for t in tops if not t.is_symlink()):
+    for top in (t for t in tops if not disk.is_link(t)):
         for path in [top] if top.is_file() else top.rglob("*"):
-            if path.is_file() and not path.is_symlink():
+            if path.is_file() and not disk.is_link(path):
                 status = path.stat()
                 key = (status.st_dev, status.st_ino)
                 links[key] += 1

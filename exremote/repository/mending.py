@@ -53,7 +53,14 @@ def mend(
 
 def _mend_one(root: Path, snapshot: Snapshot, sources: Mapping[str, Path]) -> bool:
     """Given a snapshot and good files by digest, put them where it has bad ones. Return whether it had."""
-    bad = [f for f in named(snapshot) if f.sha256 in sources and not _is_good(snapshot.path / f.stored, f)]
+    # Behind a folder that is a link lie somebody else's files: `verify` names it, and nothing is put there.
+    bad = [
+        f
+        for f in named(snapshot)
+        if f.sha256 in sources
+        and not _is_good(snapshot.path / f.stored, f)
+        and not disk.link_above(snapshot.path, f.stored)
+    ]
     for file in bad:
         place, fresh = snapshot.path / file.stored, root / "partial" / f"mended-{secrets.token_hex(8)}"
         if disk.link_or_copy(sources[file.sha256], fresh):
@@ -67,7 +74,7 @@ def _mend_one(root: Path, snapshot: Snapshot, sources: Mapping[str, Path]) -> bo
 
 def _is_good(place: Path, file: Document | Entry) -> bool:
     with suppress(OSError):
-        return place.is_file() and not place.is_symlink() and disk.digest_of(place) == file.sha256
+        return place.is_file() and not disk.is_link(place) and disk.digest_of(place) == file.sha256
     return False
 
 

@@ -121,7 +121,7 @@ class ObjectStore:
     def all(self) -> Iterator[Path]:
         """Return everything that lies under objects/, in order: objects, and what should not be there."""
         for folder in sorted(self.folder.iterdir()):
-            if folder.is_dir() and not folder.is_symlink():
+            if folder.is_dir() and not disk.is_link(folder):
                 yield from sorted(folder.iterdir())
             else:
                 yield folder
@@ -129,7 +129,7 @@ class ObjectStore:
 
 def whole_files(folder: Path) -> list[Path]:
     """Given a folder under partial/, return the files in it that were finished, and links to none."""
-    return [done for done in folder.glob("*.done") if done.is_file() and not done.is_symlink()]
+    return [done for done in folder.glob("*.done") if done.is_file() and not disk.is_link(done)]
 
 
 class ObjectWriter:

@@ -26,7 +26,7 @@ def part_path(folder: Path, sha256: str, start: int) -> Path:
 
 def parts_in(folder: Path, sha256: str = "") -> list[tuple[Path, str, int]]:
     """Given a folder, return the parts in it, of one content or all: file, digest, where it begins."""
-    files = (p for p in sorted(folder.glob(f"{sha256}*.part")) if p.is_file() and not p.is_symlink())
+    files = (p for p in sorted(folder.glob(f"{sha256}*.part")) if p.is_file() and not disk.is_link(p))
     found = ((path, _NAME.fullmatch(path.name)) for path in files)
     return [(path, match[1], int(match[2])) for path, match in found if match]
 

@@ -104,7 +104,7 @@ def _read(line: bytes) -> Proof:
 def forget(root: Path, snapshot: Snapshot) -> None:
     """Given a snapshot that is taken out, remove what is noted of its drills. Raise OSError."""
     path = _path(root, snapshot)
-    if not path.parent.is_symlink():
+    if not disk.is_link(path.parent):
         disk.remove(path)
 
 

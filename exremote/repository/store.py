@@ -6,6 +6,7 @@ It is made by `create` alone, never by accident; opened, it only ever adds, but 
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -294,10 +295,10 @@ class Repository:
             except FileNotFoundError:
                 raise _no_snapshots(snapshots) from None
             for home in homes:
-                if not is_host(home.name):
+                if not is_host(home.name) or disk.is_link(home):
                     continue  # not ours; `verify` names it
                 if home.is_dir():
-                    yield from sorted(f for f in home.iterdir() if is_id(f.name) and f.is_dir())
+                    yield from (f for f in _folders_in(home) if is_id(f.name))
                 elif not snapshots.is_dir():
                     raise _no_snapshots(snapshots)
 
@@ -336,6 +337,8 @@ class Repository:
         path = self._checks_path(snapshot)
         found = []
         try:
+            if any(map(disk.is_link, (path, path.parent))):
+                raise OSError(errno.ELOOP, "it is behind a link, which leads elsewhere", str(path))
             lines = disk.read_whole(path, LONGEST_CHECKS).splitlines()
         except FileNotFoundError:
             return ()
@@ -495,7 +498,7 @@ def _no_snapshots(folder: Path) -> IntegrityError:
 
 def _folders_in(folder: Path) -> list[Path]:
     """Given a folder of ours, return the folders in it, in order; a link is none: it leads elsewhere."""
-    return [f for f in sorted(folder.iterdir()) if f.is_dir() and not f.is_symlink()]
+    return [f for f in sorted(folder.iterdir()) if f.is_dir() and not disk.is_link(f)]
 
 
 def _rooted(path: Path) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -57,16 +58,20 @@ class Verifier:
         homes, problems = self._listed(self._root / "snapshots")
         yield from problems
         for home in homes:
-            ours = home.is_dir() and not home.is_symlink() and is_host(home.name)
+            ours = home.is_dir() and not disk.is_link(home) and is_host(home.name)
             folders, problems = self._listed(home) if ours else ([home], [])
             yield from problems
             for folder in folders:
-                if folder is home or folder.is_symlink() or not folder.is_dir() or not is_id(folder.name):
+                if folder is home or disk.is_link(folder) or not folder.is_dir() or not is_id(folder.name):
                     yield self._problem(folder, "does not belong here")
                 else:
                     yield from self.snapshot(load(folder))
-        for record in sorted((self._root / "checks").glob("*/*.jsonl")):
-            yield from self._checks(record)
+        for home in sorted((self._root / "checks").glob("*")):
+            if disk.is_link(home):
+                yield self._problem(home, "does not belong here")
+                continue
+            for record in sorted(home.glob("*.jsonl")):
+                yield from self._checks(record)
         try:
             for path in store.all():
                 yield from self._object(path)
@@ -84,7 +89,7 @@ class Verifier:
     def snapshot(self, snapshot: Snapshot, rights: bool = True) -> Iterator[Problem]:
         """Verify one snapshot: manifest, every file in it, nothing besides; with `rights`, who reads it."""
         for name in (MANIFEST, MANIFEST_SUM):
-            if (snapshot.path / name).is_symlink():
+            if disk.is_link(snapshot.path / name):
                 yield self._problem(snapshot.path / name, "is not an ordinary file")
         try:
             manifest = snapshot.read()
@@ -153,8 +158,12 @@ class Verifier:
         folders = {parent for stored in expected for parent in _parents(stored)}
         for extra in self._extra(folder, "", expected.keys() | own, folders):
             yield self._problem(folder / extra, "is not in the manifest")
+        linked = {name for name in folders if disk.is_link(folder / name)}
         for stored, (size, sha256) in expected.items():
-            yield from self._file(folder / stored, size, sha256)
+            if linked and not linked.isdisjoint(_parents(stored)):
+                yield self._problem(folder / stored, "lies behind a link, which leads elsewhere")
+            else:
+                yield from self._file(folder / stored, size, sha256)
 
     def _open_secrets(self, folder: Path, manifest: Manifest) -> Iterator[Problem]:
         for path in (folder / e.stored for e in manifest.entries if e.secret):
@@ -168,7 +177,8 @@ class Verifier:
             return  # whatever should be in it is named as missing or unreadable
         for item in found:
             name = f"{under}/{item.name}" if under else item.name
-            if item.is_dir(follow_symlinks=False) and name in folders:
+            ours = item.is_dir(follow_symlinks=False) and not disk.is_link(Path(item.path))
+            if ours and name in folders:
                 yield from self._extra(top, name, files, folders)
             elif name not in files:
                 yield name
@@ -213,6 +223,8 @@ class Verifier:
 
     def _checks(self, path: Path) -> Iterator[Problem]:
         try:
+            if disk.is_link(path):
+                raise OSError(errno.EINVAL, "it is not an ordinary file", str(path))
             lines = disk.read_whole(path, LONGEST_CHECKS).splitlines()
         except OSError as error:
             yield self._problem(path, f"cannot be read: {error.strerror}")

@@ -15,7 +15,7 @@ from exremote.errors import ExremoteError, HostError, RepositoryError, Unreachab
 from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host
 from exremote.journal import SHELL_CLOSED, Journal, OpenShell, journals, open_shells, read_run, shell_of
-from exremote.repository import break_lock, list_locks, read_lock
+from exremote.repository import LockState, break_lock, list_locks, read_lock
 from exremote.runner.outcome import Outcome, failed, interrupted
 from exremote.runner.standing import Standing, put_back
 from exremote.script import ScriptLibrary
@@ -58,6 +58,11 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[Op
 def living_runs(folder: Path) -> set[str]:
     """Given the folder of journals, return the runs that are alive, here or for all we know elsewhere."""
     return {lock.name for lock in list_locks(folder) if lock.owner is not None and not lock.dead}
+
+
+def distant_runs(folder: Path) -> list[LockState]:
+    """Given the folder of journals, return the locks of runs elsewhere: they count as alive until removed."""
+    return [lock for lock in list_locks(folder) if lock.owner is not None and not lock.ours]
 
 
 def clear_dead_runs(folder: Path) -> None:

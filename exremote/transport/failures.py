@@ -101,6 +101,18 @@ def bad_settings(error: BaseException, scene: Scene) -> HostError:
     )
 
 
+def unsendable(error: BaseException, scene: Scene) -> HostError:
+    """Return AccessDenied: account or password cannot be written so. What the library says quotes them."""
+    if scene.opened:
+        return damaged(error, scene)
+    code = error.encoding if isinstance(error, UnicodeEncodeError) else "its code"
+    return AccessDenied(
+        scene.host,
+        f'auth = "{scene.auth}" cannot send this user name or password: it has a character outside {code}.',
+        'Use auth = "negotiate", or an account whose name and password have no such character.',
+    )
+
+
 def bad_address(error: BaseException, scene: Scene) -> HostError:
     """Return Unreachable: the address is none."""
     return _lasting(Unreachable)(

@@ -312,19 +312,25 @@ def test_a_repository_whose_mark_is_damaged_is_told_in_a_sentence(door: Door, te
 
 @pytest.mark.parametrize(
     "fields",
-    [{"steps": "many"}, {"steps": ["x"]}, {"number": [1]}, {"deep": json.loads("[" * 600 + "]" * 600)}],
+    [
+        {"steps": "many"},
+        {"steps": ["x"], "outcome": "9" * 5000},
+        {"number": [1]},
+        {"deep": json.loads("[" * 600 + "]" * 600)},
+        {"steps": "1e999"},
+    ],
 )
 def test_a_journal_that_somebody_forged_is_shown_or_named(door: Door, fields: dict[str, object]) -> None:
     previous, lines = "0" * 64, b""
-    for n, kind in enumerate(("run-started", "planned", "step-finished")):
+    for n, kind in enumerate(("run-started", "planned", "step-finished", "run-ended")):
         event = {"n": n, "at": "2026-03-22T10:15:00Z", "kind": kind, "previous": previous, **fields}
-        line = json.dumps(event).encode()
+        line = json.dumps(event).encode().replace(b'"1e999"', b"1e999")
         previous, lines = hashlib.sha256(line).hexdigest(), lines + line + b"\n"
     (door.place.runs_folder / "x.jsonl").write_bytes(lines)
-    (door.place.runs_folder / "x.head").write_text(f"{previous} {3:012}\n")
+    (door.place.runs_folder / "x.head").write_text(f"{previous} {4:012}\n")
     code = 13 if "deep" in fields else 0
     door("runs", "x", code=code)
-    door("runs", "x", "--json", code=code)
+    json.loads(door("runs", "x", "--json", code=code).out, parse_constant=pytest.fail)
     door("runs")
 
 

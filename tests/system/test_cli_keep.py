@@ -218,6 +218,31 @@ def test_a_killed_one_is_followed_by_one_that_takes_its_lock_over(door: Door, ve
     assert list((door.place.path / "partial").iterdir()) == []
 
 
+def test_what_is_forgotten_while_it_is_verified_is_no_damage(door: Door) -> None:
+    """Both run for hours where there is much, by clocks of their own."""
+    old, new = backup(door.place, 1), backup(door.place, 2)
+    code = (
+        "import subprocess, sys\n"
+        "from exremote.cli import main\n"
+        "from exremote.repository import disk\n"
+        "real, when = disk.digest_of, sys.argv.pop(1)\n"
+        "def slow(path):\n"
+        "    if when in str(path):\n"
+        "        disk.digest_of = real\n"
+        "        args = ['forget', '--keep-last', '1', '--prune', '--yes']\n"
+        "        subprocess.run([sys.executable, '-m', 'exremote', *args], check=True, capture_output=True)\n"
+        "    return real(path)\n"
+        "disk.digest_of = slow\n"
+        "main()\n"
+    )
+    line = [sys.executable, "-c", code, f"{old.id}/files", "verify"]
+    done = subprocess.run(line, env=door.environment, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "1 snapshot verified (every byte): no damage\n"), done
+    assert f"EXCH01/{old.id} was forgotten while it was verified" in done.stderr
+    assert not (door.place.path / "damage").exists()
+    assert door.ids() == [new.id]
+
+
 # ---------------------------------------------------------------- unlock
 
 
@@ -257,6 +282,27 @@ def test_unlock_removes_what_the_dead_left_and_asks_about_other_machines(door: D
     assert data["removed"] == ["repository"]
     assert data["locks"][0]["state"] == "nobody can tell"
     assert door.events("unlock")
+
+
+def test_unlock_asks_about_runs_of_other_machines_which_else_live_for_ever(door: Door) -> None:
+    backup(door.place, 1)
+    left = door.place.path / "partial" / "20260322T101500Z-abcdef"
+    left.mkdir()
+    (left / "x.part").write_bytes(b"half a file")
+    lock = write_lock(door, left.name, host="jump2")
+    lock = lock.rename(door.place.runs_folder / lock.name)
+    door("prune")
+    assert left.exists(), "for all we know, that run is alive"
+    ran = door("unlock", code=4)
+    assert "3 hours ago" in ran.out
+    assert "on jump2" in ran.out
+    assert lock.exists()
+    door("unlock", "host-EXCH01", code=2)
+    assert door("unlock", left.name, "--yes", "--json").json["removed"] == [left.name]
+    assert not lock.exists()
+    assert "1 leftover" in door("prune").out
+    assert not left.exists()
+    assert door("unlock").out == "no locks\n", "neither the dead one nor our own"
 
 
 def test_unlock_never_takes_a_living_process_its_lock(door: Door) -> None:
