@@ -132,7 +132,7 @@ def one_copy(place: Repository, other: Repository, snapshot: Snapshot, counted: 
         if standing == Standing.SAME:
             return row | {"state": "unchanged"}
         lacking = {sha256: size for sha256, size in other.lacking(snapshot).items() if sha256 not in counted}
-        checks = place.checks(snapshot)
+        checks = place.checks(snapshot, parts=True)
     except RepositoryError as error:
         return row | refusal(error, snapshot)
     counted.update(lacking)
@@ -182,7 +182,7 @@ class Copying:
 
     def _add_checks(self, snapshot: Snapshot) -> dict[str, Any]:
         try:
-            return {"checks": self._other.add_checks(snapshot, self._place.checks(snapshot))}
+            return {"checks": self._other.add_checks(snapshot, self._place.checks(snapshot, parts=True))}
         except IntegrityError as error:
             return refusal(error, snapshot)
 

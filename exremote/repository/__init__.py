@@ -12,6 +12,7 @@ staging   where one host's files lie until they are whole
 manifest  what a snapshot says of itself
 reading   a manifest read back, and nothing in it believed unseen
 snapshot  how a snapshot is built and read
+composed  the newest full snapshot with newer tables over it
 building  a snapshot's folder on its way into place
 verify    every byte against what was written down
 damage    what was found damaged, noted until it came anew
@@ -22,6 +23,7 @@ export    a snapshot as plain files under the host's own names
 store     the repository: all of it together
 """
 
+from exremote.repository.composed import Composed, compose, part_of, scopes
 from exremote.repository.copying import Standing
 from exremote.repository.disk import is_private
 from exremote.repository.export import Exported, export
@@ -61,6 +63,7 @@ __all__ = [
     "Assembly",
     "Candidate",
     "CheckRecord",
+    "Composed",
     "Document",
     "Entry",
     "Exported",
@@ -85,6 +88,7 @@ __all__ = [
     "Unused",
     "age_text",
     "break_lock",
+    "compose",
     "decide",
     "export",
     "hold",
@@ -92,8 +96,10 @@ __all__ = [
     "is_private",
     "list_locks",
     "own_bytes",
+    "part_of",
     "read_lock",
     "remote_name",
     "safe_relative",
+    "scopes",
     "stored_path",
 ]
