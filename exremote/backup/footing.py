@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from pathlib import Path
 
 from exremote.connector import (
     Connector,
@@ -57,6 +58,12 @@ class Footing:
         """Return the tables that the host had last, with paths relative to their folder."""
         return part_of(self.last.manifest, self.item.id, self.item.table_folder)
 
+    def there(self) -> bool:
+        """Return whether each of these tables is in the repository in its size."""
+        prefix = f"{self.item.table_folder}\\".casefold()
+        mine = (e for e in self.last.manifest.entries if e.item == self.item.id)
+        return all(_size(self.last.file(e)) == e.size for e in mine if e.path.casefold().startswith(prefix))
+
     @property
     def source(self) -> Snapshot:
         """Return the snapshot that these tables are in."""
@@ -77,6 +84,14 @@ class Footing:
             )
             return parse_listing(b"".join(map(format_entry, lines)))
         return None
+
+
+def _size(path: Path) -> int:
+    """Given a file of a snapshot, return its size; -1 if it is not there."""
+    try:
+        return path.lstat().st_size
+    except OSError:
+        return -1
 
 
 def _relative(entry: TreeEntry, prefix: str) -> TreeEntry:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Final
 
 from exremote import health
@@ -139,10 +138,8 @@ class TablesErrand(Errand):
         if draft.complete:
             before = footing.entries
             intact = all(self.repository.has(e.sha256, e.size) for e in before)
-            there = all(_size(footing.last.file(e)) == e.size for e in before)
-            return (
-                footing.source if intact and there and _contents(before) == _contents(draft.entries) else None
-            )
+            same = _contents(before) == _contents(draft.entries)
+            return footing.source if intact and same and footing.there() else None
         # What cannot be had is not noted anew every few minutes.
         every = self.repository.snapshots(draft.host, draft.connector)
         newest = next((s for s in reversed(every) if s.kind == PART and not s.damage), None)
@@ -222,11 +219,3 @@ def _judged(facts: HostFacts, chosen: Sequence[Footing]) -> tuple[Finding, ...]:
 def _contents(entries: Sequence[Entry]) -> set[tuple[str, str, bool]]:
     """Given entries, return what a restore of them would bring back."""
     return {(e.path, e.sha256, e.secret) for e in entries}
-
-
-def _size(path: Path) -> int:
-    """Given a file of a snapshot, return its size; -1 if it is not there."""
-    try:
-        return path.lstat().st_size
-    except OSError:
-        return -1

@@ -30,7 +30,7 @@ from exremote.cli.keep import (
 from exremote.errors import EXIT_OK, IntegrityError, RepositoryError, RepositoryLocked, UsageError
 from exremote.journal import Journal
 from exremote.report import Report, size_text
-from exremote.repository import Repository, Snapshot, Standing, export
+from exremote.repository import Composed, Repository, Snapshot, Standing, export
 from exremote.wording import count_text
 
 
@@ -236,7 +236,8 @@ def export_snapshot(
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
-        found = place.pick(snapshot, now())
+        found = place.pick_current(snapshot, now())
+        over = found.tables if isinstance(found, Composed) else None
         if into.resolve().is_relative_to(place.path.resolve()):
             raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
         done = export(found, into, items or (), lambda files, size: None)
@@ -247,6 +248,7 @@ def export_snapshot(
             report.json(
                 {
                     "snapshot": f"{found.host}/{found.id}",
+                    "tables": None if over is None else f"{over.host}/{over.id}",
                     "into": into,
                     "complete": found.complete,
                     "files": done.files,
@@ -264,6 +266,8 @@ def export_snapshot(
             report.line(f"{files}, and {documents}, in {into}; each is what was saved")
             for item, root in roots.items():
                 report.line(f"files/{item} belongs in {root}")
+            if over is not None:
+                report.line(f"the tables among them are newer, of {over.host}/{over.id}")
             for path, at in done.renamed:
                 report.line(f"renamed: {path} is {at}")
             if not found.complete:

@@ -7,12 +7,13 @@ newest takes this; `Repository.current` finds the two that belong together. It h
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
 from exremote.repository.manifest import Document, Entry, Kind, Manifest, Omission
+from exremote.repository.names import stored_path
 from exremote.repository.snapshot import Snapshot
 
 
@@ -28,13 +29,13 @@ class Composed:
     """what both say together: the head and the documents are those of the full one, the entries of a folder
     of tables those of the newer tables, with paths relative to the item's root in the full one
     """
-    _over: frozenset[tuple[str, str]] = frozenset()
-    """item and path of the entries that lie in the folder of the tables' snapshot"""
+    _over: Mapping[tuple[str, str], Entry] = field(default_factory=dict, repr=False)
+    """by item and path of an entry of the tables: what the tables' own manifest says of it"""
 
     def file(self, entry: Entry) -> Path:
         """Given one of the manifest's entries, return where it lies here."""
-        newer = self.tables is not None and (entry.item, entry.path) in self._over
-        return (self.tables if newer and self.tables else self.full).file(entry)
+        own = self._over.get((entry.item, entry.path))
+        return self.full.file(entry) if self.tables is None or own is None else self.tables.file(own)
 
     def document(self, document: Document) -> bytes:
         """Given one of the manifest's documents, read it. Raise IntegrityError as
@@ -109,7 +110,8 @@ def compose(full: Snapshot, tables: Snapshot | None) -> Composed:
     covered = scopes(below, above)
     if covered is None:
         raise ValueError(f"{full.id} and the tables of {above.head.id} are of two places")
-    newer = [replace(e, path=covered[e.item] + e.path) for e in above.entries]
+    over = {(e.item, covered[e.item] + e.path): e for e in above.entries}
+    newer = [replace(e, path=p, stored=stored_path(item, p)) for (item, p), e in over.items()]
     kept = [e for e in below.entries if not _under(e.path, covered.get(e.item))]
     entries = tuple(sorted([*kept, *newer], key=lambda e: (e.item, e.path)))
     missing = (*_outside(below, above, below.missing), *above.missing)
@@ -127,7 +129,7 @@ def compose(full: Snapshot, tables: Snapshot | None) -> Composed:
         missing=missing,
         findings=(*below.findings, *above.findings),
     )
-    return Composed(full, tables, manifest, frozenset((e.item, e.path) for e in newer))
+    return Composed(full, tables, manifest, over)
 
 
 def part_of(manifest: Manifest, item: str, folder: str) -> tuple[Entry, ...]:
