@@ -16,7 +16,7 @@ import typer
 from typer import rich_utils
 
 from exremote import __version__
-from exremote.cli import carry, checking, doctor, inside, keep, look, site, verbs
+from exremote.cli import carry, checking, doctor, inside, keep, look, site, status, verbs
 from exremote.cli import runs as past
 from exremote.errors import EXIT_OK, ExremoteError
 from exremote.report import Outlet, Report
@@ -51,6 +51,7 @@ _command(app, "init", verbs.init)
 _command(app, "doctor", doctor.doctor)
 _command(app, "health", checking.check_health)
 _command(app, "backup", verbs.back_up)
+_command(app, "status", status.status)
 _command(app, "snapshots", look.snapshots)
 _command(app, "show", inside.show)
 _command(app, "diff", inside.diff)
