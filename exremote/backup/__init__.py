@@ -5,11 +5,27 @@ calls a snapshot whole that lacks something.
 
 planning  facts become a plan, pure
 errand    one host from facts to committed snapshots
+tables    the tables alone, every few minutes
+footing   what that stands on: the last full snapshots
 draft     what came in becomes the draft of a snapshot
 """
 
 from exremote.backup.draft import draft_of, listing_text
 from exremote.backup.errand import Errand, Taken
+from exremote.backup.footing import footings, no_footing
 from exremote.backup.planning import choose, plan_backup
+from exremote.backup.tables import PART as TABLES
+from exremote.backup.tables import TablesErrand
 
-__all__ = ["Errand", "Taken", "choose", "draft_of", "listing_text", "plan_backup"]
+__all__ = [
+    "TABLES",
+    "Errand",
+    "TablesErrand",
+    "Taken",
+    "choose",
+    "draft_of",
+    "footings",
+    "listing_text",
+    "no_footing",
+    "plan_backup",
+]

@@ -14,7 +14,7 @@ from exremote.plan import (
     CopyTree,
     Plan,
 )
-from exremote.repository import SnapshotDraft, TreeRecord
+from exremote.repository import Kind, SnapshotDraft, TreeRecord
 from exremote.runner import Harvest, to_document
 
 
@@ -26,6 +26,7 @@ def draft_of(
     findings: Sequence[Finding],
     created: datetime,
     run: str,
+    kind: Kind = "full",
 ) -> SnapshotDraft:
     """Given what came in for a host, return the draft of one connector's snapshot."""
     mine = [item for item, names in harvest.owners.items() if connector in names]
@@ -45,7 +46,7 @@ def draft_of(
         connector=connector,
         created=created,
         run=run,
-        kind="full",
+        kind=kind,
         complete=not missing,
         entries=tuple(e for item in mine for e in harvest.copied[item].entries),
         omitted=tuple(o for item in mine for o in harvest.copied[item].omitted)

@@ -25,7 +25,7 @@ from exremote.plan import (
     CopyTree,
     Plan,
 )
-from exremote.repository import Repository, Snapshot
+from exremote.repository import Repository, Snapshot, SnapshotDraft
 from exremote.runner import Harvest, Outcome, State, Workplace, execute
 from exremote.session import Session
 from exremote.transfer import Carrier
@@ -126,7 +126,7 @@ class Errand:
         self.expect(host.name, len(lacking), sum(lacking.values()))
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
-            Carrier(session, _is_modern(facts), partial(self._tell, host)) as carrier,
+            Carrier(session, is_modern(facts), partial(self._tell, host)) as carrier,
         ):
             place = Workplace(
                 session,
@@ -158,7 +158,7 @@ class Errand:
             host.name,
             State.INCOMPLETE if missing else State.DONE,
             EXIT_INCOMPLETE if missing else EXIT_OK,
-            _lacks(missing),
+            lacks(missing),
             (self.now() - started).total_seconds(),
             Taken(
                 tuple(taken),
@@ -263,7 +263,7 @@ class Errand:
         has = sorted(name for name, seen in facts.connectors.items() if seen.state in ("present", "partial"))
         if missing:
             # Who is left out because nobody could tell whether he is there is not left out in peace.
-            message = _lacks(missing, "nothing was saved")
+            message = lacks(missing, "nothing was saved")
             return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, message, seconds, taken)
         if self.only and has:
             message = f"has no connector {' or '.join(self.only)} (it has {', '.join(has)}): nothing to do"
@@ -314,6 +314,13 @@ class Errand:
             self.repository.record_check(previous, self.journal.run_id, created)
             self.journal.event("unchanged", host=plan.host, connector=connector.name, snapshot=previous.id)
             return connector.name, previous.id, "unchanged"
+        snapshot = self._place(draft)
+        return connector.name, snapshot.id, "new" if snapshot.complete else "incomplete"
+
+    def _place(self, draft: SnapshotDraft) -> Snapshot:
+        """Given a draft, commit it and read it back. Return it. Raise IntegrityError if it is not what it
+        says.
+        """
         snapshot = self.repository.commit(draft)
         for problem in self.repository.verify(snapshot):
             aside = self.repository.reject(snapshot)
@@ -326,12 +333,12 @@ class Errand:
             )
         self.journal.event(
             "committed",
-            host=plan.host,
-            connector=connector.name,
+            host=snapshot.host,
+            connector=snapshot.connector,
             snapshot=snapshot.id,
             complete=snapshot.complete,
         )
-        return connector.name, snapshot.id, "new" if snapshot.complete else "incomplete"
+        return snapshot
 
 
 def _listings(snapshots: Iterable[Snapshot]) -> dict[str, Listing]:
@@ -358,7 +365,7 @@ def _users_of_items(connectors: Sequence[Connector]) -> dict[str, str]:
     return {item: ", ".join(names) for item, names in users.items()}
 
 
-def _lacks(missing: Sequence[tuple[str, str, str]], head: str = "incomplete") -> str:
+def lacks(missing: Sequence[tuple[str, str, str]], head: str = "incomplete") -> str:
     """Given what is missing, return the sentence for the host's row."""
     if not missing:
         return ""
@@ -367,7 +374,7 @@ def _lacks(missing: Sequence[tuple[str, str, str]], head: str = "incomplete") ->
     return f"{head}: {what[0]}{more}"
 
 
-def _is_modern(facts: HostFacts) -> bool:
+def is_modern(facts: HostFacts) -> bool:
     """Given facts, return whether the host has PowerShell 3.0 or newer, whose WinRM takes 500 KB a message.
 
     Source: the list of WinRM's limits in the project's notes on its versions; 2.0 takes 150.

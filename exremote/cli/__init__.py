@@ -27,6 +27,7 @@ from exremote.cli import (
     look,
     restoring,
     site,
+    status,
     undoing,
     verbs,
 )
@@ -67,6 +68,7 @@ _command(app, "backup", verbs.back_up)
 _command(app, "restore", restoring.restore_command)
 _command(app, "undo", undoing.undo)
 _command(app, "drill", drilling.drill)
+_command(app, "status", status.status)
 _command(app, "snapshots", look.snapshots)
 _command(app, "show", inside.show)
 _command(app, "diff", inside.diff)

@@ -31,7 +31,7 @@ from exremote.cli.keep import (
 from exremote.errors import EXIT_OK, IntegrityError, RepositoryError, RepositoryLocked, UsageError
 from exremote.journal import Journal
 from exremote.report import Report, size_text
-from exremote.repository import Repository, Snapshot, Standing, export
+from exremote.repository import Composed, Repository, Snapshot, Standing, export
 from exremote.wording import count_text
 
 
@@ -138,7 +138,7 @@ def one_copy(place: Repository, other: Repository, snapshot: Snapshot, counted: 
         if standing == Standing.SAME:
             return row | {"state": "unchanged"}
         lacking = {sha256: size for sha256, size in other.lacking(snapshot).items() if sha256 not in counted}
-        checks = place.checks(snapshot)
+        checks = place.checks(snapshot, parts=True)
     except RepositoryError as error:
         return row | refusal(error, snapshot)
     counted.update(lacking)
@@ -188,7 +188,7 @@ class Copying:
 
     def _add_checks(self, snapshot: Snapshot) -> dict[str, Any]:
         try:
-            return {"checks": self._other.add_checks(snapshot, self._place.checks(snapshot))}
+            return {"checks": self._other.add_checks(snapshot, self._place.checks(snapshot, parts=True))}
         except IntegrityError as error:
             return refusal(error, snapshot)
 
@@ -242,7 +242,8 @@ def export_snapshot(
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
-        found = place.pick(snapshot, now())
+        found = place.pick_current(snapshot, now())
+        over = found.tables if isinstance(found, Composed) else None
         if real(into).is_relative_to(real(place.path)):
             raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
         done = export(found, into, items or (), lambda files, size: None)
@@ -253,6 +254,7 @@ def export_snapshot(
             report.json(
                 {
                     "snapshot": f"{found.host}/{found.id}",
+                    "tables": None if over is None else f"{over.host}/{over.id}",
                     "into": into,
                     "complete": found.complete,
                     "files": done.files,
@@ -270,6 +272,8 @@ def export_snapshot(
             report.line(f"{files}, and {documents}, in {into}; each is what was saved")
             for item, root in roots.items():
                 report.line(f"files/{item} belongs in {root}")
+            if over is not None:
+                report.line(f"the tables among them are newer, of {over.host}/{over.id}")
             for path, at in done.renamed:
                 report.line(f"renamed: {path} is {at}")
             if not found.complete:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -18,10 +18,20 @@ from exremote.cli.common import (
     repository_path,
     speaking,
 )
-from exremote.errors import EXIT_BAD_NEWS, RepositoryError
+from exremote.errors import EXIT_BAD_NEWS, RepositoryError, UsageError
 from exremote.regfile import RegFileError, differences, parse
 from exremote.report import Report, size_text, time_text
-from exremote.repository import VOLATILE, Document, Entry, Repository, Snapshot, own_bytes
+from exremote.repository import (
+    VOLATILE,
+    Composed,
+    Document,
+    Entry,
+    Repository,
+    Snapshot,
+    own_bytes,
+    part_of,
+    scopes,
+)
 from exremote.wording import count_text
 
 LISTED = 20
@@ -38,7 +48,7 @@ def show(
     """Show what one snapshot holds: items, documents, what is missing, what was left out, findings."""
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository_path(repository, inventory))
-        found = place.pick(snapshot, now())
+        found = place.pick_current(snapshot, now())
         answer = described(place, found, files)
         if as_json:
             report.json(answer)
@@ -46,8 +56,14 @@ def show(
             tell(report, answer)
 
 
-def described(place: Repository, snapshot: Snapshot, files: bool) -> dict[str, Any]:
-    """Given a snapshot, return all that `show` says. Raise IntegrityError if its manifest is damaged."""
+def described(place: Repository, snapshot: Snapshot | Composed, files: bool) -> dict[str, Any]:
+    """Given a snapshot, return all that `show` says. Raise IntegrityError if its manifest is damaged.
+
+    Newer tables that lie over it are named, and their files are among the others.
+    """
+    full, tables = snapshot, None
+    if isinstance(snapshot, Composed):
+        full, tables = snapshot.full, snapshot.tables
     manifest = snapshot.manifest
     head = manifest.head
     items: dict[str, dict[str, Any]] = {
@@ -61,7 +77,8 @@ def described(place: Repository, snapshot: Snapshot, files: bool) -> dict[str, A
         row["files"] += 1
         row["bytes"] += entry.size
         row["secret"] += entry.secret
-    checks = place.checks(snapshot)
+    assert isinstance(full, Snapshot)
+    checks = place.checks(full)
     answer: dict[str, Any] = {
         "id": head.id,
         "host": head.host,
@@ -77,6 +94,9 @@ def described(place: Repository, snapshot: Snapshot, files: bool) -> dict[str, A
         "bytes": head.bytes,
         "checks": len(checks),
         "last_seen_unchanged": checks[-1].at if checks else None,
+        "tables": None
+        if tables is None
+        else {"id": tables.id, "created": tables.created, "last_true": place.last_true(tables, now())},
         "items": list(items.values()),
         "documents": [{"name": d.stored, "bytes": d.size, "sha256": d.sha256} for d in manifest.documents],
         "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
@@ -112,6 +132,9 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
         f"{count_text(answer['checks'], 'check')}, the last {time_text(seen)}" if seen else "no check yet"
     )
     report.line(f"{'unchanged':<12}{checked}")
+    if over := answer["tables"]:
+        made, seen = time_text(over["created"]), time_text(over["last_true"])
+        report.line(f"{'tables':<12}newer, of {made}, the host's at {seen}: {answer['host']}/{over['id']}")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["items"]]
     report.rows("Items", ["item", "files", "size", "root"], rows, nothing="no items")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["documents"]]
@@ -147,13 +170,19 @@ def diff(
     """
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository_path(repository, inventory))
-        first, second = place.pick(old, now()), place.pick(new, now())
-        rows = [*files_between(first, second), *documents_between(first, second)]
-        rows += missing_between(first, second)
+        first, second = place.pick_current(old, now()), place.pick_current(new, now())
+        rows = list(files_between(*parts_to_compare(first, second)))
+        alike = first.kind == second.kind
+        if alike:
+            rows += [*documents_between(first, second), *missing_between(first, second)]
         if as_json:
             name_a, name_b = f"{first.host}/{first.id}", f"{second.host}/{second.id}"
             report.json({"a": name_a, "b": name_b, "differ": bool(rows), "changes": rows})
         else:
+            if not alike:
+                report.note(
+                    "note: one of the two holds tables alone: nothing else is held against each other"
+                )
             if (first.host, first.connector) != (second.host, second.connector):
                 report.note(
                     f"note: {first.host} {first.connector} is held against {second.host} {second.connector}"
@@ -164,10 +193,32 @@ def diff(
             raise typer.Exit(EXIT_BAD_NEWS)
 
 
-def files_between(old: Snapshot, new: Snapshot) -> Iterator[dict[str, Any]]:
-    """Given two snapshots, return a row for each file that is not the same content in both."""
-    before = {(e.item, e.path): e for e in old.manifest.entries}
-    after = {(e.item, e.path): e for e in new.manifest.entries}
+def parts_to_compare(
+    old: Snapshot | Composed, new: Snapshot | Composed
+) -> tuple[Sequence[Entry], Sequence[Entry]]:
+    """Given two snapshots, return the files that can be held against each other: of tables and a full one,
+    those of the tables' folder. Raise UsageError if the tables are of another place.
+    """
+    if old.kind == new.kind:
+        return old.manifest.entries, new.manifest.entries
+    if new.kind != "tables":
+        after, before = parts_to_compare(new, old)
+        return before, after
+    covered = scopes(old.manifest, new.manifest)
+    if covered is None:
+        raise UsageError(
+            f"{old.id} and {new.id} hold tables of two places.",
+            "Compare two snapshots of one host's connector.",
+        )
+    folders = ((item, folder.rstrip("\\")) for item, folder in covered.items())
+    parts = [e for item, folder in folders for e in part_of(old.manifest, item, folder)]
+    return parts, new.manifest.entries
+
+
+def files_between(old: Sequence[Entry], new: Sequence[Entry]) -> Iterator[dict[str, Any]]:
+    """Given the files of two snapshots, return a row for each that is not the same content in both."""
+    before = {(e.item, e.path): e for e in old}
+    after = {(e.item, e.path): e for e in new}
     for key in sorted(before.keys() | after.keys()):
         a, b = before.get(key), after.get(key)
         if a is None or b is None or a.sha256 != b.sha256:
@@ -186,7 +237,7 @@ def _row(what: str, kind: str, where: str, name: str, old: str | None, new: str 
     return {"what": what, "kind": kind, "where": where, "name": name, "old": old, "new": new}
 
 
-def documents_between(old: Snapshot, new: Snapshot) -> Iterator[dict[str, Any]]:
+def documents_between(old: Snapshot | Composed, new: Snapshot | Composed) -> Iterator[dict[str, Any]]:
     """Given two snapshots, return rows for their documents: by value, by service, or as a whole."""
     before, after = documents(old), documents(new)
     for name in sorted(before.keys() | after.keys()):
@@ -208,7 +259,7 @@ def documents_between(old: Snapshot, new: Snapshot) -> Iterator[dict[str, Any]]:
         yield _row(what, "document", name, "", *sizes)
 
 
-def documents(snapshot: Snapshot) -> dict[str, Document]:
+def documents(snapshot: Snapshot | Composed) -> dict[str, Document]:
     """Given a snapshot, return its documents by name, without those that differ from run to run anyway."""
     volatile = tuple(v.removesuffix("*") for v in VOLATILE)
     return {
@@ -261,7 +312,7 @@ def _text(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def missing_between(old: Snapshot, new: Snapshot) -> list[dict[str, Any]]:
+def missing_between(old: Snapshot | Composed, new: Snapshot | Composed) -> list[dict[str, Any]]:
     """Given two snapshots, return a row for each thing that only one of them lacks."""
     before = {o.path: o.reason for o in old.manifest.missing}
     after = {o.path: o.reason for o in new.manifest.missing}

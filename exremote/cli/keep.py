@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,6 +58,14 @@ SnapshotsArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="SNAPSHOT", help="Ids or their beginnings, or HOST/ and that."),
 ]
+
+
+class SnapshotKind(StrEnum):
+    """What kinds of snapshots a backup makes."""
+
+    FULL = "full"
+    TABLES = "tables"
+
 
 _UNITS = {
     "h": timedelta(hours=1),
@@ -160,6 +169,9 @@ def forget(
     ] = None,
     hosts: HostOption = None,
     connectors: ConnectorOption = None,
+    kind: Annotated[
+        SnapshotKind | None, typer.Option("--kind", help="Only snapshots of this kind.", show_choices=True)
+    ] = None,
     prune_too: Annotated[
         bool, typer.Option("--prune", help="Then delete what nothing names any more.")
     ] = False,
@@ -173,12 +185,17 @@ def forget(
 ) -> None:
     """Take snapshots out: by a keep policy, or by name. Never the newest complete one. `prune` frees room.
 
-    The policy holds for each host, connector and kind by itself. It counts complete snapshots only, and days
-    on which a run found nothing changed count for the snapshot that they confirmed. An incomplete snapshot
-    stays while no complete one is newer, a damaged one until it is named.
+        The policy holds for each host, connector and kind (full, or tables alone) by itself; --kind has
+    another one     for each. It counts complete snapshots only, and days     on which a run found nothing
+    changed count for the snapshot that they confirmed. An incomplete snapshot     stays while no complete
+    one is newer, a damaged one until it is named.
     """
     with speaking(as_json) as report:
         policy = KeepPolicy(last, daily, weekly, monthly, duration(within) if within is not None else None)
+        if names and kind is not None:
+            raise UsageError(
+                "Name snapshots, or choose them with --kind; not both.", "Leave one of them out."
+            )
         if names and not policy.empty:
             raise UsageError("Name snapshots, or give a keep policy; not both.", "Leave one of them out.")
         if not names and policy.empty:
@@ -191,6 +208,7 @@ def forget(
 
         def fates() -> list[Fate]:
             chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
+            chosen = [s for s in chosen if kind in (None, s.kind)]
             return named_fates(place, chosen) if names else place.fates(policy, chosen, now())
 
         planned = fates()
@@ -265,6 +283,7 @@ def show_fates(
                 "connector": s.connector,
                 "id": s.id,
                 "created": s.created,
+                "kind": s.kind,
                 "state": state,
                 "why": list(fate.kept),
                 "damage": fate.damage,
@@ -274,8 +293,8 @@ def show_fates(
         parts = {fate: [r for r in rows if r["fate"] == fate] for fate in ("goes", "stays")}
         report.json({"repository": place.path, "dry_run": dry_run, **parts, "pruned": pruned})
         return
-    columns = ["fate", "host", "connector", "id", "created", "state", "why"]
-    title, spare = f"Snapshots in {place.path}", ["created", "state"]
+    columns = ["fate", "host", "connector", "id", "created", "state", "why", "kind"]
+    title, spare = f"Snapshots in {place.path}", ["created", "kind", "state"]
     report.rows(title, columns, rows, nothing="no snapshots", spare=spare, below=["why"])
     for row in rows:
         if row["damage"]:

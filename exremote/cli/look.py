@@ -127,6 +127,7 @@ def snapshots(
             "size",
             "last_seen_unchanged",
             "health",
+            "kind",
         ]
         if sizes:
             columns.insert(columns.index("size") + 1, "alone")
@@ -135,7 +136,7 @@ def snapshots(
                 own = alone.get((row["host"], row["id"]))
                 row |= {"alone_bytes": own, "alone": None if own is None else size_text(own)}
         # When a host was last seen as it is there is what one looks for; the rest is in the id, or in `show`.
-        spare = ("created", "files", "size", "health", "alone", "connector")
+        spare = ("created", "files", "size", "health", "alone", "kind", "connector")
         title = f"Snapshots in {place.path}"
         report.rows(title, columns, rows, style_by="state", nothing="no snapshots", spare=spare)
         if sizes:
@@ -169,6 +170,7 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
         "connector": snapshot.connector,
         "id": snapshot.id,
         "created": snapshot.created,
+        "kind": snapshot.kind,
         "state": "done" if snapshot.complete else "incomplete",
         "last_seen_unchanged": None,
     }

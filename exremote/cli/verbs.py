@@ -28,7 +28,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
-from exremote.errors import EXIT_OK, RepositoryError, UsageError
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, RepositoryError, UsageError
 from exremote.inventory import Host
 from exremote.report import Report, size_text
 from exremote.repository import Repository, is_private
@@ -74,7 +74,11 @@ def back_up(
     hosts: HostsArgument = None,
     only: Annotated[
         list[str] | None,
-        typer.Option("--only", metavar="CONNECTOR", help="Only this connector; may be repeated."),
+        typer.Option(
+            "--only",
+            metavar="CONNECTOR",
+            help="Only this connector; may be repeated. Or `tables`: their folder alone, every few minutes.",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; copy nothing.")] = False,
     inventory: InventoryOption = None,
@@ -85,11 +89,13 @@ def back_up(
     """Save the connectors of hosts: a snapshot per host and connector. Stops no service."""
     with speaking(as_json) as report:
         connectors = Connector.load_all()
-        only = [known_connector(name, connectors, "--only") for name in only or []]
+        only = [known_connector(name, [*connectors, backup.TABLES], "--only") for name in only or []]
+        tables = tables_alone(only)
         site = load_inventory(inventory, list(connectors))
         chosen = site.select(hosts or [])
         saved = [host for host in chosen if "connectors" in host.backup]
         place = Repository.open(repository_path(repository or site.repository, inventory))
+        unready = [h for h in saved if tables and not backup.footings(place, h, connectors, now())[0]]
         for warning in site.warnings:
             report.note(f"note: {warning}")
         if not dry_run:
@@ -98,11 +104,11 @@ def back_up(
                 place.salvage(lambda: living_runs(place.runs_folder))
 
         def work(run: Run) -> Callable[[Host, Session], Outcome]:
-            return backup.Errand(
+            return (backup.TablesErrand if tables else backup.Errand)(
                 place,
                 run.journal,
                 connectors,
-                tuple(only),
+                () if tables else tuple(only),
                 dry_run,
                 now,
                 run.stage,
@@ -112,12 +118,12 @@ def back_up(
             )
 
         def with_others(ended: Sequence[Outcome]) -> list[Outcome]:
-            own = {outcome.host: outcome for outcome in ended}
+            own = {outcome.host: outcome for outcome in (*ended, *map(not_ready, unready))}
             return [own.get(host.name) or not_saved(host) for host in chosen]
 
         done = on_hosts(
             "backup",
-            saved,
+            [host for host in saved if host not in unready],
             work,
             report=report,
             repository=place,
@@ -128,6 +134,21 @@ def back_up(
         outcomes = with_twins(with_others(done))
         show_backup(report, outcomes, place, dry_run=dry_run)
         raise typer.Exit(exit_code(outcomes))
+
+
+def tables_alone(only: Sequence[str]) -> bool:
+    """Given what is to be saved, return whether that is the tables alone. Raise UsageError if it is more."""
+    if backup.TABLES in only and len(set(only)) > 1:
+        raise UsageError(
+            "--only tables stands alone: it saves the tables of all connectors of a host.",
+            "Leave the others out, or run them as a command of their own.",
+        )
+    return backup.TABLES in only
+
+
+def not_ready(host: Host) -> Outcome:
+    """Given a host whose tables cannot be saved alone yet, return its outcome; it was not asked."""
+    return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, backup.no_footing(host))
 
 
 def not_saved(host: Host) -> Outcome:

@@ -161,6 +161,14 @@ class FileTree(_Sourced):
         """Return the patterns of what changes on a healthy host from look to look."""
         return self.in_transit + self.tables + self.work_files
 
+    @property
+    def table_folder(self) -> str:
+        r"""Return the folder that holds tables and nothing else (of `Tables\*`), '' if there is none: it can
+        be saved alone.
+        """
+        whole = (pattern.removesuffix("\\*") for pattern in self.tables if pattern.endswith("\\*"))
+        return next((folder for folder in whole if not set(folder) & set("*?\\")), "")
+
 
 class NamedFile(_Sourced):
     """Single files, known by their full path."""

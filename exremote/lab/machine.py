@@ -180,7 +180,8 @@ class Machine:
         put(windows_nt, "CSDVersion", self.os.service_pack)
         put(windows_nt, "SystemRoot", root)
         put(r"HKLM\SYSTEM\CurrentControlSet\Control\ProductOptions", "ProductType", self.os.product_type)
-        put(r"HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\ComputerName", "ComputerName", self.name)
+        for name in ("ComputerName", "ActiveComputerName"):
+            put(rf"HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\{name}", "ComputerName", self.name)
         put(r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa", "FipsAlgorithmPolicy", 0)
         put(rf"{SERVICES}\Tcpip\Parameters", "Domain", self.dns_domain)
         put(

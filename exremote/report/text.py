@@ -23,6 +23,8 @@ STYLES: Mapping[str, str] = {
     "failed": "bold red",
     "unreachable": "bold red",
     "damaged": "bold red",
+    "old": "bold red",
+    "missing": "bold red",
 }
 
 _COMMANDS = re.compile(

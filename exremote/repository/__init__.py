@@ -13,6 +13,7 @@ manifest  what a snapshot says of itself
 reading   a manifest read back, and nothing in it believed unseen
 snapshot  how a snapshot is built and read
 proofs    when a snapshot was last proven to restore
+composed  the newest full snapshot with newer tables over it
 building  a snapshot's folder on its way into place
 verify    every byte against what was written down
 damage    what was found damaged, noted until it came anew
@@ -23,6 +24,7 @@ export    a snapshot as plain files under the host's own names
 store     the repository: all of it together
 """
 
+from exremote.repository.composed import Composed, compose, part_of, scopes
 from exremote.repository.copying import Standing
 from exremote.repository.disk import is_private
 from exremote.repository.export import Exported, export
@@ -63,6 +65,7 @@ __all__ = [
     "Assembly",
     "Candidate",
     "CheckRecord",
+    "Composed",
     "Document",
     "Entry",
     "Exported",
@@ -88,6 +91,7 @@ __all__ = [
     "Unused",
     "age_text",
     "break_lock",
+    "compose",
     "decide",
     "export",
     "hold",
@@ -95,8 +99,10 @@ __all__ = [
     "is_private",
     "list_locks",
     "own_bytes",
+    "part_of",
     "read_lock",
     "remote_name",
     "safe_relative",
+    "scopes",
     "stored_path",
 ]

@@ -10,13 +10,14 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from exremote.errors import UsageError
 from exremote.repository import disk
+from exremote.repository.composed import Composed
 from exremote.repository.manifest import (
     FILES,
     MANIFEST,
@@ -30,6 +31,8 @@ from exremote.repository.manifest import (
 from exremote.repository.names import extended
 from exremote.repository.snapshot import Snapshot
 
+TABLES = "tables/"
+"""Where an export puts what newer tables say of themselves."""
 READ_ONLY = 0x1
 _SETTABLE = 0x1 | 0x2 | 0x4 | 0x20 | 0x2000  # read-only, hidden, system, archive, not indexed
 
@@ -51,13 +54,15 @@ class Exported:
 
 
 def export(
-    snapshot: Snapshot, into: Path, items: Collection[str], moved: Callable[[int, int], None]
+    snapshot: Snapshot | Composed, into: Path, items: Collection[str], moved: Callable[[int, int], None]
 ) -> Exported:
     """Given a snapshot, write its files into a folder: `files/ITEM/` and the host's path, documents beside.
 
-    With `items`, only the files of these. `moved` is told of files and bytes. Return what was written; a
-    damaged file is not, and does not stop the others. Raise UsageError if the folder is not empty or an item
-    unknown, IntegrityError if the manifest cannot be trusted, RepositoryError if the system refuses.
+        Where newer tables lie over it, their files are among the others, and their documents under
+    `tables/`. With `items`, only the files of these. `moved` is told of files and bytes. Return what was
+    written; a     damaged file is not, and does not stop the others. Raise UsageError if the folder is not
+    empty or an item     unknown, IntegrityError if the manifest cannot be trusted, RepositoryError if the
+    system refuses.
     """
     manifest = snapshot.manifest
     known = {e.item for e in manifest.entries} | set(manifest.trees)
@@ -75,7 +80,7 @@ def export(
 
 
 class _Export:
-    def __init__(self, snapshot: Snapshot, into: Path, moved: Callable[[int, int], None]) -> None:
+    def __init__(self, snapshot: Snapshot | Composed, into: Path, moved: Callable[[int, int], None]) -> None:
         self._snapshot = snapshot
         self._into = into
         self._moved = moved
@@ -90,22 +95,31 @@ class _Export:
             if items and entry.item not in items:
                 continue
             place = self._place(entry)
-            if self._copy(entry, place, entry.path):
+            if self._copy(entry, self._snapshot.file(entry), place, entry.path):
                 self._dress(place, entry)
                 self._moved(1, entry.size)
                 files, size = files + 1, size + entry.size
-        documents = sum(
-            self._copy(document, self._into / document.stored, document.stored)
-            for document in manifest.documents
-            if document.stored != SUMS
-        )
-        for name in (MANIFEST, MANIFEST_SUM):
-            data = (self._snapshot.path / name).read_bytes()
-            _, digest = disk.write_new(self._into / name, data, kept=False, sync=False)
-            self._sums.append((name, digest))
+        documents = self._documents(self._snapshot.path, manifest.documents, "")
+        over = self._snapshot.tables if isinstance(self._snapshot, Composed) else None
+        if over is not None:
+            documents += self._documents(over.path, over.manifest.documents, TABLES)
         text = "".join(f"{digest}  {name}\n" for name, digest in sorted(self._sums))
         disk.write_new(self._into / SUMS, text.encode("utf-8", "surrogatepass"), kept=False)
         return Exported(files, size, documents, tuple(self._renamed), tuple(self._damaged))
+
+    def _documents(self, source: Path, documents: Iterable[Document], below: str) -> int:
+        """Given a snapshot's folder and its documents, write these and its manifest. Return how many."""
+        count = 0
+        for document in documents:
+            if document.stored != SUMS:
+                name = below + document.stored
+                count += self._copy(document, source / document.stored, self._into / name, name)
+        for name in (MANIFEST, MANIFEST_SUM):
+            disk.make_folder((self._into / (below + name)).parent)
+            data = (source / name).read_bytes()
+            _, digest = disk.write_new(self._into / (below + name), data, kept=False, sync=False)
+            self._sums.append((below + name, digest))
+        return count
 
     def _place(self, entry: Entry) -> Path:
         """Return where a file goes: under its own name, or under the snapshot's where that cannot be."""
@@ -127,11 +141,10 @@ class _Export:
             return place
         return own
 
-    def _copy(self, file: Entry | Document, place: Path, name: str) -> bool:
+    def _copy(self, file: Entry | Document, source: Path, place: Path, name: str) -> bool:
         """Write one file and hold it against its digest. Return whether it is good; a bad one is not left."""
         digest = hashlib.sha256()
         disk.make_folder(place.parent)
-        source = self._snapshot.path / file.stored
         handle = os.open(place, os.O_CREAT | os.O_WRONLY | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
         try:
             for piece in _readable(source, file.size):

@@ -71,6 +71,10 @@ class Snapshot:
     """why its manifest cannot be read; such a snapshot is listed, and is never the latest"""
     _read: list[Manifest] = field(default_factory=list, compare=False, repr=False)
 
+    def file(self, entry: Entry) -> Path:
+        """Given one of its files, return where it lies here."""
+        return self.path / entry.stored
+
     def document(self, document: Document) -> bytes:
         """Given one of its documents, read it. Raise IntegrityError if it is not what the manifest says."""
         path = self.path / document.stored

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound
 from exremote.repository import copying, disk, proofs
+from exremote.repository.composed import Composed, compose, scopes
 from exremote.repository.copying import Standing
 from exremote.repository.damage import DamageNotes
 from exremote.repository.forget import (
@@ -69,6 +70,8 @@ class CheckRecord:
     """the run"""
     at: datetime
     """UTC"""
+    part: str = ""
+    """`tables`: of a full snapshot, only the tables were looked at; '' for all of it"""
 
 
 class Repository:
@@ -279,7 +282,47 @@ class Repository:
         meant = host_and_connector(name, self._folders(None))
         if meant is None:
             return self.find(name)
-        return self.latest(*meant, now=now) or self.snapshots(*meant)[-1]
+        every = self.snapshots(*meant)
+        return self.latest(*meant, now=now) or ([s for s in every if s.kind == "full"] or every)[-1]
+
+    def current(
+        self, host: str, connector: str, *, now: datetime | None = None, full: Snapshot | None = None
+    ) -> Composed | None:
+        """Given a host and a connector, return what the host had last: the latest full snapshot, with newer
+        tables over it. None if there is no complete full one; `full` names another than the latest.
+
+        Newer is what was true later: made, or found unchanged by a run. Raise IntegrityError.
+        """
+        full = full or self.latest(host, connector, now=now)
+        if full is None:
+            return None
+        since, over = self.last_true(full, now, parts=True), None
+        for snapshot in self._complete(host, connector, "tables", now):
+            if self.last_true(snapshot, now) <= since:
+                break  # nor were those before it
+            if scopes(full.manifest, snapshot.manifest):
+                over = snapshot
+                break
+        return compose(full, over)
+
+    def last_true(self, snapshot: Snapshot, now: datetime | None = None, *, parts: bool = False) -> datetime:
+        """Given a snapshot, return when it was last what the host had: made, or found unchanged by a run.
+
+        With `parts`, in part at least. A moment that cannot have been yet does not count.
+        """
+        moments = [snapshot.created]
+        with contextlib.suppress(IntegrityError):  # nobody knows for how long it was true
+            moments += [check.at for check in self.checks(snapshot, parts=parts)]
+        return max((m for m in moments if is_possible(m, now)), default=snapshot.created)
+
+    def pick_current(self, name: str, now: datetime) -> Snapshot | Composed:
+        """Given what `pick` takes, return the same, but for HOST/CONNECTOR what the host had last.
+
+        So it is for readers of contents: newer tables lie over the newest full one. Raise as `find` does.
+        """
+        meant = host_and_connector(name, self._folders(None))
+        found = self.current(*meant, now=now) if meant is not None else None
+        return self.pick(name, now) if found is None else found if found.tables else found.full
 
     def same_content(
         self, draft: SnapshotDraft, snapshot: Snapshot, volatile: Collection[str] = VOLATILE
@@ -304,9 +347,12 @@ class Repository:
 
     # ---------------------------------------------------------------- checks and verification
 
-    def record_check(self, snapshot: Snapshot, run: str, at: datetime) -> None:
-        """Given a snapshot that a run found to be what the host still has, note that beside it."""
-        self.add_checks(snapshot, [CheckRecord(run, at)])
+    def record_check(self, snapshot: Snapshot, run: str, at: datetime, part: str = "") -> None:
+        """Given a snapshot that a run found to be what the host still has, note that beside it.
+
+        With `part`, the run looked at no more of it than that: such a check says nothing of the rest.
+        """
+        self.add_checks(snapshot, [CheckRecord(run, at, part)])
 
     def add_checks(self, snapshot: Snapshot, records: Iterable[CheckRecord]) -> int:
         """Given a snapshot and checks of it, note those that are not noted yet. Return how many.
@@ -319,9 +365,13 @@ class Repository:
                 path=self.path,
                 remedy="Run it again; it makes another one.",
             )
-        known = {(r.run, stamp(r.at)) for r in self.checks(snapshot)}
-        new = {(r.run, stamp(r.at)): None for r in records if (r.run, stamp(r.at)) not in known}
-        lines = [json.dumps({"run": run, "at": at}, separators=(",", ":")) for run, at in new]
+        known = {(r.run, stamp(r.at), r.part) for r in self.checks(snapshot, parts=True)}
+        asked = dict.fromkeys((r.run, stamp(r.at), r.part) for r in records)
+        lines = [
+            json.dumps({"run": run, "at": at} | ({"part": part} if part else {}), separators=(",", ":"))
+            for run, at, part in asked
+            if (run, at, part) not in known
+        ]
         path = self._checks_path(snapshot)
         if lines:
             with disk.said(path, "recording a check"):
@@ -329,10 +379,11 @@ class Repository:
                 disk.append_line(path, "\n".join(lines).encode())
         return len(lines)
 
-    def checks(self, snapshot: Snapshot) -> tuple[CheckRecord, ...]:
+    def checks(self, snapshot: Snapshot, *, parts: bool = False) -> tuple[CheckRecord, ...]:
         """Given a snapshot, return the runs that found it unchanged, in order. A torn line does not count.
 
-        Raise IntegrityError if the record of them cannot be read.
+        With `parts`, those that looked at a part of it, too. Raise IntegrityError if the record of them
+        cannot be read.
         """
         path = self._checks_path(snapshot)
         found = []
@@ -352,7 +403,7 @@ class Repository:
         for line in lines:
             with contextlib.suppress(ValueError):
                 found.append(CheckRecord(*read_check(line)))
-        return tuple(found)
+        return tuple(check for check in found if parts or not check.part)
 
     def _checks_path(self, snapshot: Snapshot) -> Path:
         return self._root / "checks" / checked_host(snapshot.host) / f"{snapshot.id}.jsonl"

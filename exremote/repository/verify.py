@@ -245,16 +245,21 @@ class Verifier:
         return Problem(place, message, expected, actual, sha256)
 
 
-def read_check(line: bytes) -> tuple[str, datetime]:
-    """Given a line of a record of checks, return the run and the moment. Raise ValueError if it is none."""
+def read_check(line: bytes) -> tuple[str, datetime, str]:
+    """Given a line of a record of checks, return the run, the moment, and the part of the snapshot that was
+    looked at ('' for all). Raise ValueError if it is none.
+    """
     try:
         data = json.loads(line)
-        if data.keys() != {"run", "at"} or not isinstance(data["run"], str):
+        part = data.get("part", "")
+        if data.keys() - {"part"} != {"run", "at"} or not isinstance(data["run"], str):
             raise ValueError("not a check")
+        if part not in ("", "tables"):
+            raise ValueError("a check of nothing that there is")
         at = datetime.fromisoformat(data["at"])
         if at.tzinfo is None:
             raise ValueError("a time without a zone")
-        return data["run"], at.astimezone(UTC)
+        return data["run"], at.astimezone(UTC), part
     except (AttributeError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(str(error)) from error
 
