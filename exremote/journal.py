@@ -29,6 +29,8 @@ from exremote.errors import RepositoryError
 
 RUN_STARTED = "run-started"
 RUN_ENDED = "run-ended"
+HOST_ENDED = "host-ended"
+DEADLINE_PASSED = "deadline-passed"
 SHELL_OPENED = "shell-opened"
 SHELL_CLOSED = "shell-closed"
 SNAPSHOT_COMMITTED = "committed"

@@ -14,10 +14,12 @@ from exremote.cli.journaling import journaled
 from exremote.credential import Credential, Secret
 from exremote.errors import EXIT_OK, ConfigError, ExremoteError, UsageError
 from exremote.inventory import Host
-from exremote.journal import Journal
+from exremote.journal import DEADLINE_PASSED, Journal
 from exremote.report import Report
 from exremote.repository import Repository
 from exremote.runner import (
+    UNLIMITED,
+    Limits,
     Outcome,
     Stopped,
     Visit,
@@ -25,6 +27,7 @@ from exremote.runner import (
     each_host,
     exit_code,
     leftover_shells,
+    tell_end,
 )
 from exremote.script import ScriptLibrary
 from exremote.session import Session
@@ -85,11 +88,13 @@ def on_hosts(
     parallel: int,
     writes: bool = False,
     ends_with: Callable[[Sequence[Outcome]], int] = exit_code,
+    limits: Limits = UNLIMITED,
 ) -> list[Outcome]:
     """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
 
     `writes`: the journal lies in the repository, or nothing is done; else with this user if it takes none.
     `ends_with` makes the exit code of the outcomes: the journal records the one that the process ends with.
+    `limits` bound the run as a whole.
     """
     secrets = resolve_secrets(hosts)
     past = journal_folders(repository)
@@ -107,17 +112,31 @@ def on_hosts(
                 live.stage(host, text)
 
             def moved(host: str, files: int, size: int) -> None:
-                if stop.is_set():
+                if stop.is_set() or limits.over:
                     raise Stopped
                 live.moved(host, files, size)
 
+            def at_deadline(running: Sequence[Host], waiting: Sequence[Host]) -> None:
+                stopped, left = ([h.name for h in hosts] for hosts in (running, waiting))
+                journal.event(DEADLINE_PASSED, deadline=limits.said, stopped=stopped, not_begun=left)
+                for host in waiting:
+                    tell_end(journal, limits.too_late(host))
+                report.note(
+                    f"the deadline of the run ({limits.said}) has passed: {count_text(len(stopped), 'host')} "
+                    f"to be stopped, {count_text(len(left), 'host')} not begun"
+                )
+
             run = Run(journal, stage, moved, live.expect, secrets)
-            visit = Visit(ScriptLibrary.load(), secrets, journal, leftovers, work(run), stop, stage)
+            visit = Visit(
+                ScriptLibrary.load(), secrets, journal, leftovers, work(run), stop, stage, limits=limits
+            )
             outcomes = each_host(
                 hosts,
                 visit,
                 parallel=parallel,
                 stop=stop,
+                limits=limits,
+                on_deadline=at_deadline,
                 on_outcome=lambda o: live.finished(o.host, o.message or o.state, o.state),
                 on_stopping=lambda count: report.note(
                     f"stopping: {count_text(count, 'host')}; shells and locks are removed, mostly within 10 s"

@@ -176,6 +176,12 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
             return f"failed: {step}: {fields.get('error')}"
         case "planned":
             return f"planned: {counted(fields.get('steps', 0), 'step')}"
+        case "deadline-passed":
+            stopped, left = (fields.get(name) for name in ("stopped", "not_begun"))
+            running, waiting = (
+                counted(len(x) if isinstance(x, list) else "?", "host") for x in (stopped, left)
+            )
+            return f"the deadline ({fields.get('deadline')}) passed: {running} stopped, {waiting} not begun"
         case "judged":
             checks = counted(fields.get("findings", 0), "check")
             return f"judged: {checks}, the worst is {fields.get('worst')}"

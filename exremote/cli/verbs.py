@@ -25,6 +25,7 @@ from exremote.cli.common import (
     repository_path,
     speaking,
 )
+from exremote.cli.limiting import DeadlineOption, RateOption, bounds
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
 from exremote.errors import EXIT_OK, RepositoryError, UsageError
@@ -79,6 +80,8 @@ def back_up(
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
     parallel: ParallelOption = None,
+    limit_rate: RateOption = None,
+    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Save the connectors of hosts: a snapshot per host and connector. Stops no service."""
@@ -86,6 +89,7 @@ def back_up(
         connectors = Connector.load_all()
         only = [known_connector(name, connectors, "--only") for name in only or []]
         site = load_inventory(inventory, list(connectors))
+        limits, at_once = bounds(limit_rate, deadline, parallel or site.parallel, report)
         chosen = site.select(hosts or [])
         saved = [host for host in chosen if "connectors" in host.backup]
         place = Repository.open(repository_path(repository or site.repository, inventory))
@@ -120,7 +124,8 @@ def back_up(
             work,
             report=report,
             repository=place,
-            parallel=parallel or site.parallel,
+            parallel=at_once,
+            limits=limits,
             writes=True,
             ends_with=lambda ended: exit_code(with_others(ended)),
         )

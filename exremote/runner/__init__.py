@@ -3,12 +3,14 @@
 steps    the steps of a plan, in order, for one host
 visit    one host: session, credential gate, left-over shells, journal
 fleet    many hosts at once
+limits   what bounds a run as a whole: rate and deadline
 interrupts  one signal is heard, later ones change nothing
 outcome  how it ended: a value, and the exit code of a run
 """
 
 from exremote.runner.fleet import each_host
 from exremote.runner.interrupts import heard_once
+from exremote.runner.limits import UNLIMITED, Limits
 from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
 from exremote.runner.steps import Harvest, Workplace, execute, to_document
 from exremote.runner.visit import (
@@ -18,10 +20,13 @@ from exremote.runner.visit import (
     leftover_shells,
     living_runs,
     run_lock,
+    tell_end,
 )
 
 __all__ = [
+    "UNLIMITED",
     "Harvest",
+    "Limits",
     "Outcome",
     "State",
     "Stopped",
@@ -37,5 +42,6 @@ __all__ = [
     "leftover_shells",
     "living_runs",
     "run_lock",
+    "tell_end",
     "to_document",
 ]

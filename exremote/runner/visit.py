@@ -14,8 +14,18 @@ from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, HostError, RepositoryError, Unreachable
 from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host
-from exremote.journal import SHELL_CLOSED, Journal, OpenShell, journals, open_shells, read_run, shell_of
+from exremote.journal import (
+    HOST_ENDED,
+    SHELL_CLOSED,
+    Journal,
+    OpenShell,
+    journals,
+    open_shells,
+    read_run,
+    shell_of,
+)
 from exremote.repository import break_lock, list_locks, read_lock
+from exremote.runner.limits import UNLIMITED, Limits
 from exremote.runner.outcome import Outcome, failed, interrupted
 from exremote.script import ScriptLibrary
 from exremote.session import Session
@@ -25,7 +35,7 @@ LEFTOVERS_OF = timedelta(days=1)
 
 
 class Stopped(Exception):
-    """The operator asked the run to stop."""
+    """The operator asked the run to stop, or its deadline has passed."""
 
 
 def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[OpenShell]]:
@@ -72,6 +82,17 @@ def run_lock(folder: Path, run_id: str) -> Path:
     return folder / f"{run_id}.lock"
 
 
+def tell_end(journal: Journal, outcome: Outcome) -> None:
+    """Given how it ended for a host, note it: what `resume` goes by."""
+    journal.event(
+        HOST_ENDED,
+        host=outcome.host,
+        state=str(outcome.state),
+        message=outcome.message,
+        exit_code=outcome.exit_code,
+    )
+
+
 @runtime_checkable
 class Guarded(Protocol):
     """Work that is done under a lock, from before the first connection."""
@@ -102,6 +123,8 @@ class Visit:
     """One host tries a credential before the others."""
     shares: Gate = field(default_factory=Gate)
     """The same for the accounts of shares."""
+    limits: Limits = UNLIMITED
+    """What bounds the run as a whole."""
 
     def __call__(self, host: Host) -> Outcome:
         """Given a host, open a session, do the work, and close it in every outcome."""
@@ -115,16 +138,20 @@ class Visit:
                 session.open()
                 outcome = self.work(host, session)
         except Stopped:
-            pass
+            outcome = self._stopped(host)
         except ExremoteError as error:
             lost = isinstance(error, HostError) and error.exit_code == Unreachable.exit_code
-            # Whatever breaks off after an interrupt broke off because of it.
-            outcome = interrupted(host) if lost and self.stop.is_set() else failed(host, error)
+            # Whatever breaks off after an interrupt, or behind the deadline, broke off because of it.
+            outcome = self._stopped(host) if lost and self._is_to_stop() else failed(host, error)
         finally:
-            self.journal.event(
-                "host-ended", host=host.name, state=str(outcome.state), message=outcome.message
-            )
+            tell_end(self.journal, outcome)
         return outcome
+
+    def _is_to_stop(self) -> bool:
+        return self.stop.is_set() or self.limits.over
+
+    def _stopped(self, host: Host) -> Outcome:
+        return interrupted(host) if self.stop.is_set() else self.limits.cut_short(host)
 
     def _guard(self, host: Host) -> AbstractContextManager[object]:
         return self.work.guard(host) if isinstance(self.work, Guarded) else nullcontext()
@@ -152,11 +179,11 @@ class Visit:
                 self.stage(host.name, f"trying again{soon}: {reason}")
 
         def sleep(seconds: float) -> None:
-            if self.stop.wait(seconds):
-                raise Stopped
+            self.stop.wait(min(seconds, self.limits.left_s))
+            stopping()
 
         def stopping() -> None:
-            if self.stop.is_set():
+            if self._is_to_stop():
                 raise Stopped
 
         return Session(
@@ -168,6 +195,7 @@ class Visit:
             stopping=stopping,
             logons=self.logons,
             shares=self.shares,
+            throttle=self.limits.throttle_of(host),
         )
 
     def _clear(self, host: Host, session: Session) -> None:
