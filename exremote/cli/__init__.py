@@ -3,7 +3,7 @@
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
 exit code; anything else is a defect and shows a traceback. `verbs` saves, `checking` and `doctor` ask, `keep`
 and `carry` tend the repository, `look`, `inside`, `runs` and `site` look; `running` is a run over hosts, with
-its `journaling`.
+its `limiting` and `journaling`; `resume` runs one again, by what `resuming` knows of its kind.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typer import rich_utils
 
 from exremote import __version__
 from exremote.cli import carry, checking, doctor, inside, keep, look, site, verbs
+from exremote.cli import resume as again
 from exremote.cli import runs as past
 from exremote.errors import EXIT_OK, ExremoteError
 from exremote.report import Outlet, Report
@@ -61,6 +62,7 @@ _command(app, "copy", carry.copy)
 _command(app, "export", carry.export_snapshot)
 _command(app, "unlock", keep.unlock)
 _command(app, "runs", past.runs)
+_command(app, "resume", again.resume)
 _command(app, "connectors", look.connectors)
 _command(app, "scripts", look.scripts)
 _command(inventory_app, "check", site.check)

@@ -11,6 +11,7 @@ from typing import Any
 
 from exremote.cli.common import journal_folders, now
 from exremote.cli.journaling import journaled
+from exremote.cli.resuming import Told
 from exremote.credential import Credential, Secret
 from exremote.errors import EXIT_OK, ConfigError, ExremoteError, UsageError
 from exremote.inventory import Host
@@ -89,12 +90,13 @@ def on_hosts(
     writes: bool = False,
     ends_with: Callable[[Sequence[Outcome]], int] = exit_code,
     limits: Limits = UNLIMITED,
+    told: Told | None = None,
 ) -> list[Outcome]:
     """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
 
     `writes`: the journal lies in the repository, or nothing is done; else with this user if it takes none.
     `ends_with` makes the exit code of the outcomes: the journal records the one that the process ends with.
-    `limits` bound the run as a whole.
+    `limits` bound the run as a whole. `told`: what the journal says of the command line, for `resume`.
     """
     secrets = resolve_secrets(hosts)
     past = journal_folders(repository)
@@ -103,8 +105,9 @@ def on_hosts(
     stop = threading.Event()
     for folder in past:
         clear_dead_runs(folder)
-    with journaled(folders, verb, [h.name for h in hosts], report.note) as journal:
-        with report.progress(verb, [h.name for h in hosts]) as live:
+    names = [h.name for h in hosts]
+    with journaled(folders, verb, names, report.note, told.fields if told else None) as journal:
+        with report.progress(verb, names) as live:
 
             def stage(host: str, text: str) -> None:
                 if stop.is_set():

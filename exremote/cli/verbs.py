@@ -26,6 +26,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.limiting import DeadlineOption, RateOption, bounds
+from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
 from exremote.errors import EXIT_OK, RepositoryError, UsageError
@@ -71,6 +72,7 @@ def init(
 
 
 def back_up(
+    context: typer.Context,
     hosts: HostsArgument = None,
     only: Annotated[
         list[str] | None,
@@ -126,6 +128,7 @@ def back_up(
             repository=place,
             parallel=at_once,
             limits=limits,
+            told=Told.of(context, site.path, place.path),
             writes=True,
             ends_with=lambda ended: exit_code(with_others(ended)),
         )

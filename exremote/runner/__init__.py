@@ -16,6 +16,7 @@ from exremote.runner.steps import Harvest, Workplace, execute, to_document
 from exremote.runner.visit import (
     Stopped,
     Visit,
+    alive_runs,
     clear_dead_runs,
     leftover_shells,
     living_runs,
@@ -32,6 +33,7 @@ __all__ = [
     "Stopped",
     "Visit",
     "Workplace",
+    "alive_runs",
     "clear_dead_runs",
     "each_host",
     "execute",

@@ -64,9 +64,15 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[Op
     return shells
 
 
+def alive_runs(folder: Path) -> dict[str, str]:
+    """Given the folder of journals, return by run who it is, of those that are alive or may be."""
+    owners = ((lock.name, lock.owner) for lock in list_locks(folder) if not lock.dead)
+    return {name: owner.describe() for name, owner in owners if owner is not None}
+
+
 def living_runs(folder: Path) -> set[str]:
     """Given the folder of journals, return the runs that are alive, here or for all we know elsewhere."""
-    return {lock.name for lock in list_locks(folder) if lock.owner is not None and not lock.dead}
+    return set(alive_runs(folder))
 
 
 def clear_dead_runs(folder: Path) -> None:

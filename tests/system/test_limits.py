@@ -126,11 +126,12 @@ def test_at_the_deadline_running_hosts_stop_and_others_are_not_begun(cli: Cli, w
     assert world.client.counters(NEXT)["requests"] == 0
     assert cli.snapshots() == []
     (run,) = cli("runs", "--json").json
-    assert (run["exit_code"], run["state"]) == (3, "ended")
+    assert (run["exit_code"], run["state"], run["resume"]) == (3, "ended", f"exremote resume {run['run']}")
     told = cli("runs", run["run"]).out
     assert f"the deadline ({after_s}s) passed: 1 host stopped, 1 host not begun" in " ".join(told.split())
     world.client.set_line(BIG)
-    again = cli("backup", "--json").json["hosts"]
+    again = cli("resume", run["run"], "--json").json["hosts"]
+    assert [(host["host"], host["state"]) for host in again] == [(BIG, "done"), (NEXT, "done")]
     distinct = {sha256 for c in ("calendar", "groupwise") for *_, sha256 in held(cli, BIG, c)}
     assert len(distinct) - int(again[0]["sent_files"]) >= 4, "what came before the deadline came again"
 
