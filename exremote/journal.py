@@ -23,12 +23,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from exremote.errors import RepositoryError
 
 RUN_STARTED = "run-started"
 RUN_ENDED = "run-ended"
+HOST_ENDED = "host-ended"
+DEADLINE_PASSED = "deadline-passed"
 SHELL_OPENED = "shell-opened"
 SHELL_CLOSED = "shell-closed"
 SNAPSHOT_COMMITTED = "committed"
@@ -77,7 +79,7 @@ class RunRecord:
     verb: str
     """backup, health, ..."""
     command: tuple[str, ...]
-    """the command line"""
+    """the verb, and the hosts or what else it was for"""
     started: datetime | None
     """UTC"""
     ended: datetime | None
@@ -94,6 +96,8 @@ class RunRecord:
     """the last line is half written; it does not count, and is no damage"""
     problem: str
     """what is wrong and where; empty if intact"""
+    start: Mapping[str, object] = field(default_factory=dict)
+    """all that its first event says"""
 
     @property
     def events(self) -> Iterator[Event]:
@@ -132,16 +136,24 @@ class Journal:
 
     @classmethod
     def create(
-        cls, folder: Path, run_id: str, verb: str, command: Sequence[str], now: Callable[[], datetime]
+        cls,
+        folder: Path,
+        run_id: str,
+        verb: str,
+        command: Sequence[str],
+        now: Callable[[], datetime],
+        **more: Any,
     ) -> Journal:
         """Given the folder of journals and what is being run, begin one. `now` is the clock.
+
+        `more` is what else its first event says.
 
         Return it with its first event on the disk. Raise RepositoryError if it cannot be written, or exists.
         """
         if not _RUN_ID.fullmatch(run_id):
             raise ValueError(f"not the name of a run: {run_id!r}")
         journal = cls(folder / f"{run_id}.jsonl", folder / f"{run_id}.head", run_id, now)
-        journal.event(RUN_STARTED, run=run_id, verb=verb, command=list(command))
+        journal.event(RUN_STARTED, run=run_id, verb=verb, command=list(command), **more)
         return journal
 
     def event(self, kind: str, /, *, sync: bool = True, **fields: object) -> None:
@@ -352,6 +364,7 @@ def _read(path: Path) -> RunRecord:
         intact=not problem,
         torn=torn,
         problem=problem,
+        start=start,
     )
 
 

@@ -3,8 +3,8 @@
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
 exit code; anything else is a defect and shows a traceback. `verbs` saves, `restoring` and `undoing` bring
 back, `drilling` tries it, `checking` and `doctor` ask, `keep` and `carry` tend the repository, `look`,
-`inside`, `runs` and `site` look; `running` is a run over hosts, with its `journaling`, `planned` shows plans,
-`asking` asks a person.
+`inside`, `status`, `runs`, `site` look; `running` is a run over hosts, with its `limiting` and `journaling`;
+`resume` runs one again, by what `resuming` knows of its kind; `planned` shows plans, `asking` asks a person.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from exremote.cli import (
     undoing,
     verbs,
 )
+from exremote.cli import resume as again
 from exremote.cli import runs as past
 from exremote.errors import EXIT_OK, ExremoteError
 from exremote.report import Outlet, Report
@@ -79,6 +80,7 @@ _command(app, "copy", carry.copy)
 _command(app, "export", carry.export_snapshot)
 _command(app, "unlock", keep.unlock)
 _command(app, "runs", past.runs)
+_command(app, "resume", again.resume)
 _command(app, "connectors", look.connectors)
 _command(app, "scripts", look.scripts)
 _command(inventory_app, "check", site.check)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,15 +17,20 @@ from exremote.runner import run_lock
 
 @contextmanager
 def journaled(
-    folders: Sequence[Path], verb: str, command: Sequence[str], say: Callable[[str], None]
+    folders: Sequence[Path],
+    verb: str,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    more: Mapping[str, object] | None = None,
 ) -> Iterator[Journal]:
     """Given folders of journals, what is done and with what, keep a journal for a block; the run is alive.
 
     It lies in the first folder that takes it; `say` is told if that is not the first. It ends with the exit
-    code of what comes through; who knows another one closes it with that. Raise RepositoryError if none does.
+    code of what comes through; who knows another one closes it with that. `more` stands in its first event.
+    Raise RepositoryError if none does.
     """
     with ExitStack() as stack:
-        journal = _begin(stack, folders, verb, [verb, *command], say)
+        journal = _begin(stack, folders, verb, [verb, *command], say, more or {})
         ended = ExremoteError.exit_code  # whatever else comes through is a defect
         stack.callback(lambda: journal.close(str(ended)))
         try:
@@ -43,7 +48,12 @@ def journaled(
 
 
 def _begin(
-    stack: ExitStack, folders: Sequence[Path], verb: str, command: Sequence[str], say: Callable[[str], None]
+    stack: ExitStack,
+    folders: Sequence[Path],
+    verb: str,
+    command: Sequence[str],
+    say: Callable[[str], None],
+    more: Mapping[str, object],
 ) -> Journal:
     """Begin a journal in the first folder that takes it. Return it; the stack lets go of the run's lock."""
     run = new_run_id(now())
@@ -52,7 +62,7 @@ def _begin(
             try:
                 lock = hold(run_lock(folder, run), verb, run=run, since=now(), on_takeover=lambda who: None)
                 attempt.enter_context(lock)
-                journal = Journal.create(folder, run, verb, command, now)
+                journal = Journal.create(folder, run, verb, command, now, **more)
             except RepositoryError as error:
                 if number == len(folders):
                     raise

@@ -12,13 +12,16 @@ from typing import Any
 
 from exremote.cli.common import journal_folders, now
 from exremote.cli.journaling import journaled
+from exremote.cli.resuming import Told
 from exremote.credential import Credential, Secret
 from exremote.errors import EXIT_OK, ConfigError, ExremoteError, UsageError
 from exremote.inventory import Host
-from exremote.journal import Journal
+from exremote.journal import DEADLINE_PASSED, Journal
 from exremote.report import Report
 from exremote.repository import Repository
 from exremote.runner import (
+    UNLIMITED,
+    Limits,
     Outcome,
     Stopped,
     Visit,
@@ -27,6 +30,7 @@ from exremote.runner import (
     exit_code,
     left_down,
     leftover_shells,
+    tell_end,
 )
 from exremote.script import ScriptLibrary
 from exremote.session import Session
@@ -92,12 +96,15 @@ def on_hosts(
     writes: bool = False,
     heals: bool | None = None,
     ends_with: Callable[[Sequence[Outcome]], int] = exit_code,
+    limits: Limits = UNLIMITED,
+    told: Told | None = None,
 ) -> list[Outcome]:
     """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
 
     `writes`: the journal lies in the repository, or nothing is done; else with this user if it takes none.
     `heals`: services that a killed run stopped are put back first; as a rule by what writes.
     `ends_with` makes the exit code of the outcomes: the journal records the one that the process ends with.
+    `limits` bound the run as a whole. `told`: what the journal says of the command line, for `resume`.
     """
     secrets = resolve_secrets(hosts)
     past = journal_folders(repository)
@@ -107,8 +114,9 @@ def on_hosts(
     stop = threading.Event()
     for folder in past:
         clear_dead_runs(folder)
-    with journaled(folders, verb, [h.name for h in hosts], report.note) as journal:
-        with report.progress(verb, [h.name for h in hosts]) as live:
+    names = [h.name for h in hosts]
+    with journaled(folders, verb, names, report.note, told.fields if told else None) as journal:
+        with report.progress(verb, names) as live:
 
             def going_on() -> None:
                 if stop.is_set():
@@ -120,7 +128,19 @@ def on_hosts(
 
             def moved(host: str, files: int, size: int) -> None:
                 going_on()
+                if limits.over:
+                    raise Stopped
                 live.moved(host, files, size)
+
+            def at_deadline(running: Sequence[Host], waiting: Sequence[Host]) -> None:
+                stopped, left = ([h.name for h in hosts] for hosts in (running, waiting))
+                journal.event(DEADLINE_PASSED, deadline=limits.said, stopped=stopped, not_begun=left)
+                for host in waiting:
+                    tell_end(journal, limits.too_late(host))
+                report.note(
+                    f"the deadline of the run ({limits.said}) has passed: {count_text(len(stopped), 'host')} "
+                    f"to be stopped, {count_text(len(left), 'host')} not begun"
+                )
 
             run = Run(journal, stage, moved, live.expect, secrets, going_on, live.paused)
             visit = Visit(
@@ -131,6 +151,7 @@ def on_hosts(
                 work(run),
                 stop,
                 stage,
+                limits=limits,
                 owed=owed,
                 say=report.note,
             )
@@ -139,6 +160,8 @@ def on_hosts(
                 visit,
                 parallel=parallel,
                 stop=stop,
+                limits=limits,
+                on_deadline=at_deadline,
                 on_outcome=lambda o: live.finished(o.host, o.message or o.state, o.state),
                 on_stopping=lambda count: report.note(
                     f"stopping: {count_text(count, 'host')}; shells and locks are removed, mostly within 10 s"

@@ -19,12 +19,13 @@ from exremote.cli.common import (
     known_repository,
     speaking,
 )
+from exremote.cli.resuming import command_for, successors_of
 from exremote.errors import EXIT_INTERRUPTED, IntegrityError, SnapshotNotFound, UsageError
 from exremote.journal import Event, RunRecord, journals, list_runs, read_run
 from exremote.plan import step_from_json
 from exremote.report import Report
 from exremote.repository import Repository
-from exremote.runner import living_runs
+from exremote.runner import alive_runs
 from exremote.wording import count_text
 
 LIMIT = 20
@@ -51,7 +52,8 @@ def runs(
             show_run(report, read_run(one_run(paths, run, folders)))
             return
         shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
-        alive = {run for folder in folders for run in living_runs(folder)}
+        alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
+        successors = successors_of(shown)
         rows = [
             {
                 "run": r.run_id,
@@ -60,14 +62,21 @@ def runs(
                 "ended": r.ended,
                 "exit_code": code_of(r),
                 "state": state_of(r, alive),
+                "resume": command_for(r, alive, successors),
                 "hosts": len(r.hosts),
                 "journal": "intact" if r.intact else f"damaged: {r.problem}",
                 "where": "repository" if place and r.path.parent == place.runs_folder else "this user",
             }
             for r in shown
         ]
-        columns = list(rows[0]) if rows else []
+        able = any(row["resume"] for row in rows)
+        if not as_json:
+            for row in rows:
+                row["resume"] = "yes" if row["resume"] else ""
+        columns = [c for c in rows[0] if able or c != "resume"] if rows else []
         report.rows("Runs", columns, rows, nothing="no runs", spare=("started", "ended", "hosts", "where"))
+        if able:
+            report.note("what left something undone goes on with: exremote resume RUN")
         if len(shown) < len(paths):
             report.note(f"the last {len(shown)} of {len(paths)} runs; --all shows the others")
 
@@ -168,7 +177,9 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
     match kind:
         case "run-started":
             command = fields.get("command")
-            return f"started: exremote {' '.join(map(str, command)) if isinstance(command, list) else ''}"
+            lists = [x for x in (command, fields.get("options")) if isinstance(x, list)]
+            again = f", which resumes {fields['resumes']}" if fields.get("resumes") else ""
+            return f"started: exremote {' '.join(str(x) for one in lists for x in one)}{again}"
         case "run-ended":
             code = str(fields.get("outcome"))
             return f"ended with exit code {code}" + (", interrupted" if code == str(EXIT_INTERRUPTED) else "")
@@ -189,6 +200,12 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
             return f"services could not be put back, the next run will: {fields.get('error')}"
         case "not-done":
             return f"not done: {fields.get('what')}"
+        case "deadline-passed":
+            stopped, left = (fields.get(name) for name in ("stopped", "not_begun"))
+            running, waiting = (
+                counted(len(x) if isinstance(x, list) else "?", "host") for x in (stopped, left)
+            )
+            return f"the deadline ({fields.get('deadline')}) passed: {running} stopped, {waiting} not begun"
         case "judged":
             checks = counted(fields.get("findings", 0), "check")
             return f"judged: {checks}, the worst is {fields.get('worst')}"

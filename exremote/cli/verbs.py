@@ -26,6 +26,8 @@ from exremote.cli.common import (
     repository_path,
     speaking,
 )
+from exremote.cli.limiting import DeadlineOption, RateOption, bounds
+from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, RepositoryError, UsageError
@@ -71,6 +73,7 @@ def init(
 
 
 def back_up(
+    context: typer.Context,
     hosts: HostsArgument = None,
     only: Annotated[
         list[str] | None,
@@ -84,6 +87,8 @@ def back_up(
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
     parallel: ParallelOption = None,
+    limit_rate: RateOption = None,
+    deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Save the connectors of hosts: a snapshot per host and connector. Stops no service."""
@@ -92,6 +97,7 @@ def back_up(
         only = [known_connector(name, [*connectors, backup.TABLES], "--only") for name in only or []]
         tables = tables_alone(only)
         site = load_inventory(inventory, list(connectors))
+        limits, at_once = bounds(limit_rate, deadline, parallel or site.parallel, report)
         chosen = site.select(hosts or [])
         saved = [host for host in chosen if "connectors" in host.backup]
         place = Repository.open(repository_path(repository or site.repository, inventory))
@@ -127,7 +133,9 @@ def back_up(
             work,
             report=report,
             repository=place,
-            parallel=parallel or site.parallel,
+            parallel=at_once,
+            limits=limits,
+            told=Told.of(context, site.path, place.path),
             writes=True,
             ends_with=lambda ended: exit_code(with_others(ended)),
         )

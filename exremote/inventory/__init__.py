@@ -10,9 +10,11 @@ files   whether the files that it names are what they should be
 cures   what to do about a file that is no TOML, or a key in the wrong place
 advice  what would keep a file that is right from being of use
 names   what a name may be
+amounts rates and sizes as a person writes them
 """
 
 from exremote.inventory.advice import SAME_LISTENER, advice, same_listener
+from exremote.inventory.amounts import LEAST_RATE, parse_rate, parse_size, rate_text
 from exremote.inventory.lines import key_lines
 from exremote.inventory.model import (
     Deadlines,
@@ -29,6 +31,7 @@ from exremote.inventory.model import (
 from exremote.inventory.names import name_problem
 
 __all__ = [
+    "LEAST_RATE",
     "SAME_LISTENER",
     "Deadlines",
     "Endpoint",
@@ -43,5 +46,8 @@ __all__ = [
     "key_lines",
     "name_problem",
     "near",
+    "parse_rate",
+    "parse_size",
+    "rate_text",
     "same_listener",
 ]

@@ -106,6 +106,9 @@ class Endpoint:
 class Gateway(Endpoint):
     """The host through which a target without WinRM is reached."""
 
+    parallel: int = 4
+    """How many of the hosts behind it are worked on at once, however many others are."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host(Endpoint):
@@ -131,6 +134,8 @@ class Host(Endpoint):
     """The folder there in which scratch folders are made."""
     probe: bool = False
     """Whether health may write, read back and remove a probe file in the GroupWise API directory."""
+    limit_rate: int | None = None
+    """Bytes a second that all lines to this host may carry together, both ways; none: as many as come."""
 
 
 DEFAULTS: Final[Mapping[str, Any]] = {
@@ -164,6 +169,8 @@ class Inventory:
     """Where snapshots go, if the file says so."""
     parallel: int
     """How many hosts are worked on at once."""
+    keep_free: int
+    """Bytes that a backup leaves free on the repository's volume."""
     warnings: tuple[str, ...]
     """What is allowed, but should be known: one sentence each."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from exremote.credential import Credential, NotPrivate, Place, read_private
 from exremote.errors import InventoryError
+from exremote.inventory.amounts import parse_rate, parse_size
 from exremote.inventory.cures import place_cure, syntax_cure
 from exremote.inventory.files import file_problems
 from exremote.inventory.lines import key_lines
@@ -141,6 +142,7 @@ class Reader:
             gateways=MappingProxyType(gateways),
             repository=self._file(table.repository) if table.repository else None,
             parallel=table.parallel,
+            keep_free=self._amount(("keep_free",), table.keep_free, parse_size),
             warnings=tuple(self.warnings),
         )
 
@@ -283,6 +285,20 @@ class Reader:
         # Not pathlib: resolve() would follow a link that must be seen, expanduser() raises for a wrong name.
         return Path(os.path.abspath(self.path.parent / os.path.expanduser(said)))  # noqa: PTH100, PTH111
 
+    def _amount(self, where: tuple[str, ...], said: str, parse: Callable[[str], int]) -> int:
+        """Given where a rate or size is said, and what, return the number. Raise InventoryError."""
+        try:
+            return parse(said)
+        except ValueError:
+            model, key = schema_at(where)
+            expected = model.model_fields[key].description if model else ""
+            raise self.error(where, f"expected {expected}.") from None
+
+    def _rate(self, merged: _Merged) -> int | None:
+        """Given the layers of a host, return its rate; an empty text takes away what a group says."""
+        said: str = merged.take("limit_rate") or ""
+        return self._amount(merged.where("limit_rate"), said, parse_rate) if said else None
+
     def _gateway(self, name: str, own: GatewayTable, table: FileTable) -> Gateway:
         """Given a gateway's table, resolve it over the defaults. Return it. Raise InventoryError."""
         layers = [
@@ -290,7 +306,11 @@ class Reader:
             _Layer("defaults", ("defaults",), table.defaults),
         ]
         merged = _Merged(name, layers)
-        return Gateway(**self._endpoint(merged, direct=True), origins=MappingProxyType(merged.origins))
+        found = self._endpoint(merged, direct=True)
+        merged.origins["parallel"] = BUILT_IN if own.parallel is None else "gateway"
+        if own.parallel is not None:
+            found["parallel"] = own.parallel
+        return Gateway(**found, origins=MappingProxyType(merged.origins))
 
     def _host(self, name: str, own: HostTable, table: FileTable, gateways: Mapping[str, Gateway]) -> Host:
         """Given a host's table, resolve it over groups and defaults. Return it. Raise InventoryError."""
@@ -337,6 +357,7 @@ class Reader:
             drill_on=self._drill_on(merged, table),
             drill_folder=merged.take("drill_folder"),
             probe=merged.take("probe"),
+            limit_rate=self._rate(merged),
             origins=MappingProxyType(merged.origins),
         )
 

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from exremote.inventory.amounts import RATE_TEXT, SIZE_TEXT
 from exremote.inventory.model import (
     Auth,
     BackupPart,
@@ -23,6 +24,8 @@ PEM = "the path of a PEM file"
 SOMETHING = r"\S"
 """What a path has at least: blanks alone would name the folder that the inventory lies in."""
 TABLE = "a table"
+KEEP_FREE = "256M"
+"""What a backup leaves free on the repository's volume, unless the file says otherwise."""
 _REFERENCE = "a table such as { environment = 'VARIABLE', username = 'DOMAIN\\user' }"
 
 
@@ -113,11 +116,13 @@ class SettingsTable(EndpointTable):
         description="the full path of a folder on that host, such as 'D:\\drill'",
     )
     probe: bool | None = Field(default=None, description="true or false")
+    limit_rate: str | None = Field(default=None, description=f'{RATE_TEXT}, or "" for none')
 
 
 class GatewayTable(EndpointTable):
     """[gateways.NAME]."""
 
+    parallel: int | None = Field(default=None, ge=1, le=64, description="a whole number from 1 to 64")
     address: str | None = Field(
         default=None, description="a host name or IP address, without scheme and port"
     )
@@ -137,6 +142,7 @@ class FileTable(Table):
 
     repository: str | None = Field(default=None, pattern=SOMETHING, description="the path of a folder")
     parallel: int = Field(default=4, ge=1, le=64, description="a whole number from 1 to 64")
+    keep_free: str = Field(default=KEEP_FREE, description=SIZE_TEXT)
     defaults: SettingsTable = Field(default=SettingsTable(), description=TABLE)
     groups: dict[str, SettingsTable] = Field(default={}, description=TABLE)
     hosts: dict[str, HostTable] = Field(default={}, description=TABLE)

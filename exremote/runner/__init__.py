@@ -3,6 +3,7 @@
 steps    the steps of a plan, in order, for one host
 visit    one host: session, credential gate, left-over shells, journal
 fleet    many hosts at once
+limits   what bounds a run as a whole: rate and deadline
 interrupts  one signal is heard, later ones change nothing
 standing  services that a killed run stopped, put back
 outcome  how it ended: a value, and the exit code of a run
@@ -10,26 +11,32 @@ outcome  how it ended: a value, and the exit code of a run
 
 from exremote.runner.fleet import each_host
 from exremote.runner.interrupts import heard_once
+from exremote.runner.limits import UNLIMITED, Limits
 from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
 from exremote.runner.standing import left_down
 from exremote.runner.steps import Harvest, Workplace, execute, to_document
 from exremote.runner.visit import (
     Stopped,
     Visit,
+    alive_runs,
     clear_dead_runs,
     distant_runs,
     leftover_shells,
     living_runs,
     run_lock,
+    tell_end,
 )
 
 __all__ = [
+    "UNLIMITED",
     "Harvest",
+    "Limits",
     "Outcome",
     "State",
     "Stopped",
     "Visit",
     "Workplace",
+    "alive_runs",
     "clear_dead_runs",
     "distant_runs",
     "each_host",
@@ -42,5 +49,6 @@ __all__ = [
     "leftover_shells",
     "living_runs",
     "run_lock",
+    "tell_end",
     "to_document",
 ]

@@ -14,8 +14,18 @@ from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, HostError, RepositoryError, Unreachable
 from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host
-from exremote.journal import SHELL_CLOSED, Journal, OpenShell, journals, open_shells, read_run, shell_of
+from exremote.journal import (
+    HOST_ENDED,
+    SHELL_CLOSED,
+    Journal,
+    OpenShell,
+    journals,
+    open_shells,
+    read_run,
+    shell_of,
+)
 from exremote.repository import LockState, break_lock, list_locks, read_lock
+from exremote.runner.limits import UNLIMITED, Limits
 from exremote.runner.outcome import Outcome, failed, interrupted
 from exremote.runner.standing import Standing, put_back
 from exremote.script import ScriptLibrary
@@ -26,7 +36,7 @@ LEFTOVERS_OF = timedelta(days=1)
 
 
 class Stopped(Exception):
-    """The operator asked the run to stop."""
+    """The operator asked the run to stop, or its deadline has passed."""
 
 
 def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[OpenShell]]:
@@ -55,9 +65,15 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[Op
     return shells
 
 
+def alive_runs(folder: Path) -> dict[str, str]:
+    """Given the folder of journals, return by run who it is, of those that are alive or may be."""
+    owners = ((lock.name, lock.owner) for lock in list_locks(folder) if not lock.dead)
+    return {name: owner.describe() for name, owner in owners if owner is not None}
+
+
 def living_runs(folder: Path) -> set[str]:
     """Given the folder of journals, return the runs that are alive, here or for all we know elsewhere."""
-    return {lock.name for lock in list_locks(folder) if lock.owner is not None and not lock.dead}
+    return set(alive_runs(folder))
 
 
 def distant_runs(folder: Path) -> list[LockState]:
@@ -76,6 +92,17 @@ def clear_dead_runs(folder: Path) -> None:
 def run_lock(folder: Path, run_id: str) -> Path:
     """Given the folder of journals and a run, return the file that says which process it is."""
     return folder / f"{run_id}.lock"
+
+
+def tell_end(journal: Journal, outcome: Outcome) -> None:
+    """Given how it ended for a host, note it: what `resume` goes by."""
+    journal.event(
+        HOST_ENDED,
+        host=outcome.host,
+        state=str(outcome.state),
+        message=outcome.message,
+        exit_code=outcome.exit_code,
+    )
 
 
 @runtime_checkable
@@ -112,6 +139,8 @@ class Visit:
     """By host: services that a killed run stopped and did not put back."""
     say: Callable[[str], None] = lambda sentence: None
     """Told what the operator should read."""
+    limits: Limits = UNLIMITED
+    """What bounds the run as a whole."""
 
     def __call__(self, host: Host) -> Outcome:
         """Given a host, open a session, do the work, and close it in every outcome."""
@@ -127,16 +156,20 @@ class Visit:
                     self.say(f"{host.name}: {sentence}")
                 outcome = self.work(host, session)
         except Stopped:
-            pass
+            outcome = self._stopped(host)
         except ExremoteError as error:
             lost = isinstance(error, HostError) and error.exit_code == Unreachable.exit_code
-            # Whatever breaks off after an interrupt broke off because of it.
-            outcome = interrupted(host) if lost and self.stop.is_set() else failed(host, error)
+            # Whatever breaks off after an interrupt, or behind the deadline, broke off because of it.
+            outcome = self._stopped(host) if lost and self._is_to_stop() else failed(host, error)
         finally:
-            self.journal.event(
-                "host-ended", host=host.name, state=str(outcome.state), message=outcome.message
-            )
+            tell_end(self.journal, outcome)
         return outcome
+
+    def _is_to_stop(self) -> bool:
+        return self.stop.is_set() or self.limits.over
+
+    def _stopped(self, host: Host) -> Outcome:
+        return interrupted(host) if self.stop.is_set() else self.limits.cut_short(host)
 
     def _guard(self, host: Host) -> AbstractContextManager[object]:
         return self.work.guard(host) if isinstance(self.work, Guarded) else nullcontext()
@@ -164,11 +197,11 @@ class Visit:
                 self.stage(host.name, f"trying again{soon}: {reason}")
 
         def sleep(seconds: float) -> None:
-            if self.stop.wait(seconds):
-                raise Stopped
+            self.stop.wait(min(seconds, self.limits.left_s))
+            stopping()
 
         def stopping() -> None:
-            if self.stop.is_set():
+            if self._is_to_stop():
                 raise Stopped
 
         return Session(
@@ -180,6 +213,7 @@ class Visit:
             stopping=stopping,
             logons=self.logons,
             shares=self.shares,
+            throttle=self.limits.throttle_of(host),
         )
 
     def _clear(self, host: Host, session: Session) -> None:

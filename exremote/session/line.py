@@ -379,7 +379,7 @@ class Line:
                 connect_timeout_s=times.connect_s,
                 operation_timeout_s=times.operation_s,
                 read_timeout_s=times.read_s,
-                envelope_kb=self._envelope_kb,
+                envelope_kb=self._fitting(self._envelope_kb),
                 between=self._stopping,
                 left_s=lambda: max(self._ends - time.monotonic(), LAST_S),
                 proof=lambda: self._logons.proof(self._key, host.name),
@@ -387,11 +387,18 @@ class Line:
             ),
         )
 
+    def _fitting(self, envelope_kb: int) -> int:
+        """Given the largest message that is usual, return the largest one here."""
+        return envelope_kb if self.throttle is None else self.throttle.envelope_kb(envelope_kb)
+
     def _carried(self, size: int, seconds: float) -> None:
-        """Given an exchange, remember its pace, and wait if the run may go no faster."""
+        """Given an exchange, remember its pace, and wait if the run may go no faster.
+
+        The host has not to answer for that: its own time is longer by as much.
+        """
         self.pace.note(size, seconds)
         if self.throttle is not None:
-            self.throttle.take(size, self._stopping)
+            self._ends += self.throttle.take(size, self._stopping)
 
     def _on_shell(self, what: str, shell_id: str) -> None:
         fields = {"what": what, "host": self.host.name, "shell_id": shell_id, "wire": self.wire}

@@ -10,8 +10,15 @@ from contextlib import suppress
 
 BIG = 64 * 1024
 """Bytes from which on an exchange tells how fast the line is."""
+GROWS_KB = 150
+"""The message that grows to `MOST_KB` by itself."""
+MOST_KB = 500
+"""The largest message that a host of today takes."""
+LEAST_KB = 48
+"""The smallest that is asked for: one PSRP fragment, in base64, and what is around it."""
 _LATEST = 8
 _LOOK_S = 0.25
+_HELD_S = 0.02
 
 
 class Pace:
@@ -54,21 +61,49 @@ class Pace:
 
 
 class Throttle:
-    """Keeps what all hosts of a run send and receive together below a rate."""
+    """Keeps what goes over its lines, both ways, together below a rate; over it there may be another one."""
 
-    def __init__(self, rate: float) -> None:
-        """Given the most bytes a second, be ready."""
+    def __init__(self, rate: float, lines: int = 1, upper: Throttle | None = None) -> None:
+        """Given the most bytes a second, how many hosts share them, and what holds this one back itself."""
         self.rate = rate
         """bytes a second"""
+        self.upper = upper
+        """the one over it, which counts the same bytes"""
+        self.holds = False
+        """whether it made the last exchange wait: then more lines would bring nothing"""
+        self._lines = max(1, lines)
         self._lock = threading.Lock()
         self._free = 0.0
 
-    def take(self, size: int, going_on: Callable[[], None]) -> None:
-        """Given bytes that went over the line, wait until the next may; less if `going_on` raises."""
-        with self._lock:
-            self._free = max(self._free, time.monotonic()) + size / self.rate
-            until = self._free
+    def envelope_kb(self, usual: int) -> int:
+        """Given the largest message that is usual, return the largest one under this rate, in KiB.
+
+        What comes at once is what the line carries in about a second: who shares the line is not shut out.
+        """
+        if self.upper is not None:
+            usual = self.upper.envelope_kb(usual)
+        share = int(self.rate / self._lines / 1024)
+        # 150 grows to 500 where the host takes it.
+        most = MOST_KB if usual == GROWS_KB else usual
+        return usual if share >= most else max(LEAST_KB, min(usual - 1, share))
+
+    def take(self, size: int, going_on: Callable[[], None]) -> float:
+        """Given bytes that went over the line, wait until the next may; less if `going_on` raises.
+
+        Return how long that was, in seconds.
+        """
+        began = time.monotonic()
+        until = self._reserve(size, began)
+        self.holds = until - began > _HELD_S
         with suppress(BaseException):  # whoever stops the run will be met where it can be said
             while (left := until - time.monotonic()) > 0:
                 going_on()
                 time.sleep(min(left, _LOOK_S))
+        return time.monotonic() - began
+
+    def _reserve(self, size: int, now: float) -> float:
+        """Given bytes that went over the line, return when the next may."""
+        with self._lock:
+            self._free = max(self._free, now) + size / self.rate
+            until = self._free
+        return until if self.upper is None else max(until, self.upper._reserve(size, now))

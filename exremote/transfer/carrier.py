@@ -137,7 +137,8 @@ class Carrier:
 
         A stream waits a latency for each answer. As many as fill the line are wanted, not more.
         """
-        if running >= self._most or self.session.throttle is not None or not pace.known:
+        throttle = self.session.throttle
+        if running >= self._most or not pace.known or (throttle is not None and throttle.holds):
             return False
         latency_s = min(pace.latency_s, self.session.pace.latency_s)
         if latency_s < LEAST_LATENCY_S or left < LEAST_LEFT_S * pace.rate * running:

@@ -1,4 +1,4 @@
-"""`exremote status`: how old, missing or damaged what could be restored is; without a host and a credential."""
+"""`exremote status`: how old, missing or damaged is what could be restored; no host is asked."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_old_missing_and_damaged_are_bad_news(door: Door) -> None:
     assert "exremote backup EXCH02" in found["EXCH02", "notes"]["message"]
     assert "not in the inventory" in found["EXGONE", "groupwise"]["message"]
 
-    # The age that is too old is the operator's; a check makes a snapshot young again, one of tables these alone.
+    # What is too old is the operator's word; a check makes a snapshot young again, one of tables these alone.
     assert rows(door, "exch01", "--max-age", "4h")["EXCH01", "groupwise"]["state"] == "ok"
     old = rows(door, "EXCH02", "--max-age", "26h", code=5)["EXCH02", "groupwise"]
     assert (old["state"], old["tables"]) == ("old", "2 days")

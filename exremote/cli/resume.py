@@ -1,0 +1,61 @@
+"""The command `resume`: does again what a run left undone, as a run of its own. It decides nothing itself."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from exremote.cli import resuming
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    from_environment,
+    journal_folders,
+    known_repository,
+    speaking,
+)
+from exremote.cli.runs import one_run
+from exremote.journal import journals, list_runs, read_run
+from exremote.repository import Repository
+from exremote.runner import alive_runs
+
+MOMENT = len("20260102T030405Z")
+"""Of a run's id: what it sorts by."""
+
+
+def resume(
+    context: typer.Context,
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id or its beginning; `runs` lists them.")
+    ],
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Do what a run left undone: killed, interrupted, at its deadline, or with hosts that did not end well.
+
+    The same command line, as the run's journal has it, for the hosts that are left; what had come of them is
+    not fetched again. --inventory and --repository, given here, stand for those of then.
+    """
+    line: list[str] = []
+    run_id = ""
+    with speaking(as_json) as report:
+        place = Repository.open(repository) if repository else known_repository(None, inventory)
+        folders = journal_folders(place)
+        paths = journals(*folders)
+        path = one_run(paths, run, folders)
+        record, run_id = read_run(path), path.stem
+        alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
+        later = list_runs([p for p in paths if p.name[:MOMENT] >= path.name[:MOMENT] and p != path])
+        left = resuming.remnant(record, alive, resuming.successors_of(later))
+        line = resuming.KINDS[record.verb].line(record, left)
+        report.note(resuming.told(left, record))
+        if inventory is not None and not from_environment(context, "inventory"):
+            line += ["--inventory", str(inventory)]
+        home = place.path if place is not None and path.parent == place.runs_folder else None
+        line += ["--repository", str(home or record.start.get("repository"))]
+        line += ["--json"] if as_json else []
+    # Beyond the block: the command speaks for itself, and its exit code is the answer.
+    raise typer.Exit(resuming.nested(context, line, run_id))

@@ -1,0 +1,201 @@
+"""What of a run can be taken up again, and by which command line: one `Kind` for each verb.
+
+It decides nothing about a host. A verb is made resumable by two lines: it hands `Told.of(...)` to
+`on_hosts`, so that its command line stands in the journal's first event, and it is named in `KINDS`, or
+by `register`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from exremote.errors import EXIT_OK, PlanRefused
+from exremote.journal import HOST_ENDED, RunRecord
+from exremote.wording import count_text
+
+_TOLD_APART = frozenset({"inventory", "repository", "as_json"})
+"""Options that have a place of their own in the first event, or are about the answer alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the first event says of the command line, besides verb and hosts. No option holds a secret."""
+
+    options: tuple[str, ...]
+    """As they are written, those that say something else than their defaults."""
+    inventory: Path
+    """The inventory in force, however it was found."""
+    repository: Path
+    """The repository in force."""
+    resumes: str = ""
+    """The run that this one takes up."""
+
+    @classmethod
+    def of(cls, context: typer.Context, inventory: Path, repository: Path) -> Told:
+        """Given the context of a command, and the files in force, return what is to be told."""
+        resumes = context.obj.get("resumes", "") if isinstance(context.obj, dict) else ""
+        return cls(tuple(options_of(context)), inventory, repository, resumes)
+
+    @property
+    def fields(self) -> dict[str, object]:
+        """Return it as the fields of an event."""
+        found: dict[str, object] = {
+            "options": list(self.options),
+            "inventory": str(self.inventory),
+            "repository": str(self.repository),
+        }
+        return found | ({"resumes": self.resumes} if self.resumes else {})
+
+
+def options_of(context: typer.Context) -> list[str]:
+    """Given the context of a command, return its options as a command line has them."""
+    found: list[str] = []
+    for parameter in context.command.params:
+        value = context.params.get(parameter.name or "")
+        if parameter.param_type_name != "option" or parameter.name in _TOLD_APART or value in (None, (), []):
+            continue
+        name = max(parameter.opts, key=len)
+        if isinstance(value, bool):
+            off = max(parameter.secondary_opts, key=len, default="")
+            found += [name] if value else [off] if off else []
+        elif isinstance(value, list | tuple):
+            found += [text for one in value for text in (name, _text(one))]
+        else:
+            found += [name, _text(value)]
+    return found
+
+
+def _text(value: object) -> str:
+    return os.path.abspath(value) if isinstance(value, Path) else str(value)  # noqa: PTH100 - follows no link
+
+
+# ------------------------------------------------------------ kinds of runs
+
+
+def hosts_left(record: RunRecord) -> list[str]:
+    """Given a run over hosts, return those that did not end well in it, or did not begin."""
+    well: dict[str, bool] = {}
+    for event in record.events:
+        if event.kind == HOST_ENDED:
+            code = event.fields.get("exit_code")
+            ok = code == EXIT_OK if isinstance(code, int) else event.fields.get("state") == "done"
+            well[str(event.fields.get("host"))] = ok
+    return [host for host in record.command[1:] if not well.get(host, False)]
+
+
+def same_command(record: RunRecord, left: Sequence[str]) -> list[str]:
+    """Given a run and what it left, return the command line that does the same for that."""
+    start = record.start
+    options = start.get("options")
+    line = [record.verb, *left, *(map(str, options) if isinstance(options, list) else ())]
+    return [*line, "--inventory", str(start.get("inventory"))]
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """How the runs of one verb are taken up again."""
+
+    left: Callable[[RunRecord], list[str]] = hosts_left
+    """Given a run, what it left: hosts, or what else the verb works on; nothing if it did all."""
+    line: Callable[[RunRecord, Sequence[str]], list[str]] = same_command
+    """Given a run and what it left, the command line, without --repository and --json."""
+    against: Callable[[RunRecord], str] = lambda record: ""
+    """Given a run, why it cannot be resumed, in a clause; empty if it can."""
+
+
+def _dry(record: RunRecord) -> str:
+    options = record.start.get("options")
+    return "it was a dry run" if isinstance(options, list) and "--dry-run" in options else ""
+
+
+KINDS: dict[str, Kind] = {"backup": Kind(against=_dry)}
+"""By verb."""
+
+
+def register(verb: str, kind: Kind) -> None:
+    """Given a verb and how its runs are taken up again, have `resume` and `runs` know it."""
+    KINDS[verb] = kind
+
+
+# ------------------------------------------------------------ judging one run
+
+
+def remnant(record: RunRecord, alive: Mapping[str, str], successors: Mapping[str, RunRecord]) -> list[str]:
+    """Given a run, return what of it is to be done still. Raise PlanRefused with a sentence if nothing is.
+
+    `alive`: the runs that are alive, and who they are; `successors`: by run, the one that took it up.
+    """
+    run = record.run_id
+    kind = KINDS.get(record.verb)
+    if not record.count or not record.intact:
+        why = record.problem or "its first line is not whole"
+        raise PlanRefused(
+            f"The journal of {run} does not say for sure what it was to do: {why}.",
+            "Give its command again, with the hosts that `exremote snapshots` shows no snapshot of.",
+        )
+    if kind is None:
+        able = ", ".join(sorted(KINDS))
+        raise PlanRefused(
+            f"{run} is a run of {record.verb}, which is not resumed (what is: {able}).",
+            f"Give its command again: exremote {' '.join(record.command)}",
+        )
+    if run in alive:
+        raise PlanRefused(f"{run} is running still ({alive[run]}).", "Wait for its end, or interrupt it.")
+    if run in successors:
+        last = successors[run]
+        raise PlanRefused(
+            f"{run} was resumed already, by {last.run_id}.",
+            f"If that one left something, resume it: exremote resume {last.run_id}",
+        )
+    if "options" not in record.start:
+        raise PlanRefused(
+            f"{run} is of an exremote that did not note its options.", "Give its command again."
+        )
+    if why := kind.against(record):
+        raise PlanRefused(f"{run} cannot be resumed: {why}.", "Give its command again.")
+    left = [] if record.outcome == str(EXIT_OK) else kind.left(record)
+    if not left:
+        raise PlanRefused(
+            f"There is nothing to resume: all that {run} was to do, it did.",
+            f"`exremote runs {run}` tells what. To do it again: exremote {' '.join(record.command)}",
+        )
+    return left
+
+
+def command_for(record: RunRecord, alive: Mapping[str, str], successors: Mapping[str, RunRecord]) -> str:
+    """Given a run, return the command that resumes it; empty if it is not to be resumed."""
+    try:
+        remnant(record, alive, successors)
+    except PlanRefused:
+        return ""
+    return f"exremote resume {record.run_id}"
+
+
+def successors_of(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
+    """Given runs, the last first, return by run the last one that took it up."""
+    found: dict[str, RunRecord] = {}
+    for record in records:
+        if resumes := record.start.get("resumes"):
+            found.setdefault(str(resumes), record)
+    return found
+
+
+def told(left: Sequence[str], record: RunRecord) -> str:
+    """Given what is left of a run, return what is said when it is taken up."""
+    total = len(record.command) - 1
+    some = ", ".join(left[:5]) + (" ..." if len(left) > 5 else "")
+    of = f" of {total}" if total != len(left) else ""
+    return f"resuming {record.run_id}: {record.verb} of {count_text(len(left), 'host')}{of}: {some}"
+
+
+def nested(context: typer.Context, line: Sequence[str], run: str) -> int:
+    """Given a context, a command line and the run that it takes up, carry it out. Return its exit code."""
+    root: Any = context.find_root().command
+    code = root.main(args=list(line), prog_name="exremote", standalone_mode=False, obj={"resumes": run})
+    return code if isinstance(code, int) else EXIT_OK
