@@ -19,6 +19,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.restoring import chosen_snapshots, host_named
+from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
 from exremote.errors import EXIT_BAD_NEWS, UsageError
@@ -30,6 +31,7 @@ from exremote.session import Session
 
 
 def drill(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -72,10 +74,10 @@ def drill(
         subjects: dict[str, list[restore.Subject]] = {}
         folders: dict[str, str] = {}
         for name in dict.fromkeys(s.host for s in snapshots):
-            mine = tuple(s for s in snapshots if s.host == name)
+            mine = [s for s in snapshots if s.host == name]
             where, scratch = _where(site, name, on, folder)
             subjects.setdefault(where.name, []).append(
-                restore.Subject(name, mine, restore.aim_of(mine, connectors, (), True))
+                restore.Subject(name, restore.parts_of(mine), restore.aim_of(mine, connectors, (), True))
             )
             if folders.setdefault(where.name, scratch) != scratch:
                 raise UsageError(f"Two drill folders are named for {where.name}.", "Use --folder.")
@@ -94,6 +96,15 @@ def drill(
             parallel=parallel or site.parallel,
             writes=True,
             ends_with=_code,
+            told=Told.of(
+                context,
+                site.path,
+                place.path,
+                {
+                    where: [f"{s.host}/{s.id}" for subject in mine for s in subject.snapshots]
+                    for where, mine in subjects.items()
+                },
+            ),
         )
         _show(report, place, outcomes)
         raise typer.Exit(_code(outcomes))

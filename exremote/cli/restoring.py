@@ -25,12 +25,13 @@ from exremote.cli.common import (
 )
 from exremote.cli.keep import YesOption, approve
 from exremote.cli.planned import PlanFile, read_plans, show_plans, write_plans
+from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
 from exremote.errors import EXIT_OK, PlanRefused, SnapshotNotFound, UsageError
 from exremote.inventory import Host, Inventory
 from exremote.report import Report
-from exremote.repository import Repository, Snapshot
+from exremote.repository import Composed, Repository, Snapshot, compose
 from exremote.runner import Outcome, exit_code
 from exremote.session import Session
 from exremote.wording import count_text
@@ -96,9 +97,12 @@ class Job:
     """how long one stop or start may take at most"""
     confirmed: Sequence[str]
     """steps that were answered beforehand"""
+    told: Told
+    """what the journal says of the command line"""
 
 
 def restore_command(
+    context: typer.Context,
     names: Annotated[
         list[str] | None,
         typer.Argument(
@@ -209,7 +213,9 @@ def restore_command(
             connectors,
             sorted(hosts, key=lambda host: order[host.name]),
             {
-                name: restore.Work(restore.aim_of(found, connectors, items or (), in_transit), tuple(found))
+                name: restore.Work(
+                    restore.aim_of(found, connectors, items or (), in_transit), restore.parts_of(found)
+                )
                 for name, found in by_host.items()
             },
             to is not None,
@@ -220,12 +226,18 @@ def restore_command(
             grace,
             service_deadline,
             confirmed or (),
+            Told.of(
+                context,
+                site.path,
+                place.path,
+                {n: [f"{s.host}/{restore.name_of(s)}" for s in found] for n, found in by_host.items()},
+            ),
         )
         if into is not None:
             if saved is not None or save_plan is not None:
                 raise UsageError("--into has no plan to save or to carry out.", "Leave --plan out.")
             lay_into(job, report, into, dry_run)
-        whole = [f"{s.host}/{s.id}" for s in snapshots]
+        whole = [f"{s.host}/{restore.name_of(s)}" for s in snapshots]
         written = None
         if save_plan is not None:
             written = PlanFile(
@@ -357,26 +369,29 @@ def _run(
         parallel=job.parallel,
         writes=approved is not None,
         heals=not dry_run,
+        told=job.told if approved is not None else None,
     )
 
 
 def chosen_snapshots(
     place: Repository, site: Inventory, names: Sequence[str], latest: bool, groups: Sequence[str]
-) -> list[Snapshot]:
-    """Given what the command line says, return the snapshots. Raise UsageError or SnapshotNotFound."""
+) -> list[Snapshot | Composed]:
+    """Given what the command line says, return the snapshots, newer tables over them where there are.
+
+    Raise UsageError or SnapshotNotFound.
+    """
     if groups and not latest:
         raise UsageError("--group belongs to --latest.", "Name snapshots, or use --latest.")
     if not latest:
         if not names:
             raise UsageError("Which snapshot?", "Name one, or use --latest with hosts or --group.")
-        found = {s.path: s for s in (place.pick(name, now()) for name in names)}
-        return list(found.values())
+        return [_named(place, name) for name in dict.fromkeys(names)]
     if not names and not groups:
         raise UsageError("--latest of which hosts?", "Name hosts, groups or tag:NAME, or use --group.")
-    chosen: list[Snapshot] = []
+    chosen: list[Snapshot | Composed] = []
     for host in site.select([*names, *groups]):
         connectors = dict.fromkeys(s.connector for s in place.snapshots(host.name))
-        newest = [s for c in connectors if (s := place.reliable(host.name, c, now=now())) is not None]
+        newest = [s for c in connectors if (s := _newest(place, host.name, c)) is not None]
         if not newest:
             raise SnapshotNotFound(
                 f"there is no complete snapshot of {host.name}.",
@@ -387,7 +402,24 @@ def chosen_snapshots(
     return chosen
 
 
-def _all_complete(snapshots: Sequence[Snapshot]) -> None:
+def _newest(place: Repository, host: str, connector: str) -> Composed | None:
+    """Given a host and a connector, return what it had last: the newest full snapshot whose files are all
+    there, with newer tables over it.
+    """
+    full = place.reliable(host, connector, now=now())
+    return place.current(host, connector, now=now(), full=full) if full is not None else None
+
+
+def _named(place: Repository, name: str) -> Snapshot | Composed:
+    """Given a snapshot's name, or HOST/FULL+TABLES as a plan has it, return it. Raise as `find` does."""
+    head, plus, tables = name.partition("+")
+    if not plus:
+        return place.pick_current(name, now())
+    full = place.find(head)
+    return compose(full, place.find(f"{full.host}/{tables}"))
+
+
+def _all_complete(snapshots: Sequence[Snapshot | Composed]) -> None:
     """Given snapshots, raise PlanRefused if one of them lacks something."""
     for snapshot in snapshots:
         if not snapshot.complete:
@@ -399,7 +431,9 @@ def _all_complete(snapshots: Sequence[Snapshot]) -> None:
             )
 
 
-def _by_host(snapshots: Sequence[Snapshot], to: str | None) -> dict[str, list[Snapshot]]:
+def _by_host(
+    snapshots: Sequence[Snapshot | Composed], to: str | None
+) -> dict[str, list[Snapshot | Composed]]:
     """Given snapshots, return them by the host that they go to."""
     sources = list(dict.fromkeys(s.host for s in snapshots))
     if to is not None and len(sources) > 1:
@@ -407,7 +441,7 @@ def _by_host(snapshots: Sequence[Snapshot], to: str | None) -> dict[str, list[Sn
             f"--to {to} takes the snapshots of one host, and these are of {', '.join(sources)}.",
             "Restore them one after another.",
         )
-    found: dict[str, list[Snapshot]] = {}
+    found: dict[str, list[Snapshot | Composed]] = {}
     for snapshot in snapshots:
         mine = found.setdefault(to or snapshot.host, [])
         if any(other.connector == snapshot.connector for other in mine):

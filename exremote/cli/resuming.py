@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +35,20 @@ class Told:
     """The repository in force."""
     resumes: str = ""
     """The run that this one takes up."""
+    subjects: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By host, what is done there, where the command names that instead of the host: snapshots, a run."""
 
     @classmethod
-    def of(cls, context: typer.Context, inventory: Path, repository: Path) -> Told:
+    def of(
+        cls,
+        context: typer.Context,
+        inventory: Path,
+        repository: Path,
+        subjects: Mapping[str, Sequence[str]] | None = None,
+    ) -> Told:
         """Given the context of a command, and the files in force, return what is to be told."""
         resumes = context.obj.get("resumes", "") if isinstance(context.obj, dict) else ""
-        return cls(tuple(options_of(context)), inventory, repository, resumes)
+        return cls(tuple(options_of(context)), inventory, repository, resumes, subjects or {})
 
     @property
     def fields(self) -> dict[str, object]:
@@ -50,6 +58,8 @@ class Told:
             "inventory": str(self.inventory),
             "repository": str(self.repository),
         }
+        if self.subjects:
+            found["subjects"] = {host: list(names) for host, names in self.subjects.items()}
         return found | ({"resumes": self.resumes} if self.resumes else {})
 
 
@@ -97,6 +107,29 @@ def same_command(record: RunRecord, left: Sequence[str]) -> list[str]:
     return [*line, "--inventory", str(start.get("inventory"))]
 
 
+_CHOOSING = frozenset({"--group", "--canary", "--plan", "--save-plan", "--host"})
+"""Options, each with a value, that say what is worked on: a run that is taken up names that itself."""
+
+
+def same_subjects(record: RunRecord, left: Sequence[str]) -> list[str]:
+    """Given a run that names snapshots, or a run, and the hosts that it left, return the same for these."""
+    start = record.start
+    said = start.get("subjects")
+    subjects = said if isinstance(said, Mapping) else {}
+    names = dict.fromkeys(str(name) for host in left for name in subjects.get(host, ()))
+    line = [record.verb, *names]
+    options = start.get("options")
+    words = iter(map(str, options) if isinstance(options, list) else ())
+    for word in words:
+        if word in _CHOOSING:
+            next(words, None)
+        elif word != "--latest":
+            line.append(word)
+    if record.verb == "undo":
+        line += [text for host in left for text in ("--host", host)]
+    return [*line, "--inventory", str(start.get("inventory"))]
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How the runs of one verb are taken up again."""
@@ -114,7 +147,12 @@ def _dry(record: RunRecord) -> str:
     return "it was a dry run" if isinstance(options, list) and "--dry-run" in options else ""
 
 
-KINDS: dict[str, Kind] = {"backup": Kind(against=_dry)}
+KINDS: dict[str, Kind] = {
+    "backup": Kind(against=_dry),
+    "restore": Kind(line=same_subjects, against=_dry),
+    "undo": Kind(line=same_subjects, against=_dry),
+    "drill": Kind(line=same_subjects),
+}
 """By verb."""
 
 

@@ -26,6 +26,7 @@ from exremote.cli.restoring import (
     carry_out,
     host_named,
 )
+from exremote.cli.resuming import Told
 from exremote.cli.runs import one_run
 from exremote.connector import Connector
 from exremote.errors import UsageError
@@ -34,6 +35,7 @@ from exremote.repository import Repository
 
 
 def undo(
+    context: typer.Context,
     run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id or its beginning.")],
     hosts: HostOption = None,
     dry_run: DryRunOption = False,
@@ -83,5 +85,6 @@ def undo(
             grace,
             service_deadline,
             confirmed or (),
+            Told.of(context, site.path, place.path, dict.fromkeys(wanted, (record.run_id,))),
         )
         carry_out(job, report, dry_run=dry_run, yes=yes)

@@ -17,7 +17,7 @@ drill     a restore tried where nothing is in use
 history   what earlier runs say
 """
 
-from exremote.restore.aim import Aim, aim_of, aim_of_undo
+from exremote.restore.aim import Aim, aim_of, aim_of_undo, name_of, parts_of
 from exremote.restore.drill import Drilled, DrillErrand, Subject
 from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, undoable
@@ -41,6 +41,8 @@ __all__ = [
     "aim_of_undo",
     "in_waves",
     "last_down_s",
+    "name_of",
+    "parts_of",
     "plan_changes",
     "undoable",
 ]

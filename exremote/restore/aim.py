@@ -16,7 +16,7 @@ from exremote.errors import IntegrityError, PlanRefused, UsageError
 from exremote.facts import FactError, HostFacts
 from exremote.pack import datetime_to_ticks
 from exremote.regfile import RegFile, RegValue
-from exremote.repository import Entry, Snapshot
+from exremote.repository import Composed, Entry, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class Aim:
 
 
 def aim_of(
-    snapshots: Sequence[Snapshot],
+    snapshots: Sequence[Snapshot | Composed],
     connectors: Mapping[str, Connector],
     items: Collection[str] = (),
     in_transit: bool = False,
@@ -161,13 +161,30 @@ def aim_of(
     passed = sorted(set(connectors) & {s.connector for s in newest})
     return Aim(
         tuple(passed),
-        tuple(f"{s.host}/{s.id}" for s in newest),
+        tuple(f"{s.host}/{name_of(s)}" for s in newest),
         tuple(trees.values()),
         tuple(keys.values()),
         services,
         _facts(newest[0]),
         tuple(dict.fromkeys(notes)),
     )
+
+
+def name_of(snapshot: Snapshot | Composed) -> str:
+    """Given a snapshot, return its id; of one with newer tables over it, `FULL+TABLES`."""
+    over = snapshot.tables if isinstance(snapshot, Composed) else None
+    return f"{snapshot.id}+{over.id}" if over is not None else snapshot.id
+
+
+def parts_of(snapshots: Iterable[Snapshot | Composed]) -> tuple[Snapshot, ...]:
+    """Given snapshots, return those that they are made of."""
+    found: list[Snapshot] = []
+    for one in snapshots:
+        if isinstance(one, Snapshot):
+            found.append(one)
+        else:
+            found += [one.full, *([one.tables] if one.tables is not None else [])]
+    return tuple(found)
 
 
 def aim_of_undo(
@@ -237,14 +254,14 @@ def value_in(reg: RegFile, key: str, name: str) -> RegValue | None:
     return None
 
 
-def _content(path: str, entry: Entry, snapshot: Snapshot) -> Content:
+def _content(path: str, entry: Entry, snapshot: Snapshot | Composed) -> Content:
     return Content(
         path,
         entry.sha256,
         entry.size,
         datetime_to_ticks(entry.modified),
         entry.attributes & 0xFFFFFFFF,
-        snapshot.path / entry.stored,
+        snapshot.file(entry),
     )
 
 
@@ -252,7 +269,7 @@ def _tree(
     item: str,
     root: str,
     entries: Iterable[Entry],
-    snapshot: Snapshot,
+    snapshot: Snapshot | Composed,
     connector: Connector,
     in_transit: bool,
 ) -> TreeAim:
@@ -281,7 +298,7 @@ def _key(key: RegistryKey, reg: RegFile) -> KeyAim:
     return KeyAim(key.id, top, tuple(wanted), whole=not key.values)
 
 
-def _reg(snapshot: Snapshot, data: bytes) -> RegFile:
+def _reg(snapshot: Snapshot | Composed, data: bytes) -> RegFile:
     try:
         return regfile.parse(data)
     except regfile.RegFileError as error:
@@ -301,7 +318,7 @@ def _exports(snapshots: Iterable[Snapshot], item: str) -> list[RegFile | None]:
     return found
 
 
-def _services(snapshot: Snapshot, data: bytes) -> dict[str, ServiceAim]:
+def _services(snapshot: Snapshot | Composed, data: bytes) -> dict[str, ServiceAim]:
     try:
         found = TypeAdapter(list[_Recorded]).validate_python(json.loads(data))
     except (ValueError, ValidationError) as error:
@@ -311,7 +328,7 @@ def _services(snapshot: Snapshot, data: bytes) -> dict[str, ServiceAim]:
     return {one.name: ServiceAim(one.state, one.start_mode) for one in found if one.exists}
 
 
-def _facts(snapshot: Snapshot) -> HostFacts | None:
+def _facts(snapshot: Snapshot | Composed) -> HostFacts | None:
     """Given a snapshot, return what the host said when it was made; None if it does not say."""
     for document in snapshot.manifest.documents:
         if document.stored == "facts.json":

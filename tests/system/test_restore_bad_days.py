@@ -81,6 +81,7 @@ def first(cli: Cli) -> str:
     return f"{HOST}/{cli.folders_of(HOST, 'notes')[0].name}"
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_service_that_will_not_stop_leaves_all_as_it_was(cli: Cli, world: World) -> None:
     trouble(world, "LME-NOTES", stop_ignored=True)
     ran = cli(*item(cli), *DO, "--service-deadline", "2", code=22)
@@ -102,6 +103,7 @@ def test_a_service_that_does_not_start_is_said_and_the_others_run(cli: Cli, worl
     assert running(cli) == ALL
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_kill_while_services_stand_is_healed_by_the_next_run(cli: Cli, world: World) -> None:
     """The journal knows how they were found; a backup at night puts them back."""
     trouble(world, "MSExchangeCoCo", stop_delay_s=3)
@@ -116,7 +118,10 @@ def test_a_kill_while_services_stand_is_healed_by_the_next_run(cli: Cli, world: 
     assert "put back as the killed run" in ran.err
     assert running(cli) == ALL
     assert "put back" not in cli("backup").err
-    cli(*item(cli), *DO)
+    killed = next(
+        r for r in cli("runs", "--json").json if r["verb"] == "restore" and r["state"] == "did not end"
+    )
+    assert "resuming" in cli("resume", killed["run"]).err
     assert world.read(HOST, AMAP) != DAMAGED
 
 
@@ -130,6 +135,7 @@ def test_an_interrupt_puts_the_services_back_before_it_ends(cli: Cli, world: Wor
     assert running(cli) == ALL
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_damaged_snapshot_is_never_restored(cli: Cli, world: World) -> None:
     """One flipped bit anywhere; nothing of it reaches the host."""
     folder = cli.folder_of(HOST, "notes")
@@ -162,6 +168,7 @@ def test_a_locked_target_is_one_failure_and_the_rest_is_done(cli: Cli, world: Wo
     assert world.read(HOST, AMAP) == DAMAGED
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_person_is_needed_and_there_is_none(cli: Cli, world: World) -> None:
     """A plan with a step for a person does not begin without one: no service stands for nobody."""
     world.write(HOST, r"C:\Lotus\Notes\nnotes.dll", b"MZ wrong")
