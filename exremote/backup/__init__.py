@@ -7,6 +7,7 @@ planning  facts become a plan, pure
 errand    one host from facts to committed snapshots
 tables    the tables alone, every few minutes
 footing   what that stands on: the last full snapshots
+need      what a plan needs on the repository's volume
 draft     what came in becomes the draft of a snapshot
 """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -11,6 +11,7 @@ from typing import Any
 
 from exremote import health
 from exremote.backup.draft import draft_of
+from exremote.backup.need import need_of
 from exremote.backup.planning import choose, plan_backup
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
@@ -25,7 +26,7 @@ from exremote.plan import (
     CopyTree,
     Plan,
 )
-from exremote.repository import Repository, Snapshot, SnapshotDraft
+from exremote.repository import Need, Repository, Room, Snapshot, SnapshotDraft
 from exremote.runner import Harvest, Outcome, State, Workplace, execute
 from exremote.session import Session
 from exremote.transfer import Carrier
@@ -95,6 +96,8 @@ class Errand:
     """Told of files and bytes that the plan says will come."""
     api_account: Callable[[Host], Account | ExremoteError | None]
     """Gives the account for a host's second hop to the GroupWise API directory, or why there is none."""
+    room: Room
+    """On the repository's volume, as the hosts of the run share it."""
 
     def __call__(self, host: Host, session: Session) -> Outcome:
         """Given a host and an open session, back it up. Return the outcome; raise HostError if it is lost."""
@@ -123,6 +126,7 @@ class Errand:
         findings += self._judge_tables(chosen, previous, facts)
         self.stage(host.name, "copying")
         lacking = self._lacking(plan, facts)
+        self.room.reserve(host.name, need_of(plan, facts, lacking))
         self.expect(host.name, len(lacking), sum(lacking.values()))
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
@@ -135,7 +139,7 @@ class Errand:
                 staging,
                 self.journal,
                 facts,
-                lambda files, size: self.moved(host.name, files, size),
+                partial(self._arrived, host),
                 _users_of_items(chosen),
             )
             harvest = execute(plan, place)
@@ -172,24 +176,35 @@ class Errand:
             ),
         )
 
+    def _arrived(self, host: Host, files: int, size: int) -> None:
+        """Given files and bytes that arrived, tell of them."""
+        self.room.arrived(host.name, size)
+        self.moved(host.name, files, size)
+
     def _tell(self, host: Host, kind: str, fields: Mapping[str, object]) -> None:
         """Given what became of the streams, note it."""
         self.journal.event(kind, host=host.name, said=dict(fields))
 
-    def guard(self, host: Host) -> AbstractContextManager[object]:
+    @contextmanager
+    def guard(self, host: Host) -> Iterator[None]:
         """Given a host, return the lock that its errand is done under, from before the first connection.
 
         What is unchanged is decided under it, so that two runs do not save the same twice.
         """
         if self.dry_run:
-            return nullcontext()
-        return self.repository.lock(
+            yield
+            return
+        with self.repository.lock(
             "exremote backup",
             name=f"host-{host.name}",
             run=self.journal.run_id,
             since=self.now(),
             on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),
-        )
+        ):
+            try:
+                yield
+            finally:
+                self.room.release(host.name)
 
     def _previous(self, host: Host) -> tuple[dict[str, Snapshot], list[str]]:
         """Given a host, return its newest complete snapshots that are still what they were, and warnings.
@@ -247,6 +262,7 @@ class Errand:
             (c, gap.what, gap.reason) for gap in plan.gaps if gap.essential for c in gap.connectors
         )
         lacking = self._lacking(plan, facts)
+        warnings = [*warnings, *(self._no_room(host, need_of(plan, facts, lacking)) if self.dry_run else ())]
         taken = Taken(
             (),
             findings,
@@ -272,6 +288,14 @@ class Errand:
             "no connector was found on this host, so nothing was saved; `exremote health` says what was seen."
         )
         return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, message, seconds, taken)
+
+    def _no_room(self, host: Host, need: Need) -> list[str]:
+        """Given what a host would bring, return why it would not fit, with all others of the run."""
+        try:
+            self.room.reserve(host.name, need)
+        except RepositoryError as error:
+            return [error.text]
+        return []
 
     def _lacking(self, plan: Plan, facts: HostFacts) -> dict[str, int]:
         """Given a plan, return digest and size of each content of its files that is not here yet."""

@@ -27,6 +27,7 @@ from exremote.backup.footing import (
     tables_root,
     whole_tree,
 )
+from exremote.backup.need import need_of
 from exremote.connector import below
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ScriptFailed
 from exremote.facts import HostFacts, reason_of
@@ -74,6 +75,7 @@ class TablesErrand(Errand):
             return self._no_copy(host, plan, facts, findings, (), started)
         self.stage(host.name, "copying")
         lacking_bytes = self._lacking(plan, facts)
+        self.room.reserve(host.name, need_of(plan, facts, lacking_bytes))
         self.expect(host.name, len(lacking_bytes), sum(lacking_bytes.values()))
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
@@ -87,7 +89,7 @@ class TablesErrand(Errand):
                 staging,
                 self.journal,
                 facts,
-                lambda files, size: self.moved(host.name, files, size),
+                partial(self._arrived, host),
                 users,
             )
             harvest = execute(plan, place)

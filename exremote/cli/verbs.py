@@ -121,6 +121,7 @@ def back_up(
                 run.moved,
                 run.expect,
                 run.api_account,
+                place.room(site.keep_free),
             )
 
         def with_others(ended: Sequence[Outcome]) -> list[Outcome]:

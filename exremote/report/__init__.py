@@ -9,8 +9,8 @@ text      how values and texts are written
 from exremote.report.live import Live
 from exremote.report.outlet import Outlet, outlet, plain_letters
 from exremote.report.speaking import Report
-from exremote.report.text import STYLES, size_text, time_text, visible
-from exremote.wording import count_text
+from exremote.report.text import STYLES, time_text, visible
+from exremote.wording import count_text, size_text
 
 __all__ = [
     "STYLES",

@@ -13,8 +13,8 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
 from exremote.report.outlet import plain_letters
-from exremote.report.text import STYLES, shown, size_text
-from exremote.wording import count_text
+from exremote.report.text import STYLES, shown
+from exremote.wording import count_text, size_text
 
 SILENT = ("failed", "unreachable", "incomplete")
 """How a host ends of which the report says why."""

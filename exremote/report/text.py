@@ -35,16 +35,6 @@ FOLDED = 24
 """What a column of sentences keeps at least, where a table is narrow."""
 
 
-def size_text(count: int) -> str:
-    """Given a number of bytes, return it as a person reads it (binary units)."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024 or unit == "GiB":
-            return f"{int(value)} B" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1024
-    raise AssertionError("unreachable")
-
-
 def time_text(moment: datetime | None) -> str:
     """Given a moment, return it in UTC to the second; a dash if there is none."""
     return "-" if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -20,6 +20,7 @@ damage    what was found damaged, noted until it came anew
 mending   what came anew, in all places that had it damaged
 forget    what may go, and what nothing names
 copying   a snapshot of one repository into another
+room      whether what hosts are about to bring fits the volume
 export    a snapshot as plain files under the host's own names
 store     the repository: all of it together
 """
@@ -53,6 +54,7 @@ from exremote.repository.names import UnsafeName, remote_name, safe_relative, st
 from exremote.repository.objects import ObjectWriter
 from exremote.repository.parts import Assembly
 from exremote.repository.proofs import Proof
+from exremote.repository.room import Need, Room
 from exremote.repository.snapshot import VOLATILE, Snapshot
 from exremote.repository.staging import Staging
 from exremote.repository.store import WHOLE, CheckRecord, Repository
@@ -77,11 +79,13 @@ __all__ = [
     "LockOwner",
     "LockState",
     "Manifest",
+    "Need",
     "ObjectWriter",
     "Omission",
     "Problem",
     "Proof",
     "Repository",
+    "Room",
     "Snapshot",
     "SnapshotDraft",
     "Staging",

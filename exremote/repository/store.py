@@ -44,6 +44,7 @@ from exremote.repository.naming import find_folder, host_and_connector
 from exremote.repository.objects import ObjectStore, whole_files
 from exremote.repository.parts import parts_in
 from exremote.repository.proofs import Proof
+from exremote.repository.room import Room
 from exremote.repository.snapshot import VOLATILE, Commit, Snapshot, is_id, is_possible, load, same_content
 from exremote.repository.staging import Staging
 from exremote.repository.verify import LONGEST_CHECKS, Problem, Verifier, read_check
@@ -168,6 +169,10 @@ class Repository:
         """Given a run and a host, return where its files lie until they are whole; to be closed."""
         folder = self._root / "partial" / checked_word(run, "a run") / checked_host(host)
         return Staging(folder, self._store, self._root / "partial" / KEPT)
+
+    def room(self, keep_free: int) -> Room:
+        """Given how many bytes are to stay free, return the room on the volume for the hosts of one run."""
+        return Room(self._root, self.path, self._root / "partial" / KEPT, keep_free)
 
     def clean_partial(self, keep: Collection[str] = ()) -> list[str]:
         """Given runs to keep, remove what all others left under partial/. Return their names.

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
-from conftest import Cli, World, held, wait_for_bytes
+from conftest import BULK, Cli, World, held, wait_for_bytes
 
-BIG, NEXT, SICK = "EXBIG01", "EXNOTES01", "EXSICK01"
+BIG, NEXT = "EXBIG01", "EXNOTES01"
 SLOW = 4_000_000
 
 
@@ -80,6 +81,34 @@ def test_what_a_host_lacked_is_brought_by_resume(cli: Cli, world: World) -> None
     ]
     first, second = sorted(cli("runs", "--json").json, key=lambda r: r["started"])
     assert (first["resume"], second["resume"]) == ("", f"exremote resume {second['run']}")
+
+
+@pytest.mark.not_under_wine("local")
+def test_a_host_without_room_is_not_begun_to_be_copied_and_resumed_later(cli: Cli, world: World) -> None:
+    """The other one, whose contents are here, goes on; so does the first when there is room."""
+    cli.inventory(NEXT)
+    cli.init()
+    cli("backup")
+    cli.inventory(BIG, NEXT, top="keep_free = '900T'")
+    (big, _) = cli("backup", "--dry-run", "--json").json["hosts"]
+    assert "there is no room for this host" in big["warnings"][0]
+    world.client.reset_counters(BIG)
+    big, well = cli("backup", "--json", code=10).json["hosts"]
+    assert (well["state"], [s["state"] for s in well["snapshots"]]) == ("done", ["unchanged"] * 2)
+    assert (big["state"], big["exit_code"]) == ("failed", 10)
+    size = r"it needs [0-9.]+ MiB \([0-9]+ contents that the repository lacks, and [0-9.]+ [KM]iB of lists\)"
+    assert re.search(
+        rf"{size}, and there are 0 B: [0-9.]+ GiB free, less 838190.3 GiB that stay free", big["message"]
+    )
+    assert "`exremote forget --prune`" in big["message"]
+    assert world.client.counters(BIG)["bytes_out"] < BULK.files * BULK.size / 2
+    assert not list((cli.repository / "partial").iterdir())
+    run = next(r for r in cli("runs", "--json").json if r["resume"])
+    cli.inventory(BIG, NEXT)
+    (big,) = cli("resume", run["run"], "--json").json["hosts"]
+    assert (big["host"], big["state"]) == (BIG, "done")
+    cli.inventory(BIG, top="keep_free = 'a lot'")
+    assert 'keep_free: expected a size such as "500M" or "20G"' in " ".join(cli("backup", code=2).err.split())
 
 
 @pytest.mark.not_under_wine("local")
