@@ -57,7 +57,8 @@ class Needs:
         asked = [h for c, names in self._credentials.items() if c.kind == "prompt" for h in names]
         if asked:
             raise UsageError(
-                f"The credential of {', '.join(dict.fromkeys(asked))} is asked for at a terminal, and there is none.",
+                f"The credential of {', '.join(dict.fromkeys(asked))} is asked for at a terminal, "
+                "and there is none.",
                 "Use { keyring = ... } or { file = ... } in the inventory.",
             )
         self.variables = list(dict.fromkeys(self._variables()))
@@ -80,8 +81,8 @@ class Needs:
             yield f"write {self.file}, readable for its owner alone (chmod 600), with {lines}"
         elif self.variables:
             yield (
-                f"the task gets no variable of yours: {', '.join(self.variables)} must be set for its user for good; "
-                "better, use credential = { file = ... } in the inventory"
+                f"the task gets no variable of yours: {', '.join(self.variables)} must be set for its user "
+                "for good; better, use credential = { file = ... } in the inventory"
             )
         kinds = {credential.kind: credential for credential in self._credentials}
         if "file" in kinds:
