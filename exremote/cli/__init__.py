@@ -26,6 +26,7 @@ from exremote.cli import (
     keep,
     look,
     restoring,
+    schedule,
     site,
     status,
     undoing,
@@ -33,12 +34,10 @@ from exremote.cli import (
 )
 from exremote.cli import resume as again
 from exremote.cli import runs as past
+from exremote.cli.common import UsageProblem
 from exremote.errors import EXIT_OK, ExremoteError
 from exremote.report import Outlet, Report
 from exremote.wording import flowing
-
-UsageProblem = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
-"""What the library says is wrong with a command line; it has no public name of its own there."""
 
 EXIT_CODES = (
     "Exit codes: 0 all was done; 2 wrong command line or inventory; 3 a host or item was not done; "
@@ -81,6 +80,7 @@ _command(app, "export", carry.export_snapshot)
 _command(app, "unlock", keep.unlock)
 _command(app, "runs", past.runs)
 _command(app, "resume", again.resume)
+_command(app, "schedule", schedule.schedule)
 _command(app, "connectors", look.connectors)
 _command(app, "scripts", look.scripts)
 _command(inventory_app, "check", site.check)

@@ -172,7 +172,7 @@ def diff(
         place = Repository.open(repository_path(repository, inventory))
         first, second = place.pick_current(old, now()), place.pick_current(new, now())
         rows = list(files_between(*parts_to_compare(first, second)))
-        alike = first.kind == second.kind
+        alike = first.kind == second.kind or "tables" not in (first.kind, second.kind)
         if alike:
             rows += [*documents_between(first, second), *missing_between(first, second)]
         if as_json:
@@ -199,7 +199,7 @@ def parts_to_compare(
     """Given two snapshots, return the files that can be held against each other: of tables and a full one,
     those of the tables' folder. Raise UsageError if the tables are of another place.
     """
-    if old.kind == new.kind:
+    if "tables" not in (old.kind, new.kind) or old.kind == new.kind:
         return old.manifest.entries, new.manifest.entries
     if new.kind != "tables":
         after, before = parts_to_compare(new, old)

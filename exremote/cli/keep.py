@@ -61,10 +61,11 @@ SnapshotsArgument = Annotated[
 
 
 class SnapshotKind(StrEnum):
-    """What kinds of snapshots a backup makes."""
+    """What kinds of snapshots there are; a restore makes those of safety."""
 
     FULL = "full"
     TABLES = "tables"
+    SAFETY = "safety"
 
 
 _UNITS = {
@@ -185,7 +186,7 @@ def forget(
 ) -> None:
     """Take snapshots out: by a keep policy, or by name. Never the newest complete one. `prune` frees room.
 
-        The policy holds for each host, connector and kind (full, or tables alone) by itself; --kind has
+        The policy holds for each host, connector and kind (full, tables alone, safety) by itself; --kind has
     another one     for each. It counts complete snapshots only, and days     on which a run found nothing
     changed count for the snapshot that they confirmed. An incomplete snapshot     stays while no complete
     one is newer, a damaged one until it is named.

@@ -231,7 +231,7 @@ class Ages:
                 state = state if said else "old"
                 words = _words(self._limits.tables)
                 said.append(f"tables older than {words}; run: exremote backup {host} --only tables")
-        last = max(snapshots, key=lambda s: s.created)
+        last = max((s for s in snapshots if s.kind != "safety"), key=_when)
         if not last.complete and not last.damage:
             said.append(f"the newest, {last.id}, is incomplete")
         row["checked"] = max((check.at for check in checks), default=None)
