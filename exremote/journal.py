@@ -34,6 +34,7 @@ DEADLINE_PASSED = "deadline-passed"
 SHELL_OPENED = "shell-opened"
 SHELL_CLOSED = "shell-closed"
 SNAPSHOT_COMMITTED = "committed"
+SNAPSHOT_CHECKED = "unchanged"
 SNAPSHOT_FORGOTTEN = ("forgetting", "forgotten")
 """Said before and after: a process may be killed between the deed and the word."""
 
@@ -280,6 +281,16 @@ def forgotten_snapshots(records: Iterable[RunRecord]) -> set[tuple[str, str]]:
 
 def _snapshot_of(event: Event) -> tuple[str, str]:
     return str(event.fields.get("host", "")), str(event.fields.get("snapshot", ""))
+
+
+def checked(records: Iterable[RunRecord]) -> dict[tuple[str, str], list[str]]:
+    """Given runs, return which of them found a snapshot unchanged, by its host and id."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        for event in record.events:
+            if event.kind == SNAPSHOT_CHECKED:
+                found.setdefault(_snapshot_of(event), []).append(record.run_id)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

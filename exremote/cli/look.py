@@ -24,10 +24,10 @@ from exremote.cli.common import (
 )
 from exremote.cli.inside import total_sizes
 from exremote.cli.meanwhile import forgotten_since, still_true
+from exremote.cli.missed import gone, unchecked
 from exremote.connector import Connector
 from exremote.errors import IntegrityError, RepositoryError, UsageError
 from exremote.inventory import find_name, near
-from exremote.journal import journals, list_runs, unaccounted
 from exremote.report import size_text
 from exremote.repository import Repository, Snapshot
 from exremote.script import ScriptLibrary
@@ -209,22 +209,6 @@ def verdict_of(finding: Mapping[str, object]) -> health.Verdict:
         return health.Verdict.UNKNOWN
 
 
-def gone(place: Repository, every: Sequence[Snapshot]) -> list[dict[str, str]]:
-    """Given all snapshots, return as damage those that a run committed, nobody forgot, and are not there."""
-
-    def lost(present: Sequence[Snapshot]) -> list[tuple[str, str]]:
-        return unaccounted(list_runs(journals(place.runs_folder)), {(s.host, s.id) for s in present})
-
-    found = lost(every)
-    if found:  # or committed by a run since we looked
-        found = [key for key in lost(place.snapshots()) if key in found]
-    message = "is missing: a run committed it, and nobody forgot it"
-    return [
-        {"place": f"snapshots/{host}/{id_}", "problem": message, "expected": "", "actual": ""}
-        for host, id_ in found
-    ]
-
-
 def verify(
     snapshot: Annotated[
         str | None,
@@ -261,7 +245,7 @@ def verify(
             for p in found
         ]
         if not snapshot:
-            problems += gone(place, every)
+            problems += gone(place, every) + unchecked(place, every)
         try:
             place.note_damage(noted, {p.sha256 for p in found if p.sha256}, all_read=not (snapshot or quick))
         except RepositoryError as error:

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from exremote.lab.breaking import break_host, trouble_service
-from exremote.lab.files import Generated
+from exremote.lab.files import Generated, Lying
 from exremote.lab.machine import SERVICES, Disk, Machine, ticks
 from exremote.lab.registry import Kind
 from exremote.lab.site import Bulk, add_bulk
@@ -69,6 +69,11 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
             case "vanish":
                 _simulated(prefix, op)
                 files.find(args["path"]).vanishing = True
+            case "lie":
+                _simulated(prefix, op)
+                node = files.find(args["path"])
+                if node.content is not None:
+                    node.content = Lying(node.content)
             case "deny":
                 _simulated(prefix, op)
                 _deny(machine, args["path"], bool(args.get("denied", True)))

@@ -21,15 +21,20 @@ from fnmatch import fnmatchcase
 
 BEFORE = {
     "close": "the connection is closed instead of an answer",
+    "reset": "the connection is reset instead of an answer",
     "status": "HTTP status VALUE instead of an answer",
     "fault": "WSManFault VALUE instead of an answer",
     "quota": "no shell left for this user",
     "delay": "VALUE seconds pass first",
     "gone": "the shell dies",
+    "restart": "the WinRM service restarts: all shells and connections are gone",
+    "reboot": "the host restarts: all shells are gone, and connections are refused for VALUE seconds",
 }
 """Effects on a request, before it is carried out."""
 AFTER = {
     "cut": "the answer ends after VALUE bytes, then the connection is closed",
+    "reset-after": "the answer ends after VALUE bytes, then the connection is reset",
+    "hang-up": "the answer is sent, then the connection is closed, as an idle one is",
     "lost": "the work is done, its answer is not sent",
     "corrupt": "the byte at VALUE of the answer is changed (default: in the middle of the data)",
     "bad-mic": "the answer is sealed with a wrong signature",
@@ -45,6 +50,8 @@ RECORDS = {
     "delay": "VALUE seconds pass first",
     "gone": "the shell dies",
     "end": "the script ends here, as if it were done",
+    "bomb": "the record is a deflated block that inflates to VALUE MiB",
+    "endless": "the record comes again and again",
 }
 """Effects on a record of a script."""
 HOST = {
@@ -68,7 +75,9 @@ REQUESTS = frozenset(
         "Logon",
     }
 )
-_NEEDS_VALUE = frozenset({"status", "fault", "delay", "cut", "throw", "error"})
+_NEEDS_VALUE = frozenset(
+    {"status", "fault", "delay", "cut", "throw", "error", "reboot", "reset-after", "bomb"}
+)
 _NUMBERS = _NEEDS_VALUE - {"throw", "error"} | {"corrupt"}
 _FOREVER = 2**62
 

@@ -109,6 +109,26 @@ class Generated:
         return _generated_digest(self.size, self.seed, self.text)
 
 
+@dataclass(frozen=True, slots=True)
+class Lying:
+    """Content about whose digest the host does not tell the truth, always in the same way."""
+
+    truth: Content
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return self.truth.size
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield all of it."""
+        return self.truth.chunks()
+
+    def sha256(self) -> bytes:
+        """Return a digest that is not its own."""
+        return hashlib.sha256(self.truth.sha256()).digest()
+
+
 class Growing:
     """Content that is being written."""
 

@@ -12,6 +12,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from exremote.lab.files import Opened
 
@@ -22,6 +23,13 @@ _SAMPLE = 4096
 def _deflate(plain: bytes, level: int) -> bytes:
     packer = zlib.compressobj(level, zlib.DEFLATED, -15)
     return packer.compress(plain) + packer.flush()
+
+
+@lru_cache(maxsize=2)
+def bomb(mebibytes: int) -> bytes:
+    """Return so many MiB of zeros, deflated, a thousandth in size."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(mebibytes)), packer.flush()])
 
 
 def seal(plain: bytes) -> bytes:

@@ -22,6 +22,7 @@ from exremote.lab.behaviour import Behaviour
 from exremote.lab.console import console
 from exremote.lab.faults import Fault, FaultText, Schedule
 from exremote.lab.machine import Machine
+from exremote.lab.packing import bomb
 from exremote.lab.site import HostSpec, build
 from exremote.lab.wine import Prefix, WineTrouble
 from exremote.lab.wsman.engine import Call, ErrorRecord, Record, RunScript, ScriptThrew
@@ -78,6 +79,12 @@ def spoiled(
                     return
                 case "end":
                     return
+                case "bomb":
+                    current = b"\1" + bomb(int(fault.number))
+                case "endless":
+                    while not call.stopping.is_set():
+                        yield current
+                    return
         if keep:
             yield current
 
@@ -89,8 +96,15 @@ def misfortune(struck: Sequence[Fault], size: int) -> Misfortune | None:
     happens: dict[str, object] = {}
     for fault in struck:
         match fault.effect:
-            case "close" | "lost":
+            case "close" | "lost" | "restart" | "reboot":
                 happens["close"] = True
+            case "reset":
+                happens["reset"] = True
+            case "reset-after":
+                happens["cut_after"] = int(fault.number)
+                happens["reset"] = True
+            case "hang-up":
+                happens["close_behind"] = True
             case "status":
                 happens["status"] = int(fault.number)
             case "fault":
@@ -232,7 +246,14 @@ class World:
 
     def _hook(self, info: RequestInfo) -> Misfortune | None:
         effects = misfortunes.BEFORE if info.phase == "request" else misfortunes.AFTER
-        return misfortune(self.schedule.strike(info.site, info.action, effects), info.size)
+        struck = self.schedule.strike(info.site, info.action, effects)
+        for fault in struck:
+            if fault.effect == "restart":
+                self.restart(info.site)
+            elif fault.effect == "reboot":
+                self.endpoint.refuse(info.site)
+                self._later(fault.number, self.endpoint.accept, info.site)
+        return misfortune(struck, info.size)
 
     # --- what the control channel asks ---
 
@@ -271,10 +292,13 @@ class World:
             case "restart":
                 self.restart(name)
         if fault.seconds:
-            timer = threading.Timer(fault.seconds, self._mend, (name, machine))
-            timer.daemon = True
-            timer.start()
-            self._timers.append(timer)
+            self._later(fault.seconds, self._mend, name, machine)
+
+    def _later(self, seconds: float, what: Callable[..., None], *args: object) -> None:
+        timer = threading.Timer(seconds, what, args)
+        timer.daemon = True
+        timer.start()
+        self._timers.append(timer)
 
     def _mend(self, name: str, machine: Machine) -> None:
         machine.files.full = False

@@ -430,7 +430,7 @@ class Repository:
 
         Every byte is read; with `quick`, manifests are, and of the files names and sizes.
         """
-        verifier = Verifier(self._root, quick, self._damage.counts_as_missing)
+        verifier = Verifier(self._root, quick, self._damage.counts_as_missing, self.id)
         return verifier.everything(self._store) if snapshot is None else verifier.snapshot(snapshot)
 
     def damage_in(self, snapshot: Snapshot) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from exremote.errors import IntegrityError, RepositoryError
 from exremote.repository import disk
 from exremote.repository.manifest import MANIFEST, MANIFEST_SUM, SUMS, Document, Entry, Manifest
+from exremote.repository.mark import MARK
 from exremote.repository.names import is_host
 from exremote.repository.objects import ObjectStore
 from exremote.repository.snapshot import Snapshot, is_id, load, read_sums, sums_text
@@ -44,9 +45,15 @@ class Verifier:
     """One verification. A file with several names is read once."""
 
     def __init__(
-        self, root: Path, quick: bool, is_damaged: Callable[[str], bool] = lambda sha256: False
+        self,
+        root: Path,
+        quick: bool,
+        is_damaged: Callable[[str], bool] = lambda sha256: False,
+        id_: str = "",
     ) -> None:
         self._root = root
+        self._id = id_  # as the mark has it
+        self._ids: set[str] = set()  # of the repositories that snapshots were made in
         self._quick = quick
         self._is_damaged = is_damaged  # what an earlier one found; only a quick one needs to be told
         self._digests: dict[tuple[int, int], str] = {}
@@ -72,12 +79,24 @@ class Verifier:
                 continue
             for record in sorted(home.glob("*.jsonl")):
                 yield from self._checks(record)
+        yield from self._mark()
         try:
             for path in store.all():
                 yield from self._object(path)
         except OSError as error:
             if not self._unseen:
                 yield self._problem(store.folder, _refused(error))
+
+    def _mark(self) -> Iterator[Problem]:
+        """The id has no digest; but what is all but the id of a snapshot made here was that id, once."""
+        if self._id in self._ids:
+            return
+        for other in sorted(self._ids):
+            alike = sum(a == b for a, b in zip(self._id, other, strict=False))
+            if len(other) == len(self._id) > alike > len(other) * 3 // 4:
+                yield self._problem(
+                    self._root / MARK, "the id is not that of the snapshots made here", other, self._id
+                )
 
     def _listed(self, folder: Path) -> tuple[list[Path], list[Problem]]:
         """Given a folder, return what is in it, in order, and what is wrong with it."""
@@ -97,6 +116,7 @@ class Verifier:
             yield self._blame(snapshot, error)
             yield from self._by_sums(snapshot)
             return
+        self._ids.add(manifest.head.repository)
         yield from self._sums_agree(snapshot, manifest)
         files: list[Document | Entry] = [*manifest.documents, *manifest.entries]
         yield from self._files(snapshot.path, {f.stored: (f.size, f.sha256) for f in files})
@@ -222,6 +242,9 @@ class Verifier:
             yield from self._file(path, None, path.name)
 
     def _checks(self, path: Path) -> Iterator[Problem]:
+        if not is_id(path.stem):
+            yield self._problem(path, "does not belong here")
+            return
         try:
             if disk.is_link(path):
                 raise OSError(errno.EINVAL, "it is not an ordinary file", str(path))

@@ -56,7 +56,8 @@ def refused_login(error: BaseException, scene: Scene) -> HostError:
     return LogonRefused(
         scene.host,
         f"wrong user name or password: {scene.user or 'nobody'} was refused ({scene.auth}).",
-        "Check the credential in the inventory; it was tried once and is not tried again in this run.",
+        "Check the credential in the inventory; an account that is locked, disabled or expired is refused in "
+        "the same way. It was tried once and is not tried again in this run.",
     )
 
 

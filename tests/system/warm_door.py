@@ -48,11 +48,15 @@ class WarmDoor:
         self._answers = os.fdopen(self._told, "r", encoding="utf-8")
 
     def run(
-        self, args: Sequence[str], env: Mapping[str, str], cwd: Path, timeout_s: float
+        self, args: Sequence[str], env: Mapping[str, str], cwd: Path, timeout_s: float, last: int = 0
     ) -> tuple[int, str, str]:
-        """Run a command to its end. Return its code and both outputs. Raise TimeoutError."""
+        """Run a command to its end, or until it dies after the journal's event number `last`.
+
+        Return its code and both outputs. Raise TimeoutError.
+        """
         with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
             order = {"args": list(args), "env": dict(env), "cwd": str(cwd), "out": out.name, "err": err.name}
+            order["last"] = last
             with contextlib.suppress(BrokenPipeError):
                 os.write(self._ask, (json.dumps(order) + "\n").encode())
             answer = self._answers.readline()
@@ -100,6 +104,8 @@ def serve(asked: int, tell: int) -> bool:
                 os.environ.clear()
                 os.environ.update(order["env"])
                 sys.argv = ["exremote", *order["args"]]
+                if order["last"]:
+                    arm(order["last"])
                 return True
             os.write(tell, f"{pid}\n".encode())
             _, status = os.waitpid(pid, 0)
@@ -110,6 +116,10 @@ def serve(asked: int, tell: int) -> bool:
 if __name__ == "__main__":
     # As `python -m` has it: the current folder comes first, and this folder not at all.
     sys.path[0] = str(ROOT)
+    sys.path.append(str(Path(__file__).parent))
+    from kill_door import arm
+
+    sys.path.pop()
     from exremote.cli import main
 
     if serve(int(sys.argv[1]), int(sys.argv[2])):

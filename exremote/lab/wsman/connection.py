@@ -12,6 +12,7 @@ import logging
 import select
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Sequence
@@ -102,6 +103,7 @@ class Connection:
         self._starts = service.verbs.starts
         self._acceptor: Acceptor | None = None
         self._headers: dict[str, str] = {}
+        self._break_off = False
 
     def serve(self) -> None:
         """Answer requests until the client goes or has to."""
@@ -120,7 +122,15 @@ class Connection:
         except (_HangUp, OSError, ValueError):
             pass
         finally:
+            if self._break_off:
+                self._reset()
             self.close()
+
+    def _reset(self) -> None:
+        """End it as a router does that has forgotten it: by a reset, whatever is on its way."""
+        with contextlib.suppress(OSError):
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            socket.close(self._socket.detach())
 
     def close(self) -> None:
         """End it, from any thread."""
@@ -276,7 +286,11 @@ class Connection:
             headers.append(f"Content-Type: {SEALED_TYPE}")
         else:
             headers.append(f"Content-Type: {_SOAP_TYPE}")
+        if misfortune.cut_after is not None and misfortune.reset:
+            self._break_off = True
         self._reply(status, parts, headers, cut_after=misfortune.cut_after)
+        if misfortune.close_behind:
+            raise _HangUp
         if misfortune.forget_authentication:
             self._acceptor = None
 
@@ -341,7 +355,8 @@ class Connection:
                 raise _HangUp
         if misfortune.drop_shell:
             self._service.verbs.drop(info.shell_id)
-        if misfortune.close:
+        if misfortune.close or (misfortune.reset and misfortune.cut_after is None):
+            self._break_off = misfortune.reset
             raise _HangUp
         if misfortune.status is not None:
             raise _Status(misfortune.status)

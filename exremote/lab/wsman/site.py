@@ -72,6 +72,10 @@ class Misfortune:
     """Wait first."""
     close: bool = False
     """Close the connection without an answer."""
+    reset: bool = False
+    """Reset the connection: without an answer, or behind `cut_after`."""
+    close_behind: bool = False
+    """Close the connection when the answer is sent, and do not say so in it."""
     status: int | None = None
     """Answer with this HTTP status and no body. 401 also forgets who the client is."""
     fault: int | None = None

@@ -1,0 +1,105 @@
+"""Kill -9 right after an event of the journal, run again: as if it had never been killed.
+
+No earlier snapshot is harmed, what there is can be verified at once, and the second run reaches the same,
+leaving no shell, lock or staging.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+from conftest import Cli, World
+from matrix_verbs import SMALL_VERBS, VERBS, Verb, events, left_over, snapshots
+
+from exremote.repository import Repository
+
+TABLE = "2 Killed right after an event of the journal, and run again"
+Record = Callable[[str, str, str, str], None]
+
+
+def killed(cli: Cli, last: int, *args: str) -> int:
+    """Run a command that dies after an event. Return its exit code."""
+    if cli.warm is not None:
+        return cli.warm.run(args, cli.environment, cli.folder, 120.0, last)[0]
+    door = Path(__file__).with_name("kill_door.py")
+    done = subprocess.run(
+        [sys.executable, str(door), str(last), *args],
+        env=cli.environment,
+        cwd=cli.folder,
+        capture_output=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    return done.returncode
+
+
+def damaged(cli: Cli, before: Mapping[str, Mapping[str, bytes]]) -> str:
+    """Return what is wrong with the repository: damage, or a snapshot of before that is not as it was."""
+    if problems := list(Repository.open(cli.repository).verify()):
+        return f"damaged: {problems}"
+    after = snapshots(cli)
+    wrong = [name for name, files in before.items() if after.get(name) != files]
+    return f"earlier snapshots are changed: {wrong}" if wrong else ""
+
+
+def one(cli: Cli, world: World, verb: Verb, last: int, usual: object) -> str:
+    """Kill, look, run again, look. Return what is wrong, empty if nothing is."""
+    before = snapshots(cli)
+    if killed(cli, last, *verb.args) == 0:
+        return "it was not killed"
+    if wrong := damaged(cli, before):
+        return f"after the kill: {wrong}"
+    again = cli(*verb.args, code=None)
+    if again.code:
+        return f"the second run ended with {again.code}: {again.all[-300:]}"
+    if verb.result(cli) != usual:
+        return "the second run came to another result"
+    if wrong := damaged(cli, before):
+        return f"after the second run: {wrong}"
+    if left := left_over(cli, world):
+        return f"left over: {left}"
+    return ""
+
+
+def sweep(cli: Cli, world: World, verb: Verb, record: Record, each: bool) -> None:
+    """Kill after each event, or after the first of each kind."""
+    cli.inventory(verb.host)
+    verb.prepare(cli)
+    shutil.copytree(cli.repository, cli.folder / "prepared")
+    cli(*verb.args)
+    usual = verb.result(cli)
+    kinds = [str(event["kind"]) for event in events(cli, verb.args[0])]
+    places = range(len(kinds)) if each else sorted({kinds.index(kind) for kind in kinds})
+    wrong: dict[str, list[str]] = {}
+    ok = dict.fromkeys(kinds, 0)
+    for place in places:
+        shutil.rmtree(cli.repository)
+        shutil.copytree(cli.folder / "prepared", cli.repository)
+        if fault := one(cli, world, verb, place + 1, usual):
+            wrong.setdefault(kinds[place], []).append(f"after line {place + 1}: {fault}")
+        else:
+            ok[kinds[place]] += 1
+    for kind, times in ok.items():
+        text = "; ".join(wrong.get(kind, [])) or f"the same, {times} kill{'s' * (times != 1)}"
+        record(TABLE, kind, f"{verb.name} of {verb.host}, {cli.wire}", text)
+    assert wrong == {}
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(1200)
+@pytest.mark.parametrize("wire", ["psrp", "winrs"])
+@pytest.mark.parametrize("verb", VERBS.values(), ids=str)
+def test_killed_after_each_event(cli: Cli, world: World, verb: Verb, wire: str, record_cell: Record) -> None:
+    cli.wire = wire
+    sweep(cli, world, verb, record_cell, each=True)
+
+
+@pytest.mark.matrix(share=True)
+@pytest.mark.parametrize("verb", SMALL_VERBS.values(), ids=str)
+def test_killed_after_one_event_of_each_kind(cli: Cli, world: World, verb: Verb, record_cell: Record) -> None:
+    sweep(cli, world, verb, record_cell, each=False)
