@@ -68,8 +68,8 @@ def load(folder: Path, text: str, name: str = "small") -> Connector:
     return Connector.load(path)
 
 
-def test_the_three_connectors_are_there() -> None:
-    assert list(ALL) == ["calendar", "groupwise", "notes"]
+def test_the_five_connectors_are_there() -> None:
+    assert list(ALL) == ["calendar", "ccmail", "groupwise", "msmail", "notes"]
 
 
 def test_services_stand_in_order_of_start() -> None:
@@ -240,7 +240,7 @@ def test_what_the_roots_need_is_asked_once() -> None:
     queries = root_queries(ALL.values())
     assert queries.count((r"HKLM\SOFTWARE\Microsoft\Exchange\Setup", "Services")) == 1
     assert (r"HKLM\SOFTWARE\Lotus\Notes", "DataPath") in queries
-    assert root_services(ALL.values()) == ("MSExchangeSA",)
+    assert root_services(ALL.values()) == ("MSExchangeSA", "MSExchangeMSMI")
 
 
 @pytest.mark.parametrize(
