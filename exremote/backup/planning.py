@@ -101,7 +101,10 @@ def spoiled(findings: Sequence[health.Finding], connectors: Sequence[Connector])
         check.id: connector.name for connector in connectors for check in connector.checks if check.spoils
     }
     bad = [f for f in findings if f.check in checks and f.verdict.rank > health.Verdict.INFO.rank]
-    return [Gap((checks[f.check],), f.title.lower(), f"{f.evidence}. {f.remedy}".strip()) for f in bad]
+    return [
+        Gap((checks[f.check],), f"proof that {f.title[0].lower()}{f.title[1:]}", f"{f.evidence}. {f.remedy}")
+        for f in bad
+    ]
 
 
 def _order(item: FileTree | NamedFile | RegistryKey | DirectoryObject) -> int:

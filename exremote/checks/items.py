@@ -157,8 +157,11 @@ def _named_file(facts: HostFacts, item: str, optional: bool, owner: str) -> Find
         return finding(facts, rule, Verdict.OK, names(there), owner)
     if closed:
         return finding(facts, rule, Verdict.UNKNOWN, names(closed), owner)
-    verdict = Verdict.INFO if optional else Verdict.CRITICAL
-    return finding(facts, rule, verdict, f"looked for {names(file.path for file in files)}", owner)
+    verdict = Verdict.OK if optional else Verdict.CRITICAL
+    words = f"looked for {names(file.path for file in files)}" + (
+        ", and need not be there" if optional else ""
+    )
+    return finding(facts, rule, verdict, words, owner)
 
 
 def _object(facts: HostFacts, class_name: str, sure: str, owner: str) -> Finding:

@@ -40,7 +40,7 @@ class Act:
 ACTS = (
     Act("Make an empty repository.", ("init",), 0, (r"repository \S+ made at",)),
     Act(
-        "Check the connectors of seven servers. EXSICK01 and 02 are sick; EXDOWN01 cannot be reached: exit code 3.",
+        "Check the connectors of seven servers. Two are sick, EXDOWN01 cannot be reached: exit code 3.",
         ("health",),
         PARTIAL,
         ("EXSICK01.*critical", "badfiles", "EXSICK02.*ccmail.tools", "EXDOWN01"),
