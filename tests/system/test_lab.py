@@ -17,8 +17,8 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
 from exremote.inventory import Inventory
-from exremote.lab.client import LabTrouble, RunningLab, running_lab
 from exremote.lab import older
+from exremote.lab.client import LabTrouble, RunningLab, running_lab
 from exremote.lab.site import STANDARD, Bulk, HostSpec
 from exremote.lab.world import ENGINE_VARIABLE
 from exremote.script import ScriptLibrary
