@@ -44,6 +44,10 @@ class CopyTree:
     """Their size in bytes."""
     unchanged: bool = False
     """True if the last snapshot has this very digest: nothing will be sent."""
+    because: str = ""
+    """Why something is left out, if the connector file says more than that it is."""
+    moving: bool = False
+    """True if a file that is gone when it is to be read is no loss."""
 
     def describe(self) -> str:
         """Return one line for the operator."""

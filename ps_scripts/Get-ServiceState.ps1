@@ -2,14 +2,16 @@
 .SYNOPSIS
     Says how named services are, and how they are registered.
 .DESCRIPTION
-    Answers every name with one object, whether or not there is such a service; then, each once, what these depend on
-    (a driver, too) and the services that Title finds. State comes from the service control manager; the rest from the
+    Answers every name with one object, whether or not there is such a service; then, each once, the services that
+    Program finds, what all these depend on (a driver, too), and the services that Title finds. State comes from the service control manager; the rest from the
     service's registry key, as it would be used at the next start; Readable is false if that cannot be read whole.
     ImageExists says whether the program that ImagePath names is there.
 .PARAMETER Name
     Short names of services.
 .PARAMETER Title
     Beginnings of long names.
+.PARAMETER Program
+    Parts of command lines as registered. A service whose command line cannot be read may be one of them: it is answered.
 .EXAMPLE
     .\Get-ServiceState.ps1 -Name 'MSExchangeCoCo', 'LME-NOTES'
 .OUTPUTS
@@ -26,7 +28,9 @@ param(
     [ValidateNotNullOrEmpty()]
     [string[]]$Name,
 
-    [string[]]$Title = @()
+    [string[]]$Title = @(),
+
+    [string[]]$Program = @()
 )
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -57,6 +61,22 @@ foreach ($service in @($known.Values)) {
         if ($service.DisplayName.StartsWith($beginning, 'OrdinalIgnoreCase')) { [void]$further.Add($service.ServiceName) }
     }
 }
+$found = New-Object Collections.ArrayList
+if (@($Program | Where-Object { $_ }).Length -gt 0) {
+    foreach ($service in @([ServiceProcess.ServiceController]::GetServices() | Where-Object { -not $named.ContainsKey($_.ServiceName) })) {
+        try {
+            $key = [Microsoft.Win32.Registry]::LocalMachine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$($service.ServiceName)")
+            if ($null -eq $key) { continue }
+            $image = [Environment]::ExpandEnvironmentVariables([string]$key.GetValue('ImagePath', ''))
+            $key.Close()
+            $mine = @($Program | Where-Object { $_ -and $image.IndexOf($_, [StringComparison]'OrdinalIgnoreCase') -ge 0 }).Length -gt 0
+        } catch { $mine = $true }
+        if ($mine) { [void]$found.Add($service.ServiceName) }
+    }
+}
+$found.Sort([StringComparer]::OrdinalIgnoreCase)
+foreach ($one in @($found)) { $named[$one] = $true; [void]$todo.Add($one) }
+$first = $todo.Count
 
 for ($i = 0; $i -lt $todo.Count; $i++) {
     $one = $todo[$i]
@@ -81,9 +101,9 @@ for ($i = 0; $i -lt $todo.Count; $i++) {
             $answer.DependsOn = [string[]]@($key.GetValue('DependOnService', [string[]]@()) | Where-Object { $_ })
             $key.Close()
         } catch { $answer.Readable = $false }
-        if ($i -lt $Name.Length) { $further.AddRange($answer.DependsOn) }
+        if ($i -lt $first) { $further.AddRange($answer.DependsOn) }
     }
-    if ($i -eq $Name.Length - 1) {
+    if ($i -eq $first - 1) {
         foreach ($other in @($further)) { if (-not $named.ContainsKey($other)) { $named[$other] = $true; [void]$todo.Add($other) } }
     }
     New-Object PSObject -Property $answer

@@ -12,7 +12,7 @@ from typing import Any
 from exremote import health
 from exremote.backup.draft import draft_of
 from exremote.backup.need import need_of
-from exremote.backup.planning import choose, plan_backup
+from exremote.backup.planning import choose, plan_backup, spoiled
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, IntegrityError, RepositoryError
@@ -115,11 +115,12 @@ class Errand:
             known=known,
             api_account=self.api_account(host),
         )
-        chosen, gaps, unlisted = choose(host, facts, self.connectors, self.only)
+        chosen, gaps, unlisted = choose(host, facts, health.settled(self.connectors, facts), self.only)
         warnings += unlisted
+        findings = health.judge(facts, {c.name: c for c in chosen})
+        gaps += spoiled(findings, chosen)
         digests = {item: listing.digest for item, listing in known.items()}
         plan = plan_backup(host.name, facts, chosen, digests, gaps)
-        findings = health.judge(facts, {c.name: c for c in chosen})
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:
             return self._no_copy(host, plan, facts, findings, warnings, started)

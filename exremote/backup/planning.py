@@ -89,10 +89,22 @@ def plan_backup(
         steps += taken
         lacking += not_taken
     steps += [
-        CopyServiceStates((connector.name,), tuple(s.name for s in connector.services))
+        CopyServiceStates((connector.name,), (*(s.name for s in connector.services), *connector.recorded))
         for connector in connectors
     ]
     return Plan(host, tuple(c.name for c in connectors), tuple(steps), tuple(lacking))
+
+
+def spoiled(findings: Sequence[health.Finding], connectors: Sequence[Connector]) -> list[Gap]:
+    """Given findings, return a gap for each that says that what is saved may not be what is meant."""
+    checks = {
+        check.id: connector.name for connector in connectors for check in connector.checks if check.spoils
+    }
+    bad = [f for f in findings if f.check in checks and f.verdict.rank > health.Verdict.INFO.rank]
+    return [
+        Gap((checks[f.check],), f"proof that {f.title[0].lower()}{f.title[1:]}", f"{f.evidence}. {f.remedy}")
+        for f in bad
+    ]
 
 
 def _order(item: FileTree | NamedFile | RegistryKey | DirectoryObject) -> int:
@@ -131,6 +143,8 @@ def _steps_of(
                     tree.files,
                     tree.bytes,
                     unchanged,
+                    item.because,
+                    item.moving,
                 )
                 return [copy], []
             place = expand(item.path, facts.roots)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from exremote.checks import ccmail, msmail
 from exremote.checks.finding import Finding, Verdict, finding, names, why
-from exremote.connector import PLACE, Check, below, tidy
+from exremote.connector import PLACE, SERVICES, Check, below, program_of, tidy
 from exremote.facts import HostFacts, ServiceState
 
 NETWARE_REMEDY = (
@@ -89,6 +90,38 @@ def netware_service(facts: HostFacts, check: Check, connector: str) -> Finding:
     return finding(facts, check, Verdict.UNKNOWN, words, connector, NETWARE_REMEDY)
 
 
+def netware_record(facts: HostFacts, check: Check, connector: str) -> Finding:
+    """Given a check, return whether what a service that reaches NetWare needs to be put back is known: its
+    key, its program and version, its account, and where its installation media is.
+    """
+    named, media = facts.roots.get("netware_service"), facts.roots.get("netware_media")
+    wanted = [named] if named else [name for name in check.services if not PLACE.search(name)]
+    found = [s for s in facts.services if s.exists and any(_is_called(s, name) for name in wanted)]
+    if not found:
+        words = why(facts, "services") if not facts.services else f"none was found of {names(wanted)}"
+        return finding(facts, check, Verdict.UNKNOWN, words, connector, NETWARE_REMEDY)
+    said: list[str] = []
+    lacking: list[str] = []
+    for service in found:
+        key = facts.value(rf"{SERVICES}\{service.name}", "")
+        program = facts.look(program_of(service.image_path))
+        version = program.version if program and program.exists else ""
+        said.append(
+            f"{service.name}: {program_of(service.image_path) or 'no program'}, "
+            f"version {version or 'unknown'}, account {service.account or 'unknown'}"
+        )
+        if not service.readable or key is None or not key.key_exists:
+            lacking.append(f"the key of {service.name}")
+        if program is None or not program.exists:
+            lacking.append(f"the program of {service.name}")
+        if not service.account:
+            lacking.append(f"the account of {service.name}")
+    words = "; ".join(said) + f"; installation media: {media or 'nobody says where it is'}"
+    words += f"; not to be had: {names(lacking)}" if lacking else ""
+    verdict = Verdict.OK if media else Verdict.INFO
+    return finding(facts, check, Verdict(check.severity) if lacking else verdict, words, connector)
+
+
 def _is_called(service: ServiceState, name: str) -> bool:
     """Return whether a name of a check, or the beginning of a long one, is this service's."""
     if name.endswith("*"):
@@ -97,6 +130,18 @@ def _is_called(service: ServiceState, name: str) -> bool:
 
 
 FUNCTIONS: Mapping[str, Callable[[HostFacts, Check, str], Finding]] = {
+    "ccmail_companions": ccmail.companions,
+    "ccmail_path": ccmail.path,
+    "ccmail_post_office": ccmail.post_office,
+    "ccmail_second_tools": ccmail.second_tools,
+    "ccmail_short_names": ccmail.short_names,
+    "ccmail_sixteen_bit": ccmail.sixteen_bit,
+    "ccmail_tools": ccmail.tools,
+    "msmail_account": msmail.account,
+    "msmail_dirsync_role": msmail.dirsync_role,
+    "msmail_pc_mtas": msmail.pc_mtas,
+    "msmail_place": msmail.place,
+    "netware_record": netware_record,
     "netware_service": netware_service,
     "notes_data_folder": notes_data_folder,
     "notes_path": notes_path,

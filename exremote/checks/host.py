@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from exremote.checks.finding import UNREADABLE, Finding, Verdict, finding, names, why
 from exremote.checks.rules import RULES
@@ -110,3 +110,21 @@ def judge_presence(facts: HostFacts, name: str, presence: Presence) -> Iterator[
         whole = presence.state == "present" and not presence.missing
         verdict = Verdict.OK if whole else Verdict.WARNING
         yield finding(facts, RULES["connector.complete"], verdict, evidence, name)
+
+
+def judge_release(facts: HostFacts, name: str, releases: Sequence[str]) -> Iterator[Finding]:
+    """Given a connector and the releases of Exchange that have it, return whether this host can have one.
+
+    Only of those that Exchange 2003 lacks there is anything to say.
+    """
+    if "2003" in releases:
+        return
+    rule, host = RULES["connector.release"], facts.host_fact
+    if host is None:
+        yield finding(facts, rule, Verdict.UNKNOWN, why(facts, "host"), name)
+        return
+    fits = host.os_version.startswith("5.0.")
+    words = (
+        f"only Exchange {' and '.join(releases)} has it, on Windows 2000; Windows here is {host.os_version}"
+    )
+    yield finding(facts, rule, Verdict.OK if fits else Verdict.INFO, words, name)

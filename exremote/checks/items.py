@@ -22,8 +22,9 @@ def judge_services(facts: HostFacts, services: Mapping[str, tuple[Service, str]]
             words = f"{name}: {why(facts, 'services')}"
             yield finding(facts, RULES["service.registered"], Verdict.UNKNOWN, words, owner)
             continue
-        verdict = Verdict.OK if state.exists else Verdict.CRITICAL
+        verdict = Verdict.OK if state.exists or service.optional else Verdict.CRITICAL
         words = state.display_name if state.exists else "not registered"
+        words += ", and need not" if service.optional and not state.exists else ""
         yield finding(facts, RULES["service.registered"], verdict, f"{name}: {words}", owner)
         if not state.exists:
             continue
@@ -47,6 +48,10 @@ def _running(facts: HostFacts, state: ServiceState, service: Service, owner: str
             verdict = Verdict.OK
         case "Stopped":
             verdict = Verdict.CRITICAL
+            if service.optional:
+                automatic = state.start_mode == "Automatic"
+                verdict = Verdict.WARNING if automatic else Verdict.INFO
+                words += f", start type {state.start_mode or 'unknown'}; not every site uses it"
         case "" | "Unknown":
             verdict = Verdict.UNKNOWN
         case _:
@@ -88,9 +93,10 @@ def judge_tree(facts: HostFacts, item: FileTree, owner: str, services: Iterable[
     if tree is None:
         yield finding(facts, RULES["tree.present"], Verdict.UNKNOWN, why(facts, f"tree {item.id}"), owner)
         return
-    absent = Verdict.INFO if item.optional else Verdict.CRITICAL
+    absent = Verdict.OK if item.optional else Verdict.CRITICAL
     held = f"{count_text(tree.files, 'file')}, {count_text(tree.bytes, 'byte')}"
     words = f"{tree.path}: {held}" if tree.exists else f"{tree.path} is missing"
+    words += ", and need not be there" if item.optional and not tree.exists else ""
     yield finding(facts, RULES["tree.present"], Verdict.OK if tree.exists else absent, words, owner)
     if not tree.exists:
         return
@@ -151,8 +157,11 @@ def _named_file(facts: HostFacts, item: str, optional: bool, owner: str) -> Find
         return finding(facts, rule, Verdict.OK, names(there), owner)
     if closed:
         return finding(facts, rule, Verdict.UNKNOWN, names(closed), owner)
-    verdict = Verdict.INFO if optional else Verdict.CRITICAL
-    return finding(facts, rule, verdict, f"looked for {names(file.path for file in files)}", owner)
+    verdict = Verdict.OK if optional else Verdict.CRITICAL
+    words = f"looked for {names(file.path for file in files)}" + (
+        ", and need not be there" if optional else ""
+    )
+    return finding(facts, rule, verdict, words, owner)
 
 
 def _object(facts: HostFacts, class_name: str, sure: str, owner: str) -> Finding:

@@ -71,6 +71,13 @@ RULES: Mapping[str, Rule] = {
             "I",
         ),
         Rule(
+            "connector.release",
+            "The host's Exchange is one that has the connector",
+            "info",
+            "See whether it is what an upgrade to Exchange 2003 left: setup wants it removed before.",
+            "2003 Deployment Guide",
+        ),
+        Rule(
             "service.registered",
             "The service is registered",
             "critical",

@@ -52,6 +52,7 @@ KINDS = (
     "named_file",
     "registry_key",
     "service",
+    "found_service",
     "api_directory",
     "directory_object",
     "check",
@@ -306,7 +307,7 @@ def parts_of(connector: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """Given a connector as plain values, yield a row for each thing that it is made of."""
     for kind in KINDS:
         for item in connector[kind]:
-            places = ("path", "paths", "class_name", "title")
+            places = ("path", "paths", "class_name", "title", "program", "names")
             yield {
                 "kind": kind.replace("_", " "),
                 "item": item.get("id") or item.get("name"),

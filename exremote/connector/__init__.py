@@ -8,6 +8,7 @@ order everywhere: file tree, named file, registry key, service, API directory, d
 from exremote.connector.model import (
     FACTS,
     FOLDER,
+    ON_PATH,
     OPERATORS,
     PLACE,
     ROOTED,
@@ -17,6 +18,7 @@ from exremote.connector.model import (
     DirectoryObject,
     Expect,
     FileTree,
+    FoundService,
     HumanStep,
     NamedFile,
     RegistryKey,
@@ -38,13 +40,16 @@ from exremote.connector.resolve import (
     root_services,
     tidy,
 )
+from exremote.connector.settle import SERVICES, settle, wanted_names
 
 __all__ = [
     "FACTS",
     "FOLDER",
+    "ON_PATH",
     "OPERATORS",
     "PLACE",
     "ROOTED",
+    "SERVICES",
     "ApiDirectory",
     "Check",
     "Connector",
@@ -52,6 +57,7 @@ __all__ = [
     "Evidence",
     "Expect",
     "FileTree",
+    "FoundService",
     "HumanStep",
     "NamedFile",
     "RegistryKey",
@@ -68,5 +74,7 @@ __all__ = [
     "resolve_roots",
     "root_queries",
     "root_services",
+    "settle",
     "tidy",
+    "wanted_names",
 ]

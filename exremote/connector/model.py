@@ -39,6 +39,7 @@ OPERATORS = ("equals", "one_of", "at_most", "at_least", "older_than", "newer_tha
 
 _DURATION = re.compile(r"([1-9][0-9]*)([mhd])")
 PLACE = re.compile(r"\{([a-z_]+)\}")
+ON_PATH = "on_path"
 ROOTED = re.compile(r"[A-Za-z]:\\|\\\\[^\\]+\\[^\\]+")
 
 
@@ -60,6 +61,10 @@ class RootRule(_Model):
     """A key of the registry, with `value`."""
     value: str = ""
     """The value's name."""
+    line: str = ""
+    """With `registry`, of a value of several lines: what stands behind `LINE=` in it."""
+    file_name: str = ""
+    """With `registry`: only the last part of what it says, with this ending if it has none."""
     service: str = ""
     """A service whose program's folder it is, `up` folders higher."""
     up: int = 0
@@ -90,6 +95,8 @@ class RootRule(_Model):
         ways = ("registry", "service", "object", "variable", "notes_ini", "under", "first")
         if sum(bool(getattr(self, way)) for way in ways) != 1:
             raise ValueError(f"a root is found in exactly one way: {', '.join(ways)}")
+        if (self.line or self.file_name) and not self.registry:
+            raise ValueError("line and file_name belong to registry")
         if self.beside and not self.notes_ini:
             raise ValueError("beside belongs to notes_ini")
         for way, mate in (
@@ -115,7 +122,8 @@ class RootRule(_Model):
     def words(self) -> str:
         """Return where this plain rule looks, as a person says it."""
         if self.registry:
-            return f"the value {self.value} of {self.registry}"
+            line = f"the line {self.line}= of " if self.line else ""
+            return f"{line}the value {self.value} of {self.registry}"
         if self.service:
             return f"the program of the service {self.service}"
         if self.object:
@@ -150,6 +158,12 @@ class FileTree(_Sourced):
     """True if it is one item of the host, saved once a run."""
     optional: bool = False
     """True if a host without it lacks nothing."""
+    because: str = ""
+    """Why some of it is left out, for the snapshot's list."""
+    part: str = ""
+    """The word in the host's `backup` without which it is not saved; '' if it always is."""
+    moving: bool = False
+    """True if files come and go in it: one that went before it could be read is left out, not missing."""
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -176,7 +190,9 @@ class NamedFile(_Sourced):
     id: _Some
     """Name of the item."""
     paths: _Texts
-    """Templates of the files' full paths, best first."""
+    r"""Templates of the files' full paths, best first; `{on_path}\NAME` is each on the PATH."""
+    program: bool = False
+    """True if health looks what program it is, and at its version."""
     take: Literal["first", "all"] = "first"
     """Take the first that is there, or all that are."""
     secret: bool = False
@@ -228,6 +244,31 @@ class Service(_Sourced):
     """How long it has to run after a start before it is taken for running; the number is exremote's."""
     why: str = ""
     """Why the deadline or the place in the order is what it is."""
+    optional: bool = False
+    """True if a connector may be whole without it: a site need not use it."""
+
+
+class FoundService(_Sourced):
+    """Services whose names nobody knows beforehand: their keys and their programs' versions are recorded."""
+
+    id: _Some
+    """Name of the kind."""
+    names: _Texts = ()
+    """Short names, or with `*` at the end beginnings of long ones; what a `{variable}` says stands alone."""
+    program: str = ""
+    """Instead: a part of the command line."""
+    other_than: _Texts = ()
+    """Short names that are not meant, though the program fits."""
+    after: str = ""
+    """With `program`: the service behind which they start; they are the connector's own."""
+    why: str = ""
+    """What they do."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if bool(self.names) == bool(self.program) or bool(self.program) != bool(self.after):
+            raise ValueError("services are found by names, or by program with after")
+        return self
 
 
 class HumanStep(_Sourced):
@@ -337,6 +378,11 @@ class Check(_Sourced):
     """Instead of fact and expect: a function of `checks.functions`."""
     on_path: _Texts = ()
     """Files that are looked for in the folders of the machine's PATH, for the function."""
+    files: _Texts = ()
+    """Files that are looked at and not saved, for the function: templates, with `*` or `?` in the last part
+    only whether there is one."""
+    spoils: bool = False
+    """True if a snapshot is incomplete as long as this is worse than information."""
     services: _Texts = ()
     """Services that are asked for, for the function: short names (or a variable's), or with `*` at the end
     beginnings of long ones."""
@@ -351,8 +397,8 @@ class Check(_Sourced):
             if self.fact or self.expect:
                 raise ValueError("a check has a function, or fact and expect")
             return self
-        if self.on_path or self.services:
-            raise ValueError("on_path and services belong to function")
+        if self.on_path or self.services or self.files:
+            raise ValueError("on_path, services and files belong to function")
         if not any(re.fullmatch(form, self.fact) for form in FACTS):
             raise ValueError(f"unknown fact {self.fact!r}; a check looks at one of {', '.join(FACTS)}")
         if self.expect is None:
@@ -383,6 +429,12 @@ class Connector(_Model):
     """Keys of the registry."""
     services: tuple[Service, ...] = Field(alias="service", min_length=1)
     """Services in the order of start; stopped in reverse."""
+    found_services: tuple[FoundService, ...] = Field(default=(), alias="found_service")
+    """Services that a host has to be searched for; `settle` replaces them by those that it has."""
+    recorded: tuple[str, ...] = ()
+    """Services that are not the connector's own, and whose state is recorded all the same."""
+    searched: tuple[str, ...] = ()
+    """Services that were found by a search, its own or not: their programs' versions are recorded."""
     api_directories: tuple[ApiDirectory, ...] = Field(default=(), alias="api_directory")
     """Directories of API gateways."""
     directory_objects: tuple[DirectoryObject, ...] = Field(default=(), alias="directory_object")
@@ -397,11 +449,15 @@ class Connector(_Model):
     @model_validator(mode="after")
     def _names_are_known(self) -> Self:
         for name in (name for template in self.templates() for name in PLACE.findall(template)):
-            if name not in self.roots:
+            if name not in self.roots and name != ON_PATH:
                 raise ValueError(f"{{{name}}} is no root of this file")
         for name in self.roots:
             self._follow(name, ())
         ids = [item.id for item in self.items()] + [check.id for check in self.checks]
+        ids += [found.id for found in self.found_services]
+        for found in self.found_services:
+            if found.after and found.after not in [service.name for service in self.services]:
+                raise ValueError(f"{found.id}: {found.after} is no service of this file")
         if twice := {name for name in ids if ids.count(name) > 1}:
             raise ValueError(f"{min(twice)} is there twice")
         for check in self.checks:
@@ -429,13 +485,17 @@ class Connector(_Model):
         yield from (key.path for key in self.registry_keys)
         yield from (api.path for api in self.api_directories)
         yield from (sign.directory for sign in self.presence)
-        yield from (name for check in self.checks for name in check.services)
+        yield from (name for check in self.checks for name in (*check.services, *check.files))
+        yield from (name for found in self.found_services for name in found.names)
 
     def sought(self, template: str, notes_ini: Mapping[str, str]) -> Iterator[str]:
         """Given a template whose path is unknown, and the lines of Notes.ini, return where its roots were
         looked for, as a person says it.
         """
-        for rule in (rule for name in PLACE.findall(template) for rule in self.roots[name].ways()):
+        places = [name for name in PLACE.findall(template) if name in self.roots]
+        if ON_PATH in PLACE.findall(template):
+            yield "the folders of the machine's PATH"
+        for rule in (rule for name in places for rule in self.roots[name].ways()):
             if rule.under:
                 yield from self.sought(f"{{{rule.under}}}", notes_ini)
                 continue

@@ -99,6 +99,12 @@ def resolve_roots(
             return None if not line else path if _is_full(path) else ""
         if rule.registry:
             text = registry.get((rule.registry.lower(), rule.value.lower()))
+            if rule.line:
+                lines = (line.partition("=") for line in (text or "").splitlines())
+                text = next((said for name, _, said in lines if name.lower() == rule.line.lower()), None)
+            if rule.file_name:
+                name = tidy(text or "").rpartition("\\")[2]
+                return f"{name}{'' if ntpath.splitext(name)[1] else rule.file_name}" if name else None
         elif rule.object:
             text = (attributes or {}).get((rule.object.lower(), rule.attribute.lower()))
         else:

@@ -53,6 +53,8 @@ class HostFacts:
     """Trees by the item's id."""
     files: Mapping[str, tuple[NamedFile, ...]] = field(default_factory=dict)
     """Named files by the item's id, in the order of its candidates."""
+    looked_at: tuple[NamedFile, ...] = ()
+    """Files that are not saved and were looked at all the same: programs of services, signs of a place."""
     tables: tuple[TableText, ...] = ()
     """Mapping tables that were read."""
     notes_ini: NotesIni | None = None
@@ -82,6 +84,10 @@ class HostFacts:
     def service(self, name: str) -> ServiceState | None:
         """Given a short name in any case, return the service's state, or None if it was not asked for."""
         return next((s for s in self.services if s.name.lower() == name.lower()), None)
+
+    def look(self, path: str) -> NamedFile | None:
+        """Given a full path in any case, return the file there, or None if nobody looked at it."""
+        return next((f for f in self.looked_at if f.path.lower() == path.lower()), None)
 
     def value(self, key: str, name: str) -> RegistryValue | None:
         """Given key and name in any case, return the registry's value, or None if it was not asked for."""

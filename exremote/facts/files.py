@@ -8,6 +8,7 @@ from typing import Literal, Protocol, Self
 
 from exremote.facts.codec import between
 from exremote.facts.parse import FactError, Record, take
+from exremote.facts.reasons import in_words
 
 _TICKS = between(0, 3_155_378_975_999_999_999)
 """What DateTime.Ticks can be: to the end of the year 9999."""
@@ -151,6 +152,42 @@ class NamedFile:
     """Last write time in .NET ticks (100 ns since the year 1, UTC), after the last byte was read."""
     attributes: int = 0
     """Windows file attributes."""
+    kind: str = ""
+    """What program it is, if anybody looked: PE (Windows), NE or LE (16 bit), MZ (MS-DOS); '' if none."""
+    version: str = ""
+    """The version that the file carries, e.g. `6.5.7226.0`; '' if none, or if nobody looked."""
+
+    @property
+    def bits(self) -> int:
+        """Return 16 for a program of 16 bit, 32 for one of Windows, 0 if that is not known."""
+        return {"PE": 32, "NE": 16, "LE": 16, "MZ": 16}.get(self.kind, 0)
+
+    @property
+    def words(self) -> str:
+        """Return what program it is, for people."""
+        kinds = {"PE": "a program of Windows", "NE": "a program of 16 bit", "LE": "a program of 16 bit"}
+        what = {**kinds, "MZ": "a program of MS-DOS"}.get(self.kind, "no known kind of program")
+        return f"{what}, version {self.version or 'unknown'}"
+
+    @classmethod
+    def parse(cls, record: Record) -> Self:
+        """Given the script's record, return the fact. Raise FactError if it breaks the contract."""
+        script = "Get-FileFact"
+        error = take(script, record, "Error", str)
+        ticks = take(script, record, "ModifiedTicks", int)
+        if not _TICKS["range"][0] <= ticks <= _TICKS["range"][1]:
+            raise FactError(script, "ModifiedTicks", "the number is out of range")
+        return cls(
+            path=take(script, record, "Path", str),
+            exists=take(script, record, "Exists", bool) and not error,
+            size=take(script, record, "Size", int),
+            sha256=take(script, record, "Sha256", str),
+            error=in_words(error),
+            modified_ticks=ticks,
+            attributes=take(script, record, "Attributes", int),
+            kind=take(script, record, "Kind", str),
+            version=take(script, record, "Version", str),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 from exremote.checks.finding import Finding, Verdict
 from exremote.health.collecting import Asker, collect
 from exremote.health.judging import judge, judge_tables, machine_of, rank, twins, unasked, with_remedy, worst
+from exremote.health.settling import settled
 
 __all__ = [
     "Asker",
@@ -13,6 +14,7 @@ __all__ = [
     "judge_tables",
     "machine_of",
     "rank",
+    "settled",
     "twins",
     "unasked",
     "with_remedy",

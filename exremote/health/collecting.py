@@ -14,6 +14,8 @@ from typing import Literal, Protocol
 from exremote.checks.expectation import event_ids
 from exremote.checks.finding import names
 from exremote.connector import (
+    ON_PATH,
+    ROOTED,
     Check,
     Connector,
     FileTree,
@@ -22,9 +24,11 @@ from exremote.connector import (
     expand,
     matches,
     presence,
+    program_of,
     resolve_roots,
     root_queries,
     root_services,
+    wanted_names,
 )
 from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, ScriptFailed
@@ -44,6 +48,7 @@ from exremote.facts import (
 )
 from exremote.facts import NamedFile as FileFact
 from exremote.health.reading import MAX_TEXT, PackSource, read_file, read_files
+from exremote.health.settling import settled
 from exremote.inventory import Host
 from exremote.pack import Listing
 
@@ -67,8 +72,15 @@ class Asker(PackSource, Protocol):
     def registry_values(self, values: Sequence[tuple[str, str]]) -> Sequence[RegistryValue]:
         """Ask for values of the registry by key and name."""
 
-    def service_states(self, names: Sequence[str], titles: Sequence[str] = ()) -> Sequence[ServiceState]:
-        """Ask how services are, those that they depend on, and those whose long names begin so."""
+    def service_states(
+        self, names: Sequence[str], titles: Sequence[str] = (), programs: Sequence[str] = ()
+    ) -> Sequence[ServiceState]:
+        """Ask how services are, those that they depend on, those whose long names begin so, and those that
+        have such a part in their command lines.
+        """
+
+    def file_facts(self, paths: Sequence[str]) -> Sequence[FileFact]:
+        """Ask what files are, and which versions of programs."""
 
     def file_tree(
         self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True
@@ -136,6 +148,7 @@ class _Errand:
     unavailable: dict[str, str] = field(default_factory=dict)
     read: dict[str, tuple[FileFact, bytes]] = field(default_factory=dict)
     remedies: dict[str, str] = field(default_factory=dict)
+    objects: dict[str, bool] = field(default_factory=dict)
 
     def _unanswered(self, question: str, reason: str, remedy: str) -> None:
         """Given a question without an answer, note the reason, and what can be done about it."""
@@ -153,11 +166,20 @@ class _Errand:
         checks = [check for c in every for check in c.checks]
         try:
             on_path = list(dict.fromkeys(name for check in checks for name in check.on_path))
+            on_path = list(dict.fromkeys(on_path + self._on_path({})))
             self.facts = replace(self.facts, host_fact=self.session.host_fact(on_path))
         except ScriptFailed as error:
             self._refused("host", error)
+        services, titles, programs = self._services(checks)
+        try:
+            states = self.session.service_states(services, titles, programs)
+            self.facts = replace(self.facts, services=tuple(states))
+        except ScriptFailed as error:
+            self._refused("services", error)
+        self.connectors = settled(self.connectors, self.facts, self.host.variables, self.host.backup)
+        every = self.connectors.values()
         keys = [expand(key.path, self._own_roots()) for c in every for key in c.registry_keys]
-        wheres = [check.where[0] for check in checks if check.fact.startswith("registry.")]
+        wheres = [where for check in checks for where in check.where if "|" in where]
         questions = [*root_queries(every), *((key, "") for key in keys if key)]
         questions += [(key, name) for key, _, name in (where.partition("|") for where in wheres)]
         try:
@@ -165,24 +187,46 @@ class _Errand:
             self.facts = replace(self.facts, registry=tuple(registry))
         except ScriptFailed as error:
             self._refused("registry", error)
-        services, titles = self._services(checks)
-        try:
-            states = self.session.service_states(services, titles)
-            self.facts = replace(self.facts, services=tuple(states))
-        except ScriptFailed as error:
-            self._refused("services", error)
         self._resolve()
+        self._ask_path()
 
-    def _services(self, checks: Sequence[Check]) -> tuple[list[str], list[str]]:
-        """Given the checks, return the short names of services to ask for, and beginnings of long ones."""
+    def _ask_path(self) -> None:
+        """Ask for files of the PATH whose names only the registry has."""
+        host = self.facts.host_fact
+        more = [name for name in self._on_path(self.facts.roots) if name not in self._on_path({})]
+        if host is None or not more:
+            return
+        try:
+            found = self.session.host_fact(more).on_path
+        except ScriptFailed as error:
+            self._refused("path", error)
+            return
+        self.facts = replace(
+            self.facts, host_fact=replace(host, on_path=(host.on_path or ()) + (found or ()))
+        )
+
+    def _on_path(self, roots: Mapping[str, str | None]) -> list[str]:
+        """Given roots, return the names of files that are looked for in the folders of the PATH."""
+        named = [file for c in self.connectors.values() for file in c.named_files]
+        mark = f"{{{ON_PATH}}}\\"
+        templates = [p.removeprefix(mark) for file in named for p in file.paths if p.startswith(mark)]
+        return list(dict.fromkeys(name for template in templates if (name := expand(template, roots))))
+
+    def _services(self, checks: Sequence[Check]) -> tuple[list[str], list[str], list[str]]:
+        """Given the checks, return the short names of services to ask for, beginnings of long ones, and parts
+        of command lines.
+        """
         every = self.connectors.values()
+        found = [found for c in every for found in c.found_services]
         names = [*root_services(every), *(service.name for c in every for service in c.services)]
         said = [expand(name, self.host.variables) for check in checks for name in check.services]
+        said += [name for kind in found for name in wanted_names(kind, self.host.variables)]
         names += [name for name in said if name and not name.endswith("*")]
         once: dict[str, str] = {}
         for name in names:
             once.setdefault(name.lower(), name)
-        return list(once.values()), [name[:-1] for name in said if name and name.endswith("*")]
+        titles = dict.fromkeys(name[:-1] for name in said if name and name.endswith("*"))
+        return list(once.values()), list(titles), [kind.program for kind in found if kind.program]
 
     def _own_roots(self) -> dict[str, str]:
         """Return what the host itself says of its name and its Windows directory."""
@@ -253,19 +297,13 @@ class _Errand:
 
     def ask_presence(self) -> None:
         """Find out which connectors are there; ask the directory about those that may be."""
-        folders: set[str] | None = None
-        for tree in self.facts.trees.values():
-            folders = folders or set()
-            folders |= {tree.path.lower()} if tree.exists else set()
-            folders |= {below(tree.path, e.path).lower() for e in tree.entries if e.size < 0}
-        first = self._presences(folders, {})
+        first = self._presences({})
         classes = [
             wanted.class_name
             for name, seen in first.items()
             if seen.listed or seen.state in ("present", "partial")
             for wanted in self.connectors[name].directory_objects
         ]
-        objects: dict[str, bool] = {}
         for class_name in dict.fromkeys(classes):
             try:
                 found = tuple(self.session.connector_objects(class_name))
@@ -274,18 +312,31 @@ class _Errand:
                 continue
             self.facts = replace(self.facts, connector_objects=self.facts.connector_objects + found)
             if not found or self._own_object(class_name):
-                objects[class_name.lower()] = bool(found)
+                self.objects[class_name.lower()] = bool(found)
         self._resolve()
-        self.facts = replace(self.facts, connectors=self._presences(folders, objects))
+        self.facts = replace(self.facts, connectors=self._presences(self.objects))
 
-    def _presences(self, folders: set[str] | None, objects: Mapping[str, bool]) -> Mapping[str, Presence]:
+    def _presences(self, objects: Mapping[str, bool]) -> Mapping[str, Presence]:
         services = {s.name.lower(): s.exists for s in self.facts.services}
         images = {s.name.lower(): s.image_exists for s in self.facts.services if s.readable}
         result = {}
         for name, connector in self.connectors.items():
+            folders = self._folders(connector)
             seen = presence(connector, self.facts.roots, services, images, folders, objects)
             result[name] = Presence(self._listed(name), seen.found, seen.missing, seen.state)
         return result
+
+    def _folders(self, connector: Connector) -> set[str] | None:
+        """Given a connector, return the folders that are there, or None if nobody looked for its own."""
+        signs = [expand(sign.directory, self.facts.roots) for sign in connector.presence if sign.directory]
+        folders: set[str] | None = None
+        for tree in self.facts.trees.values():
+            root = below(tree.path, "").lower()
+            if any(sign and below(sign, "").lower().startswith(root) for sign in signs):
+                folders = folders or set()
+                folders |= {tree.path.lower()} if tree.exists else set()
+                folders |= {below(tree.path, e.path).lower() for e in tree.entries if e.size < 0}
+        return folders
 
     def _there(self) -> list[Connector]:
         """Return the connectors whose items are asked for; one that is not listed is judged, not hashed."""
@@ -303,6 +354,8 @@ class _Errand:
             for tree in connector.file_trees:
                 if not tree.shared:
                     self._ask_tree(tree)
+        # Now more folders are known, and folders are signs.
+        self.facts = replace(self.facts, connectors=self._presences(self.objects))
 
     def ask_files(self) -> None:
         """Read the mapping tables and the named files, one call a folder; keep what is needed of the text."""
@@ -316,9 +369,48 @@ class _Errand:
             ]
             if tree is not None and wanted:
                 self._read_tables(tree.path, wanted)
-        for file in {file.id: file for c in there for file in c.named_files}.values():
+        named = {file.id: file for c in there for file in c.named_files}.values()
+        self._look_at([file for file in named if file.program])
+        for file in named:
             if file.id not in self.facts.files:
-                self._ask_file(file)
+                self._ask_file(file, listed=not file.program)
+
+    def _look_at(self, files: Sequence[NamedFile]) -> None:
+        """Given named files that are programs, look at them, at those of services that were searched for, and
+        at what the checks name.
+        """
+        wanted = {path.lower(): path for file in files for path in self._places(file)}
+        others: dict[str, str] = {}
+        searched = {name.lower() for connector in self._there() for name in connector.searched}
+        for state in self.facts.services:
+            path = program_of(state.image_path)
+            if state.name.lower() in searched and ROOTED.match(path):
+                others[path.lower()] = path
+        for name in (name for connector in self._there() for c in connector.checks for name in c.files):
+            if place := expand(name, self.facts.roots):
+                others[place.lower()] = place
+        if not wanted and not others:
+            return
+        try:
+            facts = self.session.file_facts(list({**wanted, **others}.values()))
+        except ScriptFailed as error:
+            self._refused("files", error)
+            return
+        self.read.update({fact.path.lower(): (fact, b"") for fact in facts})
+        self.facts = replace(self.facts, looked_at=tuple(f for f in facts if f.path.lower() in others))
+
+    def _places(self, file: NamedFile) -> list[str]:
+        """Given a named file, return where it may be, best first, each place once."""
+        host, places = self.facts.host_fact, list[str]()
+        mark = f"{{{ON_PATH}}}\\"
+        for template in file.paths:
+            if not template.startswith(mark):
+                places += filter(None, [expand(template, self.facts.roots)])
+                continue
+            name = expand(template.removeprefix(mark), self.facts.roots)
+            on_path = host.on_path if host and host.on_path and name else ()
+            places += [path for path in on_path if path.lower().endswith(f"\\{name}".lower())]
+        return list({path.lower(): path for path in places}.values())
 
     def ask_notes_ini(self) -> None:
         """Read the Notes.ini before the trees: it says where some of them are."""
@@ -336,12 +428,12 @@ class _Errand:
         """Given single files, note each candidate as it is and return them; `listed` says that it is enough
         if a tree lists one.
         """
-        places = [path for template in file.paths if (path := expand(template, self.facts.roots))]
+        places = self._places(file)
         if not places:
             self._unanswered(f"file {file.id}", self._unplaced(*file.paths), UNPLACED)
             return ()
         found = []
-        for path in {path.lower(): path for path in places}.values():
+        for path in places:
             fact = self._in_tree(path) if listed else None
             if fact is None:
                 if path.lower() not in self.read:

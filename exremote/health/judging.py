@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from exremote.checks.expectation import expectation
 from exremote.checks.finding import Finding, Verdict, finding, why
 from exremote.checks.functions import FUNCTIONS
-from exremote.checks.host import judge_host, judge_presence
+from exremote.checks.host import judge_host, judge_presence, judge_release
 from exremote.checks.items import judge_items, judge_services, judge_tree
 from exremote.checks.rules import RULES
 from exremote.connector import Connector, FileTree, Service, matches
 from exremote.facts import FileEntry, HostFacts, Presence, in_words
+from exremote.health.settling import settled
 from exremote.wording import count_text
 
 BASICS: Mapping[str, str] = {
@@ -67,6 +68,7 @@ def worst(findings: Iterable[Finding]) -> Verdict:
 
 def judge(facts: HostFacts, connectors: Mapping[str, Connector]) -> tuple[Finding, ...]:
     """Given facts and the connectors to judge by, return what every check says; worst first."""
+    connectors = settled(connectors, facts)
     findings = list(judge_host(facts))
     there: list[Connector] = []
     for name, connector in connectors.items():
@@ -85,6 +87,7 @@ def judge(facts: HostFacts, connectors: Mapping[str, Connector]) -> tuple[Findin
         working = [s.name for c in there if tree in c.file_trees for s in c.services]
         findings += judge_tree(facts, tree, owners[tree.id], working)
     for connector in there:
+        findings += judge_release(facts, connector.name, connector.exchange)
         findings += judge_items(facts, connector, owners)
         for check in connector.checks:
             if check.function:

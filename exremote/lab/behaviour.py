@@ -19,6 +19,7 @@ from exremote.lab.gateway import api_directory, connect_share, disconnect_share
 from exremote.lab.machine import SERVICES, START_MODES, Machine
 from exremote.lab.moves import aside_move, staged_move, staging_remove
 from exremote.lab.packing import BLOCK, seal_text
+from exremote.lab.programs import file_fact
 from exremote.lab.registry import HIVES, KeyDenied, Kind
 from exremote.lab.registry import Value as RegistryValue
 from exremote.lab.scratch import scratch_key_remove
@@ -143,7 +144,11 @@ def service_state(
     machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
 ) -> Iterator[Record]:
     """Get-ServiceState: how services are, then those that they depend on, and those that are called so."""
-    asked, titles = arguments.texts("Name"), arguments.texts("Title")
+    asked, titles = list(arguments.texts("Name")), arguments.texts("Title")
+    programs = [part.lower() for part in arguments.texts("Program") if part]
+    known = {name.lower() for name in asked}
+    others = [one.name for one in machine.services.values() if one.name.lower() not in known]
+    asked += sorted((name for name in others if programs and _runs(machine, name, programs)), key=str.upper)
     further = [
         one.name
         for one in machine.services.values()
@@ -158,6 +163,15 @@ def service_state(
         if name.lower() not in named:
             named.add(name.lower())
             yield _service(machine, name)
+
+
+def _runs(machine: Machine, name: str, programs: Sequence[str]) -> bool:
+    """Return whether a service has one of these parts in its command line, or may have."""
+    try:
+        image = machine.expand(machine.registry.text(rf"{SERVICES}\{name}", "ImagePath")).lower()
+    except KeyDenied:
+        return True
+    return any(part in image for part in programs)
 
 
 def _title(machine: Machine, name: str) -> str:
@@ -313,6 +327,7 @@ def event_summary(
 
 ANSWERS: Mapping[str, Answer] = {
     "Get-HostFact": host_fact,
+    "Get-FileFact": file_fact,
     "Get-FileTree": file_tree,
     "Read-FilePack": file_pack,
     "Write-FilePack": file_write,

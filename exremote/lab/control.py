@@ -68,7 +68,7 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 files.find(args["path"]).changing = int(args.get("times", 1))
             case "vanish":
                 _simulated(prefix, op)
-                files.find(args["path"]).vanishing = True
+                files.find(args["path"]).vanishing = 1 + int(args.get("after", 0))
             case "lie":
                 _simulated(prefix, op)
                 node = files.find(args["path"])

@@ -40,16 +40,16 @@ class Act:
 ACTS = (
     Act("Make an empty repository.", ("init",), 0, (r"repository \S+ made at",)),
     Act(
-        "Check the connectors of four servers. EXSICK01 is sick; EXDOWN01 cannot be reached: exit code 3.",
+        "Check the connectors of seven servers. Two are sick, EXDOWN01 cannot be reached: exit code 3.",
         ("health",),
         PARTIAL,
-        ("EXSICK01.*critical", "badfiles", "EXDOWN01"),
+        ("EXSICK01.*critical", "badfiles", "EXSICK02.*ccmail.tools", "EXDOWN01"),
     ),
     Act(
         "Save them: a snapshot per server and connector. EXDOWN01 is unreachable: exit code 3.",
         ("backup",),
         PARTIAL,
-        ("EXNOTES01", "EXGW01", "EXDOWN01.*unreachable"),
+        ("EXNOTES01", "EXGW01", "EXCCMAIL01", "EXDOWN01.*unreachable"),
     ),
     Act(
         "The same again: nothing has changed, so nothing is sent.",
@@ -67,7 +67,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> int:
     repository = _new_place(folder.absolute())
     started = time.monotonic()
     wrong: list[str] = []
-    say("Starting the lab: four simulated Exchange servers behind WinRM on loopback ...")
+    say("Starting the lab: seven simulated Exchange servers behind WinRM on loopback ...")
     with running_lab() as lab:
         environment = {
             **os.environ,

@@ -178,7 +178,7 @@ class Node:
     """No right to read it, or to list it."""
     changing: int = 0
     """So many more readers find it changed between their first and last byte."""
-    vanishing: bool = False
+    vanishing: int = 0
     """It is listed, and gone when somebody opens it."""
 
     @property
@@ -322,9 +322,10 @@ class FileSystem:
     def open(self, path: str) -> Opened:
         """Open a file as one reader does. Raise Missing, Denied or Locked."""
         node = self.find(path)
-        if node.vanishing:
+        if node.vanishing == 1:
             self.remove(path)
             raise Missing(path)
+        node.vanishing = max(0, node.vanishing - 1)
         return open_node(node, path)
 
     def walk(self, path: str) -> Iterator[tuple[str, Node]]:

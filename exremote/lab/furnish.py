@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from exremote.lab.files import Generated
 from exremote.lab.machine import ENVIRONMENT, SERVICES, DirectoryObject, LoggedEvents, Machine, ticks
+from exremote.lab.programs import windows_program
 from exremote.lab.registry import Kind
 
 EXCHSRVR = r"C:\Program Files\Exchsrvr"
@@ -24,7 +25,7 @@ QUEUES = ("API_IN", "API_OUT", "ATT_IN", "ATT_OUT", "GWHOLD", "GWPROB")
 _STUB = b"MZ lab stand-in, no program"
 _ALWAYS = 10**9
 _INSTALLED = datetime(2004, 3, 15, 9, 30, tzinfo=UTC)
-_ORGANISATION = (
+ORGANISATION = (
     "CN=Connections,CN=First Routing Group,CN=Routing Groups,CN=First Administrative Group,"
     "CN=Administrative Groups,CN=Lab,CN=Microsoft Exchange,CN=Services,CN=Configuration,DC=lab,DC=example"
 )
@@ -192,7 +193,7 @@ def notes(machine: Machine) -> None:
     machine.objects.append(
         DirectoryObject(
             "msExchNotesConnector",
-            f"CN={name},{_ORGANISATION}",
+            f"CN={name},{ORGANISATION}",
             {
                 "cn": [name],
                 "msExchNotesNotesServer": ["DOMINO01/Lab"],
@@ -226,7 +227,7 @@ def calendar(machine: Machine) -> None:
     machine.objects.append(
         DirectoryObject(
             "msExchCalendarConnector",
-            f"CN={name},{_ORGANISATION}",
+            f"CN={name},{ORGANISATION}",
             {"cn": [name], "msExchNotesNotesServer": ["DOMINO01/Lab"]},
         )
     )
@@ -236,7 +237,7 @@ def groupwise(machine: Machine, api: str = API) -> None:
     """Put the connector for Novell GroupWise there, and the API gateway's directory on its NetWare server."""
     conndata(machine)
     # Where its program lies on a real host does not matter here, and no check looks at it.
-    put(machine, NETWARE, _STUB)
+    put(machine, NETWARE, windows_program("4.91.4.0", "lab stand-in, no program"))
     machine.add_service("NWCWorkstation", "Gateway Service for NetWare", f'"{NETWARE}"', start="Automatic")
     _service(
         machine,
@@ -276,7 +277,7 @@ def groupwise(machine: Machine, api: str = API) -> None:
     machine.objects.append(
         DirectoryObject(
             "msExchGroupWiseConnector",
-            f"CN={name},{_ORGANISATION}",
+            f"CN={name},{ORGANISATION}",
             {
                 "cn": [name],
                 "msExchGWiseAPIGatewayPath": [api],

@@ -55,6 +55,9 @@ class OperatingSystem:
     system_root: str = r"C:\WINDOWS"
 
 
+WINDOWS_2000 = OperatingSystem(
+    "5.0.2195", "Service Pack 4", "Microsoft Windows 2000 Server", system_root=r"C:\WINNT"
+)
 WINDOWS_2003 = OperatingSystem("5.2.3790", "Service Pack 2", "Microsoft Windows Server 2003")
 WINDOWS_2008_R2 = OperatingSystem(
     "6.1.7601",

@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import cast
 
-from exremote.lab import furnish
+from exremote.lab import furnish, older
 from exremote.lab.files import Generated
-from exremote.lab.machine import WINDOWS_2003, WINDOWS_2008_R2, Machine, Share, share_of
+from exremote.lab.machine import WINDOWS_2000, WINDOWS_2003, WINDOWS_2008_R2, Machine, Share, share_of
 
-_SYSTEMS = {"2003": WINDOWS_2003, "2008r2": WINDOWS_2008_R2}
+_FURNISHERS = {**furnish.FURNISHERS, **older.FURNISHERS}
+_SYSTEMS = {"2000": WINDOWS_2000, "2003": WINDOWS_2003, "2008r2": WINDOWS_2008_R2}
 
 
 class SpecText(ValueError):
@@ -41,13 +42,13 @@ class HostSpec:
 
     name: str
     connectors: tuple[str, ...] = ()
-    """Of notes, groupwise, calendar."""
+    """Of notes, groupwise, calendar, msmail, ccmail."""
     sick: bool = False
-    """Give it what is wrong with EXSICK01; needs groupwise."""
+    """Give it what is wrong with EXSICK01, or EXSICK02: of groupwise, msmail and ccmail."""
     down: bool = False
     """Nothing listens there."""
     os: str = "2003"
-    """2003 or 2008r2."""
+    """2000, 2003 or 2008r2."""
     https: bool = False
     winrm: int = 2
     """Quotas of WinRM 2 or 3."""
@@ -82,9 +83,12 @@ STANDARD = (
     HostSpec("EXNOTES01", ("notes", "calendar")),
     HostSpec("EXGW01", ("groupwise",)),
     HostSpec("EXSICK01", ("notes", "groupwise"), sick=True, api=r"\\NWFS02\SYS\GWDOM\WPGATE\API"),
+    HostSpec("EXMSMAIL01", ("msmail",), os="2000"),
+    HostSpec("EXCCMAIL01", ("ccmail",), os="2000"),
+    HostSpec("EXSICK02", ("msmail", "ccmail"), sick=True, os="2000"),
     HostSpec("EXDOWN01", ("notes",), down=True),
 )
-"""The site that `exremote-lab up` starts: two healthy hosts, a sick one, and one that cannot be reached."""
+"""The site that `exremote-lab up` starts: healthy hosts, sick ones, and one that cannot be reached."""
 
 
 def specs_to_json(specs: Sequence[HostSpec]) -> str:
@@ -118,16 +122,18 @@ def build(spec: HostSpec) -> Machine:
     machine = Machine(spec.name, os=_SYSTEMS[spec.os], clock_offset_s=spec.clock_offset_s)
     furnish.exchange(machine)
     for name in spec.connectors:
-        if name not in furnish.FURNISHERS:
-            raise SpecText(f"{spec.name}: no connector {name!r}; there are {', '.join(furnish.FURNISHERS)}")
+        if name not in _FURNISHERS:
+            raise SpecText(f"{spec.name}: no connector {name!r}; there are {', '.join(_FURNISHERS)}")
         if name == "groupwise":
             furnish.groupwise(machine, spec.api)
         else:
-            furnish.FURNISHERS[name](machine)
+            _FURNISHERS[name](machine)
     if spec.api_accounts:
         machine.shares[share_of(spec.api)] = Share(dict(spec.api_accounts))
-    if spec.sick:
+    if spec.sick and "groupwise" in spec.connectors:
         furnish.sicken(machine, spec.api)
+    if spec.sick:
+        older.sicken(machine, spec.connectors)
     for bulk in spec.bulk:
         add_bulk(machine, bulk)
     return machine

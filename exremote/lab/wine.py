@@ -24,7 +24,13 @@ from exremote.lab.machine import ENVIRONMENT, SERVICES, Machine, ticks
 from exremote.lab.registry import Kind
 
 WINLAB_VARIABLE = "EXREMOTE_LAB_WINLAB"
-_KEYS = (r"HKLM\SOFTWARE\Microsoft\Exchange", r"HKLM\SOFTWARE\Lotus")
+_KEYS = (
+    r"HKLM\SOFTWARE\Microsoft\Exchange",
+    r"HKLM\SOFTWARE\Lotus",
+    rf"{SERVICES}\LanmanServer\Shares",
+    rf"{SERVICES}\MSExchangePCMTA",
+    rf"{SERVICES}\Eventlog\Application",
+)
 _BUILT_IN = frozenset({"eventlog", "rpcss"})
 _UNIX_EPOCH_TICKS = 621_355_968_000_000_000
 _READY = ".exremote-ready"

@@ -18,6 +18,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from exremote.lab import faults as misfortunes
+from exremote.lab import older
 from exremote.lab.behaviour import Behaviour
 from exremote.lab.console import console
 from exremote.lab.faults import Fault, FaultText, Schedule
@@ -377,10 +378,26 @@ def inventory_text(hosts: Mapping[str, Host], user: str, repository: Path) -> st
             lines.append("retry = { attempts = 2, total_s = 5, first_wait_s = 0.5 }")
         if host.spec.https:
             lines += ['scheme = "https"', "verify = 'trust.pem'"]
+        if said := variables_of(host.spec):
+            pairs = ", ".join(f"{key} = '{text}'" for key, text in said.items())
+            lines.append(f"variables = {{ {pairs} }}")
         if "groupwise" in host.spec.connectors:
-            lines += [f"variables = {{ groupwise_api = '{host.spec.api}' }}", "probe = true"]
+            lines.append("probe = true")
         lines.append("")
     return "\n".join(lines)
+
+
+def variables_of(spec: HostSpec) -> dict[str, str]:
+    """Given a host, return what its operator says in the inventory."""
+    said = {}
+    if "groupwise" in spec.connectors:
+        said["groupwise_api"] = spec.api
+        said["netware_media"] = "lab: shelf 3, disc 12"
+    if "msmail" in spec.connectors:
+        said["dirsync_role"] = "requestor"
+    if "ccmail" in spec.connectors:
+        said["ccmail_post_office"] = older.POST_OFFICE
+    return said
 
 
 def engine_from_environment() -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -136,7 +136,9 @@ class Errand:
         )
         if not self.elsewhere:
             check_machine(host.name, work.aim, there.facts)
-        plan = plan_changes(self.verb, host.name, work.aim, there, self.connectors, self.most_s)
+        parts = {tree.part for connector in self.connectors.values() for tree in connector.file_trees}
+        here = replace(self, connectors=health.settled(self.connectors, there.facts, parts=parts))
+        plan = plan_changes(self.verb, host.name, work.aim, there, here.connectors, self.most_s)
         self.journal.event("planned", host=host.name, digest=plan.digest, steps=len(plan.steps))
 
         def ended(state: State, code: int, message: str, detail: Restored) -> Outcome:
@@ -161,7 +163,7 @@ class Errand:
             session,
             self.repository,
             self.journal,
-            self.connectors,
+            here.connectors,
             self.now(),
             lambda files, size: None,
         )
@@ -175,11 +177,11 @@ class Errand:
             host,
             session,
             self.journal,
-            self._found(plan, there.facts),
+            here._found(plan, there.facts),
             lambda text: self.stage(host.name, text),
             lambda files, size: self.moved(host.name, files, size),
             lambda step: self.confirm(host.name, step),
-            lambda step: list(self._unproven(host, session, step, there.facts)),
+            lambda step: list(here._unproven(host, session, step, there.facts)),
             time.monotonic,
         )()
         detail = Restored(plan, done, (saved,))

@@ -121,7 +121,9 @@ def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
                 listing=tree.entries,
                 secret=step.secret,
                 used_by=place.used_by.get(step.item, ""),
-                left_out="left out on purpose: the connector file names it as volatile or as a work file",
+                left_out="left out on purpose: "
+                + (step.because or "the connector file names it as volatile or as a work file"),
+                moving=step.moving,
                 progress=place.progress,
             )
             _keep(step.item, step.connectors, copied, harvest)

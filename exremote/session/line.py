@@ -478,7 +478,7 @@ class Line:
     ) -> list[T]:
         """Given a script that answers each question with one object, return them parsed, none missing.
 
-        `due` says, given these, whether one further answer behind them was asked for, too.
+        `due` says, given all before it, whether one further answer behind these was asked for, too.
         """
 
         def read(records: Iterator[object]) -> list[T]:
@@ -487,7 +487,7 @@ class Line:
                 answers.append(parse(self._fields(name, record)))
                 about = key(answers[-1])
                 if len(answers) > len(asked):
-                    if not due(answers[: len(asked)], answers[-1]):
+                    if not due(answers[:-1], answers[-1]):
                         raise FactError(name, "output", f"nobody asked about {about[:200]!r}")
                 elif about.casefold() != (wanted := asked[len(answers) - 1]).casefold():
                     words = f"expected the answer about {wanted}, got {about[:200]!r}"

@@ -18,6 +18,7 @@ from exremote.facts import (
     EventCount,
     FactError,
     HostFact,
+    NamedFile,
     RegistryExport,
     RegistryValue,
     ServiceState,
@@ -63,21 +64,39 @@ class Session(Deeds, Scratch):
         name = "Get-RegistryValue"
         return self._each(name, {"Value": asked}, RegistryValue.parse, asked, lambda v: f"{v.key}|{v.name}")
 
-    def service_states(self, names: Sequence[str], titles: Sequence[str] = ()) -> list[ServiceState]:
-        """Given short names, and beginnings of long ones, return the state of each named service, there or
-        not, then of those that they depend on or that are called so. Raise HostError.
+    def service_states(
+        self, names: Sequence[str], titles: Sequence[str] = (), programs: Sequence[str] = ()
+    ) -> list[ServiceState]:
+        """Given short names, beginnings of long ones and parts of command lines, return the state of each
+        named service, there or not, then of those that are found so, and of those that they depend on.
+        Raise HostError.
         """
         if not names:
             return []
         name = "Get-ServiceState"
 
-        def due(asked: Sequence[ServiceState], further: ServiceState) -> bool:
-            needed = {each.casefold() for state in asked for each in state.depends_on}
-            title = further.display_name.casefold()
-            return further.name.casefold() in needed or title.startswith(tuple(t.casefold() for t in titles))
+        def runs(state: ServiceState) -> bool:
+            image = state.image_path.casefold()
+            return any(part.casefold() in image for part in programs) or not state.readable
 
-        parameters: dict[str, Value] = {"Name": names, "Title": titles or None}
+        def due(before: Sequence[ServiceState], further: ServiceState) -> bool:
+            found = [state for state in before[len(names) :] if programs and runs(state)]
+            needed = {
+                each.casefold() for state in (*before[: len(names)], *found) for each in state.depends_on
+            }
+            title = further.display_name.casefold()
+            called = title.startswith(tuple(t.casefold() for t in titles))
+            return further.name.casefold() in needed or called or (bool(programs) and runs(further))
+
+        parameters: dict[str, Value] = {"Name": names, "Title": titles or None, "Program": programs or None}
         return self._each(name, parameters, ServiceState.parse, names, lambda s: s.name, due)
+
+    def file_facts(self, paths: Sequence[str]) -> list[NamedFile]:
+        """Given full paths, return each file as it is, there or not; see Get-FileFact. Raise HostError."""
+        if not paths:
+            return []
+        name = "Get-FileFact"
+        return self._each(name, {"Path": paths}, NamedFile.parse, paths, lambda file: file.path)
 
     def file_tree(
         self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True

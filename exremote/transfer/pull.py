@@ -10,7 +10,7 @@ from exremote.facts import FileEntry, NamedFile
 from exremote.repository import Entry, Omission, Repository, Staging, UnsafeName, stored_path
 from exremote.transfer.carrier import Carrier
 from exremote.transfer.fetch import Fetch
-from exremote.transfer.wanted import Fetched, Progress, Wanted
+from exremote.transfer.wanted import GONE, Fetched, Progress, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +47,14 @@ def pull_tree(
     secret: Sequence[str] = (),
     used_by: str = "",
     left_out: str = "left out by the connector's rules",
+    moving: bool = False,
     progress: Progress = lambda files, size: None,
 ) -> Copied:
     """Given the listing of a tree, bring what the repository lacks of it here and return its entries.
 
     A file that the listing could not read is tried once more. `used_by` names the services that
-    the connector says work on these files; it is told with each file that is locked. Raise
+    the connector says work on these files; it is told with each file that is locked. Where files are
+    `moving`, one that is gone when it is to be read is left out. Raise
     HostError if the host is lost for longer than the retry policy allows.
     """
     files: list[FileEntry] = []
@@ -95,7 +97,9 @@ def pull_tree(
         fetched = done.get(entry.path)
         if fetched is None and entry.sha256 is not None and repository.has(entry.sha256, entry.size):
             fetched = _wanted(entry, secret).listed()
-        if fetched is None:
+        if fetched is None and moving and failed[entry.path].startswith(GONE):
+            omitted.append(Omission(f"{root}\\{entry.path}", f"left out: it {failed[entry.path]}"))
+        elif fetched is None:
             missing.append(Omission(f"{root}\\{entry.path}", _why(failed[entry.path], used_by)))
         else:
             entries.append(_entry(item, entry.path, fetched, is_secret(entry.path, secret)))

@@ -87,11 +87,14 @@ class Wanted:
         return ""
 
 
+GONE = "was gone when it was to be read"
+
+
 def reason(error_id: str, message: str) -> str:
     """Given an error id of the scripts and the host's own words, return what a person needs to know."""
     known = {
         "ExRemote.FileLocked": "is locked by another process",
-        "ExRemote.FileMissing": "was gone when it was to be read",
+        "ExRemote.FileMissing": GONE,
         "ExRemote.AccessDenied": "may not be read by this account",
         "ExRemote.ReadFailed": "could not be read",
     }.get(error_id, f"could not be read ({error_id})")

@@ -61,8 +61,8 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
     assert {script.name for script in SCRIPTS} == {
         "Get-HostFact", "Get-RegistryValue", "Get-ServiceState", "Get-FileTree", "Read-FilePack",
         "Export-RegistryKey", "Get-ConnectorObject", "Test-ApiDirectory", "Connect-Share", "Disconnect-Share",
-        "Get-EventSummary", "Write-FilePack", "Set-ServiceState", "Remove-WorkFile", "Set-RegistryValue",
-        "Remove-ScratchKey",
+        "Get-EventSummary", "Get-FileFact", "Write-FilePack", "Set-ServiceState", "Remove-WorkFile",
+        "Set-RegistryValue", "Remove-ScratchKey",
         "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "wire/Receive-Call",
         "wire/Receive-RawCall",
     }  # fmt: skip

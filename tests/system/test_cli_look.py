@@ -106,7 +106,9 @@ def test_discover_prints_the_line_to_add(cli: Cli) -> None:
 
 
 def test_connectors_are_shown_with_sources(near: Cli) -> None:
-    assert {c["name"] for c in near("connectors", "--json").json} == {"notes", "groupwise", "calendar"}
+    names = {c["name"] for c in near("connectors", "--json").json}
+    assert names == {"notes", "groupwise", "calendar", "msmail", "ccmail"}
+    assert "found service\tmsmail-pc-mta\t\\msmcon\\bin\\\tI\tQ168857" in near("connectors", "msmail").out
     text = near("connectors", "notes").out
     assert "LME-NOTES" in text
     for line in text.splitlines():

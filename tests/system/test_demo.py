@@ -20,7 +20,7 @@ from exremote.lab.demo import ACTS
 from exremote.lab.site import HostSpec, specs_to_json
 
 ROOT = Path(__file__).parents[2]
-BOUND_S = 60.0
+BOUND_S = 90.0
 """What the README's reader is ready to wait for."""
 COPIED = ("exremote", "ps_scripts", "inventory", "README.md", "LICENSE", "pyproject.toml")
 

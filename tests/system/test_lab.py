@@ -17,6 +17,7 @@ from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
 from exremote.inventory import Inventory
+from exremote.lab import older
 from exremote.lab.client import LabTrouble, RunningLab, running_lab
 from exremote.lab.site import STANDARD, Bulk, HostSpec
 from exremote.lab.world import ENGINE_VARIABLE
@@ -193,12 +194,22 @@ OWN = ("ImagePath", "ImageExists", "Account", "DependsOn")
 @pytest.mark.slow
 def test_both_engines_see_the_same_machine() -> None:
     """A listing, a service and a registry key come out the same from Microsoft's engine under Wine."""
-    hosts = [HostSpec("EXBOTH01", ("notes", "groupwise"), sick=True)]
+    hosts = [HostSpec("EXBOTH01", ("notes", "groupwise", "msmail", "ccmail"), sick=True)]
+    tools = [rf"{older.TOOLS}\{name}" for name in ("Import32.exe", "Cdmw800.dll", "none.exe")]
+    others = [
+        older.HELD[0],
+        rf"{older.CCMCDATA}\Export.ini",
+        rf"{older.POST_OFFICE}\CCPOMBOX.*",
+        r"C:\no\*.x",
+    ]
     questions: list[tuple[str, dict[str, object]]] = [
         ("Get-FileTree", {"Path": CONNDATA, "Exclude": WORK_FILES}),
         ("Get-FileTree", {"Path": r"\\NWFS01\SYS\GWDOM\WPGATE\API", "NoHash": True}),
         ("Get-ServiceState", {"Name": ["LME-GWISE", "MSExchangeGWRtr", "LME-NOTES", "Nothing"]}),
+        ("Get-ServiceState", {"Name": ["MSExchangeMSMI"], "Program": ["\\MSMCON\\bin\\", "dxa.EXE"]}),
+        ("Get-FileFact", {"Path": [*tools, *others]}),
         ("Get-RegistryValue", {"Value": [r"HKLM\SOFTWARE\Lotus\Notes|Path", r"HKLM\SOFTWARE\None|x"]}),
+        ("Get-RegistryValue", {"Value": [rf"{older.SHARES}|Maildat$"]}),
         ("Test-ApiDirectory", {"Path": r"\\NWFS01\SYS\GWDOM\WPGATE\API", "Probe": True}),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from exremote.connector import (
     resolve_roots,
     root_queries,
     root_services,
+    settle,
     tidy,
 )
 from exremote.errors import ConnectorError
@@ -68,8 +70,8 @@ def load(folder: Path, text: str, name: str = "small") -> Connector:
     return Connector.load(path)
 
 
-def test_the_three_connectors_are_there() -> None:
-    assert list(ALL) == ["calendar", "groupwise", "notes"]
+def test_the_five_connectors_are_there() -> None:
+    assert list(ALL) == ["calendar", "ccmail", "groupwise", "msmail", "notes"]
 
 
 def test_services_stand_in_order_of_start() -> None:
@@ -240,7 +242,7 @@ def test_what_the_roots_need_is_asked_once() -> None:
     queries = root_queries(ALL.values())
     assert queries.count((r"HKLM\SOFTWARE\Microsoft\Exchange\Setup", "Services")) == 1
     assert (r"HKLM\SOFTWARE\Lotus\Notes", "DataPath") in queries
-    assert root_services(ALL.values()) == ("MSExchangeSA",)
+    assert root_services(ALL.values()) == ("MSExchangeSA", "MSExchangeMSMI")
 
 
 @pytest.mark.parametrize(
@@ -368,3 +370,91 @@ def test_an_inferred_sign_that_is_absent_says_nothing() -> None:
         ALL["notes"], ROOTS, {"lme-notes": True}, {"lme-notes": True}, [], {"msexchnotesconnector": False}
     )
     assert (seen.state, seen.missing) == ("present", ())
+
+
+@dataclass(frozen=True)
+class State:
+    """A service as a host says it is."""
+
+    name: str
+    image_path: str = ""
+    display_name: str = ""
+    exists: bool = True
+
+
+MTA = r'"D:\MSMCON\Bin\mta.exe" -x'
+STATES = (
+    State("MSExchangeMSMI", MTA),
+    State("Vienna 1", MTA),
+    State("B", MTA),
+    State("Gone", MTA, "", False),
+)
+
+
+def test_pc_mtas_are_found_by_their_program_and_start_behind_the_interchange() -> None:
+    """Whatever the administrator calls them; each has its key exported under a name that is a file's."""
+    here = settle(ALL["msmail"], STATES, {}, ())
+    assert [s.name for s in here.services[:4]] == ["MSExchangeMSMI", "Vienna 1", "B", "MSExchangeATMTA"]
+    keys = {key.path.rpartition("\\")[2]: key.id for key in here.registry_keys if "pc-mta-" in key.id}
+    assert keys["B"] == "msmail-pc-mta-B"
+    assert re.fullmatch(r"msmail-pc-mta-Vienna-1-[0-9a-f]{8}", keys["Vienna 1"])
+    assert here.searched == ("Vienna 1", "B")
+    assert settle(here, STATES, {}, ()) == here
+
+
+def test_what_reaches_netware_is_recorded_and_the_operators_word_stands_alone() -> None:
+    states = (State("NWCWorkstation"), State("nwfs", "", "Novell Client"), State("Other"))
+    here = settle(ALL["groupwise"], states, {}, ())
+    assert here.recorded == ("NWCWorkstation", "nwfs")
+    assert here.services == ALL["groupwise"].services
+    assert settle(ALL["groupwise"], states, {"netware_service": "other"}, ()).recorded == ("Other",)
+
+
+def test_a_folder_that_the_host_does_not_name_is_no_part_of_it() -> None:
+    for parts, there in (((), False), (("undelivered-mail",), True)):
+        trees = settle(ALL["ccmail"], (), {}, parts).file_trees
+        assert ("ccmail-undelivered" in {tree.id for tree in trees}) is there
+
+
+def test_a_line_of_a_value_and_the_name_of_a_file_are_roots() -> None:
+    shares = r"hklm\system\currentcontrolset\services\lanmanserver\shares"
+    parameters = r"hklm\system\currentcontrolset\services\msexchangeccmc\parameters"
+    said = {
+        (shares, "maildat$"): "CSCFlags=0\npath=E:\\Msmcon\\Maildata\\\nType=0",
+        (parameters, "import"): r"D:\cc\Import32",
+        (parameters, "export"): "Export32.exe",
+    }
+    roots = resolve_roots(ALL.values(), said, {}, {})
+    assert (roots["maildata_share"], roots["maildata"]) == (r"E:\Msmcon\Maildata", r"E:\Msmcon\Maildata")
+    assert (roots["ccmail_import"], roots["ccmail_import_name"]) == (r"D:\cc\Import32", "Import32.exe")
+    assert (roots["ccmail_export"], roots["ccmail_export_name"]) == (None, "Export32.exe")
+    moved = {"msexchangemsmi": r"F:\Msmcon\Bin\Mt.exe"}
+    assert resolve_roots(ALL.values(), said, moved, {})["maildata"] == r"F:\Msmcon\Maildata"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("[roots.one]\n", '[roots.one]\nline = "x"\n', None),
+        ('value = "Path"', 'value = "Path"\nbeside = "one"', "beside belongs to notes_ini"),
+        (
+            "[[presence]]",
+            '[[found_service]]\nid = "x"\nsource = "s"\n\n[[presence]]',
+            "by names, or by program",
+        ),
+        (
+            "[[presence]]",
+            '[[found_service]]\nid = "x"\nprogram = "p"\nafter = "NONE"\nsource = "s"\n\n[[presence]]',
+            "NONE is no service of this file",
+        ),
+    ],
+)
+def test_found_services_and_lines_are_held_against_the_form(
+    tmp_path: Path, old: str, new: str, words: str | None
+) -> None:
+    text = SMALL.replace(old, new, 1)
+    if words is None:
+        assert load(tmp_path, text).roots["one"].line == "x"
+        return
+    with pytest.raises(ConnectorError, match=words):
+        load(tmp_path, text)

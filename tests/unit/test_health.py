@@ -27,6 +27,7 @@ from exremote.facts import (
     FileEntry,
     HostFact,
     HostFacts,
+    NamedFile,
     RegistryValue,
     ServiceState,
     TreeFact,
@@ -47,7 +48,10 @@ NOTES_DATA = rb"C:\Lotus\Notes\Data"
 SETUP = r"HKLM\SOFTWARE\Microsoft\Exchange\Setup"
 LOTUS = r"HKLM\SOFTWARE\Lotus\Notes"
 SERVICES = r"HKLM\SYSTEM\CurrentControlSet\Services"
-DEPENDS = {
+MSMCON = r"D:\Msmcon"
+SHARES = rf"{SERVICES}\LanmanServer\Shares"
+OFFICE = r"\\CC01\PO"
+DEPENDS: Mapping[str, tuple[str, ...]] = {
     "EventLog": (),
     "NWCWorkstation": (),
     "MSExchangeIS": ("MSExchangeSA",),
@@ -115,15 +119,29 @@ class World:
             for key, name in values
         ]
 
-    def service_states(self, names: Sequence[str], titles: Sequence[str] = ()) -> list[ServiceState]:
+    def service_states(
+        self, names: Sequence[str], titles: Sequence[str] = (), programs: Sequence[str] = ()
+    ) -> list[ServiceState]:
         self._called("services")
         nothing = ServiceState("", False, "", "", "", "", "", False, ())
         answers = {name: self.services.get(name, replace(nothing, name=name)) for name in names}
         further = [name for state in answers.values() for name in state.depends_on]
         further += [s.name for s in self.services.values() if s.display_name.startswith(tuple(titles))]
+        found = [s for s in self.services.values() if any(p in s.image_path.lower() for p in programs)]
+        further += [name for state in found for name in (state.name, *state.depends_on)]
         for name in further:
             answers.setdefault(name, self.services.get(name, replace(nothing, name=name)))
         return list(answers.values())
+
+    def file_facts(self, paths: Sequence[str]) -> list[NamedFile]:
+        self._called("files")
+        known = {p.lower(): data for p, data in self.files.items()}
+        return [
+            NamedFile(path, True, len(data), hashlib.sha256(data).hexdigest(), kind="MZ")
+            if (data := known.get(path.lower())) is not None
+            else NamedFile(path, False)
+            for path in paths
+        ]
 
     def file_tree(
         self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True
@@ -198,7 +216,15 @@ class World:
 def service(name: str, program: str, **changes: object) -> ServiceState:
     image = rf'"{EXCH}\bin\{program}" -x'
     state = ServiceState(
-        name, True, f"Microsoft {name}", "Running", "Manual", "LocalSystem", image, True, DEPENDS[name]
+        name,
+        True,
+        f"Microsoft {name}",
+        "Running",
+        "Manual",
+        "LocalSystem",
+        image,
+        True,
+        DEPENDS.get(name, ()),
     )
     return replace(state, **changes)  # type: ignore[arg-type]
 
@@ -240,6 +266,8 @@ def healthy(*connectors: str) -> World:
         world.services["MSExchangeGWRtr"] = service("MSExchangeGWRtr", "Gwrouter.exe")
         world.services["LME-GWISE"] = service("LME-GWISE", "Dispatch.exe")
         world.registry[rf"{SERVICES}\LME-GWISE", "ImagePath"] = "x"
+        world.registry[rf"{SERVICES}\NWCWorkstation", "ImagePath"] = "x"
+        world.files[rf"{EXCH}\bin\nwc.exe"] = b"MZ"
         world.registry[rf"{SERVICES}\MSExchangeGWRtr", "ImagePath"] = "x"
         world.files[rf"{CONNDATA}\DxaGwise\Mapgwise.tbl"] = b"Alias  Object\r\nDn  Fid\r\n"
         world.folders.add(rf"{CONNDATA}\Gwrouter\badfiles")
@@ -256,7 +284,35 @@ def healthy(*connectors: str) -> World:
         world.services["MSExchangeCalCon"] = service("MSExchangeCalCon", "Calcon.exe")
         world.registry[rf"{SERVICES}\MSExchangeCalCon\Parameters", "Providers"] = "NOTESCAL"
         world.objects.append(ConnectorObject("msExchCalendarConnector", "CN=Cal (EX01)", (), ()))
+    if "msmail" in connectors:
+        disks = (*world.host.disks, Disk("D:\\", "Fixed", "NTFS", 9 << 30, 4 << 30))
+        world.host = replace(world.host, disks=disks)
+        mt = rf'"{MSMCON}\Bin\Mt.exe"'
+        world.services["MSExchangeMSMI"] = service("MSExchangeMSMI", "Mt.exe", image_path=mt)
+        world.services["MTA Vienna"] = service("MTA Vienna", "", image_path=rf'"{MSMCON}\Bin\mta.exe"')
+        world.registry[rf"{SERVICES}\MSExchangeMSMI", "ImagePath"] = mt
+        world.registry[rf"{SERVICES}\MTA Vienna", "ImagePath"] = "x"
+        world.registry[SHARES, "Maildat$"] = f"CSCFlags=0\nPath={MSMCON}\\Maildata\nType=0"
+        world.files[rf"{MSMCON}\Maildata\Glb\Process.glb"] = b"x"
+        world.files[rf"{MSMCON}\Bin\mta.exe"] = b"MZ"
+        world.objects.append(ConnectorObject("mSMailConnector", "CN=MS Mail (EX01)", (), ()))
+    if "ccmail" in connectors:
+        world.services["MSExchangeCCMC"] = service("MSExchangeCCMC", "Ccmc.exe")
+        world.registry[rf"{SERVICES}\MSExchangeCCMC\Parameters", "Import"] = "IMPORT"
+        for name in ("Import.exe", "Export.exe", "IE.RI"):
+            world.files[rf"C:\WINDOWS\{name}"] = b"MZ"
+        world.folders.add(rf"{EXCH}\Ccmcdata\Submit")
+        world.files[rf"{OFFICE}\CCPOMBOX.*"] = b"found"
+        world.objects.append(ConnectorObject("msExchccMailConnector", "CN=ccMail (EX01)", (), ()))
     return world
+
+
+SAID = f"""
+[hosts.EX01.variables]
+ccmail_database = "DB8"
+ccmail_post_office = '{OFFICE}'
+netware_media = "shelf 3"
+"""
 
 
 @pytest.fixture
@@ -264,7 +320,7 @@ def host(tmp_path: Path) -> Host:
     path = tmp_path / "inventory.toml"
     path.write_text(
         '[hosts.EX01]\naddress = "ex01"\n'
-        'credential = { environment = "NOBODY_SETS_THIS", username = "LAB\\\\backup" }\n'
+        'credential = { environment = "NOBODY_SETS_THIS", username = "LAB\\\\backup" }\n' + SAID
     )
     return Inventory.load(path).hosts["EX01"]
 
@@ -324,7 +380,7 @@ def test_a_finding_that_is_not_ok_says_what_to_do(name: str) -> None:
 
 
 def test_a_healthy_host_has_nothing_bad(host: Host) -> None:
-    facts = asked(healthy("notes", "groupwise", "calendar"), host)
+    facts = asked(healthy(*ALL), host)
     assert {name: p.state for name, p in facts.connectors.items()} == dict.fromkeys(ALL, "present")
     assert facts.unavailable == {}
     assert bad(judge(facts, ALL)) == set()
@@ -332,7 +388,7 @@ def test_a_healthy_host_has_nothing_bad(host: Host) -> None:
 
 
 def test_every_check_of_the_files_gives_a_finding(host: Host) -> None:
-    findings = by_check(judge(asked(healthy("notes", "groupwise", "calendar"), host), ALL))
+    findings = by_check(judge(asked(healthy(*ALL), host), ALL))
     wanted = {check.id for connector in ALL.values() for check in connector.checks} | set(RULES)
     assert wanted - set(findings) == {"table.shrunk"}  # judged against a snapshot
 
@@ -352,7 +408,7 @@ def test_health_asks_no_more_than_it_needs(host: Host) -> None:
     world = healthy("groupwise")
     asked(world, host)
     assert not [c for c in world.calls if "Notes" in c]
-    assert len(world.calls) <= 9
+    assert len(world.calls) <= 10
     assert world.calls.count("services") == 1, "what they depend on is answered in the same call"
 
 

@@ -70,7 +70,12 @@ WRONG: list[tuple[str, int, str, str]] = [
     (HOST + "connectors = 'notes'", 4, "hosts.A.connectors", "expected a list of names"),
     (HOST + "tags = ['a', 3]", 4, "hosts.A.tags", "expected a list of names"),
     (HOST + "tags = ['tag:a']", 4, "hosts.A.tags", "expected a name of 1 to 63"),
-    (HOST + "backup = ['everything']", 4, "hosts.A.backup", 'expected ["connectors"], or [] for nothing'),
+    (
+        HOST + "backup = ['everything']",
+        4,
+        "hosts.A.backup",
+        'expected of "connectors" and "undelivered-mail", or [] for nothing',
+    ),
     (HOST + "variables = { a = 3 }", 4, "hosts.A.variables.a", "expected a text between quotes"),
     (HOST + "[hosts.A.variables]\n'B C' = 'x'", 5, 'hosts.A.variables."B C"', "lower case letters"),
     (
