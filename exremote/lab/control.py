@@ -114,7 +114,12 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 ]
             case "set":
                 _simulated(prefix, op)
-                if args["name"] not in ("directory_available", "event_log_available", "administrator"):
+                if args["name"] not in (
+                    "directory_available",
+                    "event_log_available",
+                    "administrator",
+                    "foreign_ntbackup",
+                ):
                     raise ValueError(f"{args['name']} is not to be set")
                 setattr(machine, args["name"], bool(args["value"]))
             case _:

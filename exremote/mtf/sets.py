@@ -25,7 +25,8 @@ MANY = 100
 """Faults and doubts that are listed; the rest is counted."""
 MOST_SETS = 10_000
 MOST_VOLUMES = 100
-_DATA_STREAMS = frozenset({"STAN", "SPAR", "ADAT", "NTEA", "NTED"})
+_NO_DATA = frozenset({"SPAD", "NACL", "PNAM", "FNAM", "CSUM", "CRPT"})
+"""Streams that are not what a set was made for."""
 _NO_SET = DataSet(0, "", "", "", "unknown", "", (), "", 0, 0, 0, 0, 0, False)
 
 
@@ -161,7 +162,7 @@ class Sets:
         if stream.kind == "CRPT":
             self.fault("corrupt", end, f"the tape marks a stream of {self.here} as not to be trusted")
             self._mark()
-        elif stream.kind in _DATA_STREAMS and self._open:
+        elif stream.kind not in _NO_DATA and self._open:
             self._set = replace(self._set, bytes=self._set.bytes + stream.length)
 
     # ------------------------------------------------------------ sets

@@ -1,6 +1,7 @@
 """ntbackup as a program that is given a selection and a command line, and leaves a log. It starts nothing.
 
-Facts about it carry their source and how sure they are, as in the connector files: S read, I inferred, R recalled.
+Facts about it carry their source and how sure they are, as in the connector files: S read, I inferred, R
+recalled.
 
 command  the selection file and the command line, every switch spelt out
 log      what a log says, by the words of its language; words.toml has them

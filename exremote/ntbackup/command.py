@@ -1,8 +1,8 @@
 r"""One job of ntbackup: what is selected, the .bks file that says so, and the command line. Pure.
 
-Microsoft's own syntax (KB 814583, KB 233427; S): `ntbackup backup "@file.bks" /J "job" /F "file.bkf" ...`. The
-switches /V /R /L /M /RS /HC fall back to the settings of the account's window (S), so all of them are said;
-/SNAP exists since Windows XP only (S). There is no restore verb (S).
+Microsoft's own syntax (KB 814583, KB 233427; S): `ntbackup backup "@file.bks" /J "job" /F "file.bkf" ...`.
+The switches /V /R /L /M /RS /HC fall back to the settings of the account's window (S), so all of them are
+said; /SNAP exists since Windows XP only (S). There is no restore verb (S).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 Part = Literal["systemstate", "storagegroups"]
 PARTS: Final[tuple[Part, ...]] = ("systemstate", "storagegroups")
-"""What ntbackup saves, in the order in which it is done; each is a job of its own, never one with the other."""
+"""What ntbackup saves, in the order in which it is done; each is a job of its own, never both in one."""
 Method = Literal["copy", "normal"]
 
 SYSTEM_STATE = "System State"
@@ -79,8 +79,8 @@ def system_state_job(
 ) -> Job:
     r"""Given the volumes (`C:\`) to be saved with it, return the job of the System State.
 
-    None: System State alone, as the tip says; with the boot and the system volume it is what Microsoft calls a
-    Windows backup set, which must be one job (S). `keep_out` names folders that are left out of the volumes.
+    None: System State alone, as the tip says; with the boot and the system volume it is what Microsoft calls
+    a Windows backup set, which must be one job (S). `keep_out` names folders that are left out of volumes.
     """
     lines = [*volumes, *(f"{path} /Exclude" for path in keep_out), "SystemState"]
     sets = (*(volume.rstrip("\\") for volume in volumes), SYSTEM_STATE)

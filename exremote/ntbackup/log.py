@@ -1,4 +1,4 @@
-"""What a log of ntbackup says, by the words of its language. It says no more than the words that have a source.
+"""What a log of ntbackup says, by the words of its language. No more is read into it than they say.
 
 In a language that `words.toml` does not have, nothing is read into the log: neither well nor bad.
 """
@@ -53,8 +53,8 @@ class _Language:
 
 
 def decoded(data: bytes) -> str:
-    """Given the bytes of a log, return its text: UTF-16 as ntbackup writes it (S), with or without its mark."""
-    if data.startswith(codecs.BOM_UTF16_LE) or data.startswith(codecs.BOM_UTF16_BE):
+    """Given the bytes of a log, return its text: UTF-16 as ntbackup writes it (S), be there a mark or not."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return data.decode("utf-16", "replace")
     # Half of the bytes of a text in UTF-16 are zeros, where it is mostly Latin.
     return data.decode("utf-16-le" if data[1::2].count(0) * 2 > len(data) // 2 else "cp1252", "replace")
