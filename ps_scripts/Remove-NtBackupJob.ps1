@@ -58,7 +58,8 @@ if ($info.Exists -and $PSCmdlet.ShouldProcess($Folder, 'Remove the files of a jo
         try { $process.Kill(); [void]$process.WaitForExit(10000); $answer.Ended++ }
         catch { $answer.Error = $_.Exception.GetBaseException().Message }
     }
-    foreach ($file in @(if (-not $Keep) { $info.GetFiles("$Name.*") })) {
+    # No pattern: Windows takes one for short names, too.
+    foreach ($file in @(if (-not $Keep) { $info.GetFiles() | Where-Object { $_.Name.StartsWith("$Name.", 'OrdinalIgnoreCase') } })) {
         try { $file.Delete(); [void]$gone.Add($file.Name) } catch { $answer.Error = $_.Exception.GetBaseException().Message }
     }
     $answer.Removed = [string[]]$gone.ToArray()

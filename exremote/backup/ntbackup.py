@@ -197,13 +197,13 @@ class JobErrand:
 
     def _clear(self, session: Session, step: RunNtBackup, end: JobEnd) -> list[str]:
         """Given a job whose files are here, or of no use, take them from the host. Return sentences."""
-        left = f"{step.item}: the job's files are still in {step.folder} on the host, a .bkf among them"
+        left = f"{step.item}: files of the job are still in {step.folder} on the host"
         try:
             gone = session.remove_ntbackup_job(step.folder, end.job.name)
         except HostError as error:
-            return [f"{left}: {error.message} The next run removes them."]
+            return [f"{left}, a .bkf among them; the next run removes them. {error.message}"]
         mine = [name for name in gone.left if name.startswith(end.job.name)]
-        return [f"{left}: {gone.error} The next run removes them."] if mine else []
+        return [f"{left} ({', '.join(mine)}); the next run removes them. {gone.error}".strip()] if mine else []
 
     def _last_bytes(self, host: Host, part: Part) -> int:
         latest = self.repository.latest(host.name, part, now=self.now())
