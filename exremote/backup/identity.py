@@ -16,7 +16,7 @@ from typing import Any
 from exremote.backup.parts import PartFacts
 from exremote.errors import ScriptFailed
 from exremote.facts import ConnectorObject
-from exremote.regfile import RegFileError, parse
+from exremote.regfile import REG_DWORD, REG_EXPAND_SZ, REG_SZ, RegFileError, parse
 from exremote.session import Session
 
 SETUP = r"HKLM\SOFTWARE\Microsoft\Exchange\Setup"
@@ -57,8 +57,6 @@ def identity_of(
             unknown[what] = error.message
             return None
 
-    values = ask("exchange", lambda: session.registry_values([(SETUP, n) for n in _SETUP_VALUES])) or ()
-    found["exchange"] = {value.name: value.text for value in values if value.exists}
     services = ask("services", lambda: session.service_states(_SERVICES, ["Microsoft Exchange"])) or ()
     found["services"] = {
         s.name: {"account": s.account, "start": s.start_mode, "title": s.display_name}
@@ -72,11 +70,11 @@ def identity_of(
         elif export is not None:
             unknown[key] = "the host has no such registry key"
     found["hotfixes"] = _hotfixes(exports.get("registry/hotfixes.reg", b""))
+    found["exchange"] = _values(exports.get("registry/exchange-setup.reg", b""))
     found["unknown"] = unknown
     return found, exports
 
 
-_SETUP_VALUES = ("Services", "NewestBuild", "Service Pack Build")
 _SERVICES = ("MSExchangeSA", "MSExchangeIS", "MSExchangeMTA")
 
 
@@ -93,6 +91,22 @@ def _places(server: str, objects: tuple[ConnectorObject, ...]) -> dict[str, str]
         for part, following in pairwise(parts):
             if following.casefold() == behind.casefold():
                 found[key] = part.partition("=")[2]
+    return found
+
+
+def _values(text: bytes) -> dict[str, str | int]:
+    """Given the export of a key, return its texts and numbers, those of keys below it apart."""
+    try:
+        keys = parse(text).keys if text else {}
+    except RegFileError:
+        return {}
+    own = next((values for key, values in keys.items() if key.casefold().endswith(r"\exchange\setup")), {})
+    found: dict[str, str | int] = {}
+    for value in own.values():
+        if value.kind in (REG_SZ, REG_EXPAND_SZ):
+            found[value.name] = value.data.decode("utf-16-le", "replace").removesuffix("\0")
+        elif value.kind == REG_DWORD:
+            found[value.name] = int.from_bytes(value.data, "little")
     return found
 
 

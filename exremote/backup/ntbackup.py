@@ -203,7 +203,9 @@ class JobErrand:
         except HostError as error:
             return [f"{left}, a .bkf among them; the next run removes them. {error.message}"]
         mine = [name for name in gone.left if name.startswith(end.job.name)]
-        return [f"{left} ({', '.join(mine)}); the next run removes them. {gone.error}".strip()] if mine else []
+        return (
+            [f"{left} ({', '.join(mine)}); the next run removes them. {gone.error}".strip()] if mine else []
+        )
 
     def _last_bytes(self, host: Host, part: Part) -> int:
         latest = self.repository.latest(host.name, part, now=self.now())
