@@ -49,8 +49,8 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 return base64.b64encode(b"".join(files.find(args["path"]).content.chunks())).decode()  # type: ignore[union-attr]
             case "list":
                 _simulated(prefix, op)
-                node = files.get(args["path"])
-                return [child.name for child in node.children.values()] if node is not None else []
+                there = files.get(args["path"])
+                return [child.name for child in there.children.values()] if there is not None else []
             case "make_directory":
                 files.make_directory(args["path"])
                 if prefix:

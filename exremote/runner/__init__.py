@@ -32,8 +32,8 @@ from exremote.runner.visit import (
 __all__ = [
     "UNLIMITED",
     "Harvest",
-    "Limits",
     "JobEnd",
+    "Limits",
     "Outcome",
     "State",
     "Stopped",

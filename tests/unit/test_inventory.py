@@ -70,7 +70,27 @@ WRONG: list[tuple[str, int, str, str]] = [
     (HOST + "connectors = 'notes'", 4, "hosts.A.connectors", "expected a list of names"),
     (HOST + "tags = ['a', 3]", 4, "hosts.A.tags", "expected a list of names"),
     (HOST + "tags = ['tag:a']", 4, "hosts.A.tags", "expected a name of 1 to 63"),
-    (HOST + "backup = ['everything']", 4, "hosts.A.backup", 'expected ["connectors"], or [] for nothing'),
+    (
+        HOST + "backup = ['everything']",
+        4,
+        "hosts.A.backup",
+        'expected a list of "connectors", "systemstate" and "storagegroups", or [] for nothing',
+    ),
+    (HOST + "ntbackup = { start = 'task' }", 4, "hosts.A.ntbackup.start", 'expected "wmi" or "direct"'),
+    (
+        HOST + "ntbackup = { folder = 'exremote' }",
+        4,
+        "hosts.A.ntbackup.folder",
+        "expected the full path of a folder",
+    ),
+    (HOST + "ntbackup = { folder = 'D:\\a & b' }", 4, "hosts.A.ntbackup.folder", "in plain letters"),
+    (HOST + "ntbackup = { windows_set = ['C:'] }", 4, "hosts.A.ntbackup.windows_set", "a list of drives"),
+    (
+        HOST + "ntbackup = { storage_groups = ['a\\\\b'] }",
+        4,
+        "hosts.A.ntbackup.storage_groups",
+        "a list of names of storage groups, without a backslash",
+    ),
     (HOST + "variables = { a = 3 }", 4, "hosts.A.variables.a", "expected a text between quotes"),
     (HOST + "[hosts.A.variables]\n'B C' = 'x'", 5, 'hosts.A.variables."B C"', "lower case letters"),
     (
