@@ -131,9 +131,45 @@ class CopyDirectoryObject:
         return f"read directory objects of class {self.object_class}"
 
 
-Step = CopyTree | CopyFiles | CopyRegistryKey | CopyServiceStates | CopyDirectoryObject
+@dataclass(frozen=True, slots=True)
+class RunNtBackup:
+    """Have ntbackup write one job's .bkf on the host, and copy that with its log. Or take over such a job."""
+
+    kind: ClassVar[str] = "run-ntbackup"
+
+    item: str
+    """What it saves, `systemstate` or `storagegroups`."""
+    connectors: tuple[str, ...]
+    """The snapshot that will hold it."""
+    name: str
+    """The job's name."""
+    folder: str
+    """Its folder on the host; nothing else lies there."""
+    lines: tuple[str, ...]
+    """Of the selection file."""
+    sets: tuple[str, ...]
+    """What must be on the tape, one set each."""
+    arguments: str
+    """Everything behind the program's name."""
+    start: str
+    """How it is started: `wmi` or `direct`."""
+    stall_s: float
+    """Seconds without growth of the .bkf after which it counts as hanging, and is ended."""
+    adopt: bool = False
+    """True if the job is there already: a run that was broken off had started it."""
+    clear: str = ""
+    """Name of an old job whose files are removed first; '' if there is none."""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        deed = "take over job" if self.adopt else "run ntbackup, job"
+        return f"{deed} {self.name}: {', '.join(self.sets)} into {self.folder}"
+
+
+Step = CopyTree | CopyFiles | CopyRegistryKey | CopyServiceStates | CopyDirectoryObject | RunNtBackup
 STEP_KINDS: Mapping[str, type[Step]] = {
-    cls.kind: cls for cls in (CopyTree, CopyFiles, CopyRegistryKey, CopyServiceStates, CopyDirectoryObject)
+    cls.kind: cls
+    for cls in (CopyTree, CopyFiles, CopyRegistryKey, CopyServiceStates, CopyDirectoryObject, RunNtBackup)
 }
 
 

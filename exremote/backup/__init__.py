@@ -9,24 +9,34 @@ tables    the tables alone, every few minutes
 footing   what that stands on: the last full snapshots
 need      what a plan needs on the repository's volume
 draft     what came in becomes the draft of a snapshot
+parts     what ntbackup saves: facts become a plan of one job, pure
+ntbackup  one host's jobs, from facts to committed snapshots
+identity  which machine it is, for whoever must build another like it
+verdict   whether a job is a backup: exit code, log and .bkf together, pure
+whole     connectors and jobs of one host
 """
 
 from exremote.backup.draft import draft_of, listing_text
 from exremote.backup.errand import Errand, Taken
 from exremote.backup.footing import footings, no_footing
+from exremote.backup.ntbackup import JobErrand
 from exremote.backup.planning import choose, plan_backup
 from exremote.backup.tables import PART as TABLES
 from exremote.backup.tables import TablesErrand
+from exremote.backup.whole import Whole, wanted_of
 
 __all__ = [
     "TABLES",
     "Errand",
+    "JobErrand",
     "TablesErrand",
     "Taken",
+    "Whole",
     "choose",
     "draft_of",
     "footings",
     "listing_text",
     "no_footing",
     "plan_backup",
+    "wanted_of",
 ]

@@ -57,6 +57,29 @@ class Taken:
     machine: str = ""
     """Which machine it is by its own word; not told in JSON."""
 
+    def joined(self, other: Taken) -> Taken:
+        """Given what more came in of the same host, return both as one."""
+        plans = [plan for plan in (self.plan, other.plan) if plan is not None]
+        return Taken(
+            self.snapshots + other.snapshots,
+            self.findings + other.findings,
+            self.missing + other.missing,
+            self.warnings + other.warnings,
+            Plan(
+                plans[0].host,
+                tuple(name for plan in plans for name in plan.connectors),
+                tuple(step for plan in plans for step in plan.steps),
+                tuple(gap for plan in plans for gap in plan.gaps),
+            )
+            if plans
+            else None,
+            self.sent_files + other.sent_files,
+            self.sent_bytes + other.sent_bytes,
+            self.lacking_files + other.lacking_files,
+            self.lacking_bytes + other.lacking_bytes,
+            self.machine or other.machine,
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
         return {

@@ -28,6 +28,7 @@ from exremote.cli.look import verdict_of, wanted_hosts
 from exremote.connector import Connector
 from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, RepositoryError, UsageError
 from exremote.inventory import Inventory, find_name
+from exremote.ntbackup import PARTS
 from exremote.report import Report
 from exremote.repository import Repository, Snapshot, age_text
 from exremote.wording import count_text
@@ -164,7 +165,8 @@ def expected(
         if wanted is not None and host.name.casefold() not in wanted:
             continue
         own = held.get(find_name(held, host.name) or "", {})
-        should = {name: own.get(name, []) for name in host.connectors or ()}
+        parts = [part for part in PARTS if part in host.backup]
+        should = {name: own.get(name, []) for name in (*(host.connectors or ()), *parts)}
         gone = {n for n in own if n in known and n not in should} if host.connectors is not None else set()
         left = "" if host.backup else "only checked: the inventory says backup = []"
         yield Subject(host.name, {**should, **own}, left, gone)

@@ -32,6 +32,7 @@ from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, RepositoryError, UsageError
 from exremote.inventory import Host
+from exremote.ntbackup import PARTS
 from exremote.report import Report, size_text
 from exremote.repository import Repository, is_private
 from exremote.runner import Outcome, State, exit_code, living_runs
@@ -80,7 +81,8 @@ def back_up(
         typer.Option(
             "--only",
             metavar="CONNECTOR",
-            help="Only this connector; may be repeated. Or `tables`: their folder alone, every few minutes.",
+            help="Only this connector, or systemstate, or storagegroups; may be repeated. Or `tables`: their "
+            "folder alone, every few minutes.",
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; copy nothing.")] = False,
@@ -94,12 +96,12 @@ def back_up(
     """Save the connectors of hosts: a snapshot per host and connector. Stops no service."""
     with speaking(as_json) as report:
         connectors = Connector.load_all()
-        only = [known_connector(name, [*connectors, backup.TABLES], "--only") for name in only or []]
+        only = [known_connector(name, [*connectors, *PARTS, backup.TABLES], "--only") for name in only or []]
         tables = tables_alone(only)
         site = load_inventory(inventory, list(connectors))
         limits, at_once = bounds(limit_rate, deadline, parallel or site.parallel, report)
         chosen = site.select(hosts or [])
-        saved = [host for host in chosen if "connectors" in host.backup]
+        saved = [host for host in chosen if any(backup.wanted_of(host, only))]
         place = Repository.open(repository_path(repository or site.repository, inventory))
         unready = [h for h in saved if tables and not backup.footings(place, h, connectors, now())[0]]
         for warning in site.warnings:
@@ -110,11 +112,11 @@ def back_up(
                 place.salvage(lambda: living_runs(place.runs_folder))
 
         def work(run: Run) -> Callable[[Host, Session], Outcome]:
-            return (backup.TablesErrand if tables else backup.Errand)(
+            errand = (backup.TablesErrand if tables else backup.Errand)(
                 place,
                 run.journal,
                 connectors,
-                () if tables else tuple(only),
+                () if tables else tuple(name for name in only if name not in PARTS),
                 dry_run,
                 now,
                 run.stage,
@@ -123,6 +125,8 @@ def back_up(
                 run.api_account,
                 place.room(site.keep_free),
             )
+            jobs = backup.JobErrand(place, run.journal, dry_run, now, run.stage, run.moved)
+            return backup.Whole(errand, jobs, tuple(only))
 
         def with_others(ended: Sequence[Outcome]) -> list[Outcome]:
             own = {outcome.host: outcome for outcome in (*ended, *map(not_ready, unready))}

@@ -27,6 +27,7 @@ from exremote.facts.files import (
 )
 from exremote.facts.gateway import ApiDirectoryFact, ApiQueue, ConnectorObject, EventCount
 from exremote.facts.host import Disk, HostFact, RegistryValue, ServiceState
+from exremote.facts.ntbackup import NtBackupJob, RemovedJob, StartedJob
 from exremote.facts.parse import FactError, Record
 from exremote.facts.reasons import advise, in_words, reason_of, remedy_in
 
@@ -44,6 +45,7 @@ __all__ = [
     "HostFacts",
     "NamedFile",
     "NotesIni",
+    "NtBackupJob",
     "Presence",
     "Record",
     "RegistryDeed",
@@ -51,9 +53,11 @@ __all__ = [
     "RegistrySetting",
     "RegistryValue",
     "RemovedFile",
+    "RemovedJob",
     "ServiceChange",
     "ServiceState",
     "StartMode",
+    "StartedJob",
     "SwapFile",
     "TableText",
     "TreeFact",

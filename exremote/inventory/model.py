@@ -18,7 +18,9 @@ Encryption = Literal["auto", "always", "never"]
 Scheme = Literal["http", "https"]
 Wire = Literal["psrp", "winrs"]
 Bulk = Literal["auto", "wire"]
-BackupPart = Literal["connectors", "undelivered-mail"]
+BackupPart = Literal["connectors", "undelivered-mail", "systemstate", "storagegroups"]
+JobStart = Literal["wmi", "direct"]
+JobMethod = Literal["copy", "normal"]
 Setting = str | int | float | bool | tuple[str, ...] | None
 
 BUILT_IN: Final = "built in"
@@ -56,6 +58,26 @@ class RetryPolicy:
     """Seconds after which no further try begins."""
     first_wait_s: float = 2.0
     """The longest first wait; it doubles with each try."""
+
+
+@dataclass(frozen=True, slots=True)
+class NtBackup:
+    """How ntbackup saves system state and storage groups of a host."""
+
+    folder: str = ""
+    r"""Where it writes on the host, `D:\exremote`; '': `exremote` on the drive of Windows."""
+    start: JobStart = "wmi"
+    """How a job is started: `wmi` makes one that outlives the session; `direct` is for a host without WMI."""
+    storage_groups: tuple[str, ...] = ()
+    """Names of the storage groups, as Exchange has them; none: the directory is asked."""
+    method: JobMethod = "copy"
+    """Of storage groups: `copy` leaves other backups alone; `normal` is what those go on from."""
+    windows_set: tuple[str, ...] = ()
+    r"""Volumes (`C:\`) that are saved in one job with the System State; none: System State alone."""
+    stall_s: float = 1800.0
+    """Seconds without growth of the .bkf after which a job is taken to hang, and ended."""
+    least_free_gb: float = 2.0
+    """Room that the folder's drive must have at least before a job is started."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,6 +154,8 @@ class Host(Endpoint):
     """The host where its snapshots are tried by `exremote drill`."""
     drill_folder: str | None = None
     """The folder there in which scratch folders are made."""
+    ntbackup: NtBackup = NtBackup()
+    """How system state and storage groups are saved, where `backup` or `--only` names them."""
     probe: bool = False
     """Whether health may write, read back and remove a probe file in the GroupWise API directory."""
     limit_rate: int | None = None
@@ -237,7 +261,7 @@ def _rows(endpoint: Endpoint) -> Iterator[tuple[str, Setting, str]]:
         value = getattr(endpoint, each.name)
         if each.name in ("name", "origins", "unusable"):
             continue
-        if isinstance(value, Deadlines | RetryPolicy):
+        if isinstance(value, Deadlines | NtBackup | RetryPolicy):
             pairs: Iterable[tuple[str, object]] = (
                 (sub.name, getattr(value, sub.name)) for sub in fields(value)
             )

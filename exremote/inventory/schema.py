@@ -13,6 +13,8 @@ from exremote.inventory.model import (
     BackupPart,
     Bulk,
     Encryption,
+    JobMethod,
+    JobStart,
     Scheme,
     Wire,
 )
@@ -70,6 +72,30 @@ class RetryTable(Table):
     first_wait_s: _Seconds | None = Field(default=None, description=SECONDS)
 
 
+class NtBackupTable(Table):
+    """See NtBackup."""
+
+    folder: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z]:\\[A-Za-z0-9._-]([A-Za-z0-9 ._\\-]*[A-Za-z0-9_-])?$",
+        description="the full path of a folder on a drive of the host, in plain letters: 'D:\\exremote'",
+    )
+    start: JobStart | None = Field(default=None, description='"wmi" or "direct"')
+    storage_groups: (
+        tuple[Annotated[str, Field(pattern=r'^[^\\/"\x00-\x1f]*[^\s\\/"\x00-\x1f]$')], ...] | None
+    ) = Field(
+        default=None, strict=False, description="a list of names of storage groups, without a backslash"
+    )
+    method: JobMethod | None = Field(default=None, description='"copy" or "normal"')
+    windows_set: tuple[Annotated[str, Field(pattern=r"^[A-Za-z]:\\$")], ...] | None = Field(
+        default=None, strict=False, description="a list of drives such as ['C:\\']"
+    )
+    stall_s: _Seconds | None = Field(default=None, description=SECONDS)
+    least_free_gb: float | None = Field(
+        default=None, ge=0, le=1_000_000, description="a number of GB from 0 to 1000000"
+    )
+
+
 class EndpointTable(Table):
     """What hosts and gateways alike may say; see Endpoint."""
 
@@ -105,7 +131,10 @@ class SettingsTable(EndpointTable):
     tags: tuple[str, ...] | None = Field(default=None, strict=False, description=_NAMES)
     variables: dict[str, str] | None = Field(default=None, description="a table of texts")
     backup: tuple[BackupPart, ...] | None = Field(
-        default=None, strict=False, description='of "connectors" and "undelivered-mail", or [] for nothing'
+        default=None,
+        strict=False,
+        description='a list of "connectors", "undelivered-mail", "systemstate" and "storagegroups", or [] for '
+        "nothing",
     )
     drill_on: str | None = Field(
         default=None, pattern=SOMETHING, description="the name of a host of this inventory"
@@ -115,6 +144,7 @@ class SettingsTable(EndpointTable):
         pattern=r"^[A-Za-z]:\\[^/:*?\"<>|\x00-\x1f]*$",
         description="the full path of a folder on that host, such as 'D:\\drill'",
     )
+    ntbackup: NtBackupTable | None = Field(default=None, description=TABLE)
     probe: bool | None = Field(default=None, description="true or false")
     limit_rate: str | None = Field(default=None, description=f'{RATE_TEXT}, or "" for none')
 
@@ -153,7 +183,7 @@ SECTIONS: Final[Mapping[str, type[Table]]] = {
     "defaults": SettingsTable, "groups": SettingsTable, "hosts": HostTable, "gateways": GatewayTable,
 }  # fmt: skip
 _NESTED: Final[Mapping[str, type[Table]]] = {
-    "deadlines": DeadlineTable, "retry": RetryTable,
+    "deadlines": DeadlineTable, "retry": RetryTable, "ntbackup": NtBackupTable,
     "credential": CredentialTable, "api_credential": CredentialTable,
 }  # fmt: skip
 

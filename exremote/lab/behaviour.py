@@ -18,6 +18,7 @@ from exremote.lab.deeds import registry_set, service_set, work_files_remove
 from exremote.lab.gateway import api_directory, connect_share, disconnect_share
 from exremote.lab.machine import SERVICES, START_MODES, Machine
 from exremote.lab.moves import aside_move, staged_move, staging_remove
+from exremote.lab.ntbackup import get_job, remove_job, start_job
 from exremote.lab.packing import BLOCK, seal_text
 from exremote.lab.programs import file_fact
 from exremote.lab.registry import HIVES, KeyDenied, Kind
@@ -346,6 +347,9 @@ ANSWERS: Mapping[str, Answer] = {
     "Move-StagedFile": staged_move,
     "Move-FileAside": aside_move,
     "Remove-StagingFolder": staging_remove,
+    "Start-NtBackupJob": start_job,
+    "Get-NtBackupJob": get_job,
+    "Remove-NtBackupJob": remove_job,
 }
 """By the name of the script."""
 

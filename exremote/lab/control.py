@@ -47,6 +47,10 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                     prefix.write_file(args["path"])
             case "read_file":
                 return base64.b64encode(b"".join(files.find(args["path"]).content.chunks())).decode()  # type: ignore[union-attr]
+            case "list":
+                _simulated(prefix, op)
+                there = files.get(args["path"])
+                return [child.name for child in there.children.values()] if there is not None else []
             case "make_directory":
                 files.make_directory(args["path"])
                 if prefix:
@@ -119,7 +123,12 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 ]
             case "set":
                 _simulated(prefix, op)
-                if args["name"] not in ("directory_available", "event_log_available", "administrator"):
+                if args["name"] not in (
+                    "directory_available",
+                    "event_log_available",
+                    "administrator",
+                    "foreign_ntbackup",
+                ):
                     raise ValueError(f"{args['name']} is not to be set")
                 setattr(machine, args["name"], bool(args["value"]))
             case _:

@@ -25,6 +25,12 @@ QUEUES = ("API_IN", "API_OUT", "ATT_IN", "ATT_OUT", "GWHOLD", "GWPROB")
 _STUB = b"MZ lab stand-in, no program"
 _ALWAYS = 10**9
 _INSTALLED = datetime(2004, 3, 15, 9, 30, tzinfo=UTC)
+_GROUP = (
+    "CN=First Administrative Group,CN=Administrative Groups,CN=Lab,CN=Microsoft Exchange,CN=Services,"
+    "CN=Configuration,DC=lab,DC=example"
+)
+_SERVERS = f"CN=Servers,{_GROUP}"
+HOTFIXES = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\HotFix"
 ORGANISATION = (
     "CN=Connections,CN=First Routing Group,CN=Routing Groups,CN=First Administrative Group,"
     "CN=Administrative Groups,CN=Lab,CN=Microsoft Exchange,CN=Services,CN=Configuration,DC=lab,DC=example"
@@ -50,6 +56,16 @@ def exchange(machine: Machine) -> None:
     machine.registry.set(setup, "Services", EXCHSRVR)
     machine.registry.set(setup, "NewestBuild", 7638)
     machine.registry.set(setup, "Service Pack Build", 7638)
+    machine.registry.make(rf"{HOTFIXES}\KB828092")
+    for name in ("First Storage Group", "Second, with a comma"):
+        spelt = name.replace(",", "\\,")
+        machine.objects.append(
+            DirectoryObject(
+                "msExchStorageGroup",
+                f"CN={spelt},CN=InformationStore,CN={machine.name},{_SERVERS}",
+                {"cn": [name]},
+            )
+        )
     for folder in ("bin", "Mdbdata", "Mtadata", "Mailroot", "Conndata"):
         machine.files.make_directory(rf"{EXCHSRVR}\{folder}", when(folder))
     for name, title, program, depends_on in (

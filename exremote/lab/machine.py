@@ -135,6 +135,20 @@ class Share:
     read_only: bool = False
 
 
+@dataclass(slots=True)
+class RunningJob:
+    """A job of ntbackup that was started on a machine."""
+
+    folder: str
+    name: str
+    process: int
+    ends: float
+    """By the monotonic clock; 0: never."""
+    killed: bool = False
+    """It ends without an exit code."""
+    code: int = 0
+
+
 class Machine:
     """One host. All methods may be called from several threads while `lock` is held."""
 
@@ -163,6 +177,10 @@ class Machine:
         self.connections: set[tuple[str, str]] = set()
         """Shell and lower-case share: who has connected which share that needs an account."""
         self.administrator = True
+        self.job: RunningJob | None = None
+        """The job of ntbackup that runs."""
+        self.foreign_ntbackup = False
+        """Whether somebody else's ntbackup runs."""
         self._furnish()
 
     def now(self) -> datetime:
@@ -177,6 +195,8 @@ class Machine:
             self.files.make_directory(folder)
         for program in ("services.exe", "svchost.exe", "reg.exe", "net.exe", "lsass.exe"):
             self.files.write(rf"{root}\System32\{program}", b"MZ lab stand-in, no program")
+        if int(self.os.version.partition(".")[0]) < 6:
+            self.files.write(rf"{root}\System32\ntbackup.exe", b"MZ lab stand-in, no program")
         put = self.registry.set
         windows_nt = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
         put(windows_nt, "ProductName", self.os.name)

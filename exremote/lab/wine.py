@@ -21,6 +21,7 @@ import platformdirs
 
 from exremote.lab.files import Node
 from exremote.lab.machine import ENVIRONMENT, SERVICES, Machine, ticks
+from exremote.lab.ntbackup import program_of
 from exremote.lab.registry import Kind
 
 WINLAB_VARIABLE = "EXREMOTE_LAB_WINLAB"
@@ -242,6 +243,9 @@ class Prefix:
 
     def _put_files(self) -> None:
         labsvc = (_winlab(self.engine) / "labsvc.exe").read_bytes()
+        program = self.drive_c / "windows" / "system32" / "ntbackup.exe"
+        if program_of(self.machine) and (standin := _winlab(self.engine) / "ntbackup.exe").is_file():
+            program.write_bytes(standin.read_bytes())
         images = {self._image(name).lower() for name in self.machine.services}
         dosdevices = self.folder / "dosdevices"
         for root in self.machine.files.roots.values():

@@ -14,6 +14,7 @@ from exremote.changes import ChangePlan, SetValues, SwapFiles
 from exremote.connector import Connector, RegistryKey, matches
 from exremote.errors import IntegrityError, PlanRefused, UsageError
 from exremote.facts import FactError, HostFacts
+from exremote.ntbackup import PARTS
 from exremote.pack import datetime_to_ticks
 from exremote.regfile import RegFile, RegValue
 from exremote.repository import Composed, Entry, Snapshot
@@ -131,6 +132,11 @@ def aim_of(
     known: set[str] = set()
     for snapshot in newest:
         connector = connectors.get(snapshot.connector)
+        if snapshot.connector in PARTS:
+            raise PlanRefused(
+                f"{snapshot.host}/{snapshot.id} is of {snapshot.connector}: only ntbackup restores that.",
+                "`exremote export` gives the .bkf; see docs/ntbackup.md.",
+            )
         if connector is None:
             raise PlanRefused(
                 f"{snapshot.host}/{snapshot.id} is of {snapshot.connector}, which is no connector here.",

@@ -1,6 +1,7 @@
 """Carries plans out: one step, one host, many hosts. It never decides what should be done.
 
 steps    the steps of a plan, in order, for one host
+ntbackup one of them: a job of ntbackup, from its start to its .bkf in the repository
 visit    one host: session, credential gate, left-over shells, journal
 fleet    many hosts at once
 limits   what bounds a run as a whole: rate and deadline
@@ -12,6 +13,7 @@ outcome  how it ended: a value, and the exit code of a run
 from exremote.runner.fleet import each_host
 from exremote.runner.interrupts import heard_once
 from exremote.runner.limits import UNLIMITED, Limits
+from exremote.runner.ntbackup import JobEnd
 from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
 from exremote.runner.standing import left_down
 from exremote.runner.steps import Harvest, Workplace, execute, to_document
@@ -30,6 +32,7 @@ from exremote.runner.visit import (
 __all__ = [
     "UNLIMITED",
     "Harvest",
+    "JobEnd",
     "Limits",
     "Outcome",
     "State",

@@ -17,10 +17,12 @@ from exremote.plan import (
     CopyServiceStates,
     CopyTree,
     Plan,
+    RunNtBackup,
     Step,
     step_to_json,
 )
 from exremote.repository import Omission, Repository, Staging
+from exremote.runner.ntbackup import JobEnd, run_ntbackup
 from exremote.session import Session
 from exremote.transfer import Carrier, Copied, pull_files, pull_tree
 
@@ -39,6 +41,8 @@ class Harvest:
     """By connector: what should be in its snapshot and is not."""
     noted: dict[str, list[Omission]] = field(default_factory=dict)
     """By connector: what could not be had, and is not needed for a restore."""
+    jobs: dict[str, JobEnd] = field(default_factory=dict)
+    """By item: how a job of ntbackup ended. Whether that is well is not judged here."""
 
     def document(self, connectors: Sequence[str], path: str, content: bytes) -> None:
         """Given a document, keep it for the snapshots of these connectors."""
@@ -156,6 +160,18 @@ def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
             wanted = step.object_class.lower()
             objects = [asdict(o) for o in place.facts.connector_objects if o.class_name.lower() == wanted]
             harvest.document(step.connectors, f"directory/{step.item}.json", to_document(objects))
+        case RunNtBackup():
+            end, copied = run_ntbackup(
+                step,
+                place.session,
+                place.carrier,
+                place.repository,
+                place.staging,
+                lambda kind, fields: place.journal.event(kind, host=place.facts.host, said=fields),
+                place.progress,
+            )
+            harvest.jobs[step.item] = end
+            _keep(step.item, step.connectors, copied, harvest)
         case _:
             assert_never(step)
 

@@ -29,6 +29,7 @@ from exremote.pack import Listing, Outline, PackError, SealedBlock, encode_lines
 from exremote.script import Effect
 from exremote.session.answers import same_path, wrong_listing
 from exremote.session.deeds import Deeds
+from exremote.session.jobs import Jobs
 from exremote.session.line import Fields
 from exremote.session.scratch import Scratch
 from exremote.transport import (
@@ -42,7 +43,7 @@ AHEAD = 8 << 20
 SHARE_REFUSED = "ExRemote.ShareRefused"
 
 
-class Session(Deeds, Scratch):
+class Session(Deeds, Jobs, Scratch):
     """One host and one thread: its questions and their answers, and what can be done to it."""
 
     def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:

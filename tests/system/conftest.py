@@ -57,6 +57,7 @@ NOT_UNDER_WINE: Mapping[str, str] = {
     "records": "a real engine's records cannot be spoilt one by one; its answers on the wire can",
     "disk": "a Wine prefix has no disk of its own that could be full",
     "wire": "the misfortune is the endpoint's own, before or after any engine",
+    "jobs": "winlab's ntbackup knows no such misfortune, or Wine has no second one to run beside it",
     "local": "no host is asked: it is about what lies on this machine",
     "time": "a real engine would take minutes for it, and the promise is ours alone",
 }

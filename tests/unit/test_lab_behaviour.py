@@ -95,6 +95,14 @@ CALLS: dict[str, dict[str, object]] = {
     },
     "Move-FileAside": {"Path": CONNDATA, "Aside": r"C:\exremote-2", "Files": names("lab1.seq")},
     "Remove-StagingFolder": {"Path": r"C:\exremote-1"},
+    "Start-NtBackupJob": {
+        "Folder": r"C:\e\s",
+        "Name": "j",
+        "Selection": ["SystemState"],
+        "Arguments": "backup",
+    },
+    "Get-NtBackupJob": {"Folder": r"C:\e\s"},
+    "Remove-NtBackupJob": {"Folder": r"C:\e\s", "Name": "j"},
 }
 
 

@@ -15,6 +15,7 @@ from exremote.plan import (
     CopyTree,
     Gap,
     Plan,
+    RunNtBackup,
     step_from_json,
 )
 
@@ -28,6 +29,20 @@ steps = st.one_of(
     st.builds(CopyRegistryKey, words, names, words, st.booleans()),
     st.builds(CopyServiceStates, names, names),
     st.builds(CopyDirectoryObject, words, names, words),
+    st.builds(
+        RunNtBackup,
+        words,
+        names,
+        words,
+        words,
+        names,
+        names,
+        words,
+        words,
+        st.floats(0, 9e5),
+        st.booleans(),
+        words,
+    ),
 )
 plans = st.builds(
     Plan,
@@ -83,11 +98,23 @@ def test_every_step_describes_itself() -> None:
             CopyRegistryKey("client", ("notes",), "HKLM\\SOFTWARE\\Lotus\\Notes"),
             CopyServiceStates(("notes",), ("MSExchangeCoCo", "LME-NOTES")),
             CopyDirectoryObject("object", ("notes",), "msExchNotesConnector"),
+            RunNtBackup(
+                "systemstate",
+                ("systemstate",),
+                "job",
+                "D:\\x",
+                ("SystemState",),
+                ("System State",),
+                "",
+                "wmi",
+                60.0,
+            ),
         ),
         (Gap(("notes",), "Notes program folder", "the registry has no Path value"),),
     )
     assert {step.kind for step in plan} == set(STEP_KINDS)
     lines = plan.describe()
-    assert len(lines) == 6
+    assert len(lines) == 7
+    assert lines[5] == "run ntbackup, job job: System State into D:\\x"
     assert lines[0] == "copy tree conndata: C:\\Conndata (3 files, 10 bytes)"
     assert lines[-1].startswith("cannot take Notes program folder (notes)")

@@ -1,0 +1,202 @@
+"""One job of ntbackup: started or taken over, watched, brought home, walked through. It judges nothing.
+
+The job's files stay on the host until the snapshot that holds them was committed and read back: a run that is
+killed leaves a job that the next one takes over.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from exremote.errors import HostError
+from exremote.facts import FileEntry, NtBackupJob
+from exremote.mtf import Found, Tape, walk
+from exremote.ntbackup import LogSays, decoded, read_log
+from exremote.plan import RunNtBackup
+from exremote.repository import Entry, Omission, Repository, Staging
+from exremote.session import Session
+from exremote.transfer import Carrier, Copied, Progress, pull_files, pull_tree
+
+FIRST_LOOK_S, LAST_LOOK_S = 0.2, 15.0
+"""Seconds between two looks at a job, at first and after a while."""
+SPARE = 64 << 20
+"""Bytes that the repository's volume keeps free, whatever comes."""
+LONGEST_LOG = 4 << 20
+LISTED = 50_000
+"""Files that the catalogue names; the rest is counted."""
+PIECE = 1 << 20
+
+Tell = Callable[[str, dict[str, object]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """How a job ended, and what was found in what it wrote."""
+
+    job: NtBackupJob
+    """As the host said at the end."""
+    stopped: str = ""
+    """Why it was ended before its own end, in words; '' if it was not."""
+    private: bool = True
+    """False if others than administrators could read its folder."""
+    log: LogSays | None = None
+    """What its log says; None if none was found or could be had."""
+    tape: Tape | None = None
+    """What its .bkf holds; None if there is none here."""
+    catalogue: bytes = b""
+    """What lies on the tape, a line each."""
+
+    @property
+    def done(self) -> bool:
+        """Return whether the host needs its files no more: the .bkf is here, or will never be any good."""
+        return self.tape is not None or bool(self.stopped) or self.job.state != "Ended" or self.job.bytes < 0
+
+
+def run_ntbackup(
+    step: RunNtBackup,
+    session: Session,
+    carrier: Carrier,
+    repository: Repository,
+    staging: Staging,
+    tell: Tell,
+    progress: Progress,
+) -> tuple[JobEnd, Copied]:
+    """Given a job, see it through. Return how it ended and what came home. Raise HostError."""
+    private = True if step.adopt else _start(step, session)
+    job, stopped = _watch(step, session, tell)
+    tell("job-ended", {"job": job.name, "state": job.state, "exit": job.exit_code, "bytes": job.bytes})
+    good = job.state == "Ended" and not stopped
+    copied = _fetch(step, job, good, session, carrier, repository, staging, progress)
+    by_path = {entry.path: entry for entry in copied.entries if entry.item == step.item}
+    tape, catalogue = None, b""
+    if (bkf := by_path.get(f"{job.name}.bkf")) is not None:
+        tape, catalogue = _walk(repository.object_path(bkf.sha256), progress)
+    log = next((entry for entry in copied.entries if entry.item == _log_item(step)), None)
+    says = None if log is None else read_log(_text(repository, log), job.name)
+    return JobEnd(job, stopped, private, says, tape, catalogue), copied
+
+
+def _start(step: RunNtBackup, session: Session) -> bool:
+    """Given a job, start it. Return whether its folder is closed to others. Raise HostError."""
+    if step.clear:
+        session.remove_ntbackup_job(step.folder, step.clear)
+    try:
+        how = {"wmi": "Wmi", "direct": "Direct"}[step.start]
+        return session.start_ntbackup(step.folder, step.name, step.lines, step.arguments, how).private
+    except HostError as error:
+        # It may have started all the same: then it is there.
+        if not error.transient or session.ntbackup_job(step.folder).name != step.name:
+            raise
+        return True
+
+
+def _watch(step: RunNtBackup, session: Session, tell: Tell) -> tuple[NtBackupJob, str]:
+    """Given a job that was started, look at it until it has ended, or has to be. Return it, and why.
+
+    The host's own deadline bounds it all: what it leaves behind, the next run takes over.
+    """
+    wait_s, size = FIRST_LOOK_S, -1
+    grew = time.monotonic()
+    while True:
+        job = session.ntbackup_job(step.folder)
+        if job.state != "Running":
+            return job, ""
+        if job.bytes != size:
+            size, grew = job.bytes, time.monotonic()
+        elif (still := time.monotonic() - grew) > step.stall_s:
+            written = f"it had written {max(size, 0)} bytes, and then nothing for {still:.0f} s"
+            ended = session.remove_ntbackup_job(step.folder, job.name, end=True, keep=True)
+            tell("job-stopped", {"job": job.name, "reason": written, "processes": ended.ended})
+            how = "so it was ended" if ended.ended else f"and it could not be ended: {ended.error}"
+            return session.ntbackup_job(step.folder), f"it hung ({written}), {how}"
+        session.pause(wait_s)
+        wait_s = min(wait_s * 1.5, LAST_LOOK_S)
+
+
+def _fetch(
+    step: RunNtBackup,
+    job: NtBackupJob,
+    good: bool,
+    session: Session,
+    carrier: Carrier,
+    repository: Repository,
+    staging: Staging,
+    progress: Progress,
+) -> Copied:
+    """Given a job that ended, bring its files and its log here. Of one that ended badly no .bkf is wanted."""
+    tape = f"{job.name}.bkf"
+    listing: tuple[FileEntry, ...] = session.file_tree(step.folder, () if good else (tape,)).entries
+    size = sum(entry.size for entry in listing if entry.state == "file")
+    free = shutil.disk_usage(repository.path).free - SPARE
+    if size > free:
+        reason = (
+            f"it has {size} bytes, and the repository's volume has room for {max(free, 0)}; it stays on the "
+            "host, and the next run fetches it if it comes within a day"
+        )
+        return Copied(missing=(Omission(f"{step.folder}\\{tape}", reason),))
+    mine = pull_tree(
+        carrier,
+        repository,
+        staging,
+        item=step.item,
+        root=step.folder,
+        listing=listing,
+        secret=("*",),
+        left_out="the job came to no good end, so what it wrote is no backup",
+        progress=progress,
+    )
+    if not job.log:
+        return mine
+    folder, _, name = job.log.rpartition("\\")
+    log = pull_files(
+        carrier, repository, staging,
+        item=_log_item(step), root=folder, names=[name], secret=True, progress=progress,
+    )  # fmt: skip
+    return Copied(
+        mine.entries + log.entries,
+        mine.omitted,
+        mine.missing + log.missing,
+        mine.sent_files + log.sent_files,
+        mine.sent_bytes + log.sent_bytes,
+    )
+
+
+def _log_item(step: RunNtBackup) -> str:
+    return f"{step.item}-log"
+
+
+def _text(repository: Repository, entry: Entry) -> str:
+    with repository.object_path(entry.sha256).open("rb") as file:
+        return decoded(file.read(LONGEST_LOG))
+
+
+def _walk(path: Path, progress: Progress) -> tuple[Tape, bytes]:
+    """Given a .bkf here, walk through it. Return what was found, and its catalogue."""
+    lines = ["set\tkind\tsize\tmodified\tcorrupt\tpath\n"]
+    more = 0
+
+    def note(found: Found) -> None:
+        nonlocal more
+        if len(lines) > LISTED:
+            more += 1
+            return
+        # The tape's own words: no tab or line end of them may make another line.
+        path = "".join(letter if letter.isprintable() else "?" for letter in found.path)
+        corrupt = "corrupt" if found.corrupt else "-"
+        size = str(found.size) if found.size >= 0 else "-"
+        lines.append(f"{found.number}\t{found.kind}\t{size}\t{found.modified or '-'}\t{corrupt}\t{path}\n")
+
+    def pieces() -> Iterator[bytes]:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                progress(0, 0)  # an interrupt ends it here
+                yield piece
+
+    tape = walk(pieces(), note)
+    if more:
+        lines.append(f"# and {more} more\n")
+    return tape, "".join(lines).encode("utf-8", "replace")

@@ -1,0 +1,70 @@
+<#
+.SYNOPSIS
+    Removes the files of one job of ntbackup and its folder, and ends the job first if it is told to.
+.DESCRIPTION
+    Only files that bear the job's name go; a folder that holds anything else stays. A job that runs is left alone unless
+    -End is given: then the ntbackup that began since the job did is ended, and the command file that waits for it.
+.PARAMETER Folder
+    The job's folder, a full path.
+.PARAMETER Name
+    The job's name.
+.PARAMETER End
+    End the job if it still runs.
+.PARAMETER Keep
+    End it only; its files stay.
+.EXAMPLE
+    .\Remove-NtBackupJob.ps1 -Folder 'D:\exremote\systemstate' -Name 'job-1' -WhatIf
+.OUTPUTS
+    PSObject: Folder [string], Ended [int], Removed [string[]], Left [string[]], Error [string]
+.NOTES
+    Effect: Converge
+    Rights: administrator, or backup operator with write access to the folder
+    Errors: ExRemote.BadArgument, ExRemote.JobRunning
+#>
+#requires -Version 2.0
+[CmdletBinding(SupportsShouldProcess = $true, ConfirmImpact = 'Low')]
+param(
+    [Parameter(Mandatory = $true)] [ValidateNotNullOrEmpty()] [string]$Folder,
+    [Parameter(Mandatory = $true)] [ValidateNotNullOrEmpty()] [string]$Name,
+    [switch]$End,
+    [switch]$Keep
+)
+Set-StrictMode -Version 2.0
+$ErrorActionPreference = 'Stop'
+if ($Folder -notmatch '^[A-Za-z]:\\[A-Za-z0-9 ._\\-]+$' -or $Name -notmatch '^[A-Za-z0-9.-]+$') {
+    Write-Error -ErrorId 'ExRemote.BadArgument' -Category InvalidArgument -Message "'$Folder' and '$Name' are not a folder and a job."
+}
+$answer = @{ Folder = $Folder; Ended = 0; Removed = [string[]]@(); Left = [string[]]@(); Error = '' }
+$info, $base = [IO.DirectoryInfo]$Folder, "$Folder\$Name"
+
+# The command file that waits for ntbackup, if it is there; then each ntbackup that is younger than the job.
+function Get-Own {
+    if (-not [IO.File]::Exists("$base.pid") -or [IO.File]::Exists("$base.rc")) { return }
+    $began = ([IO.FileInfo]"$base.cmd").LastWriteTime
+    try {
+        $waiting = [Diagnostics.Process]::GetProcessById([int][IO.File]::ReadAllText("$base.pid"))
+        if ($waiting.ProcessName -ne 'cmd') { return }
+        $waiting
+        @([Diagnostics.Process]::GetProcessesByName('ntbackup')) | Where-Object { $_.StartTime -ge $began.AddSeconds(-2) }
+    } catch { Write-Verbose "It does not run: $($_.Exception.GetBaseException().Message)" }
+}
+$running = @(if ($info.Exists) { Get-Own })
+if ($running.Length -gt 0 -and -not $End) {
+    Write-Error -ErrorId 'ExRemote.JobRunning' -Category ResourceBusy -Message "The job in $Folder still runs (process $($running[0].Id))."
+}
+if ($info.Exists -and $PSCmdlet.ShouldProcess($Folder, 'Remove the files of a job of ntbackup')) {
+    $gone = New-Object Collections.ArrayList
+    foreach ($process in @($running)) {
+        try { $process.Kill(); [void]$process.WaitForExit(10000); $answer.Ended++ }
+        catch { $answer.Error = $_.Exception.GetBaseException().Message }
+    }
+    # No pattern: Windows takes one for short names, too.
+    foreach ($file in @(if (-not $Keep) { $info.GetFiles() | Where-Object { $_.Name.StartsWith("$Name.", 'OrdinalIgnoreCase') } })) {
+        try { $file.Delete(); [void]$gone.Add($file.Name) } catch { $answer.Error = $_.Exception.GetBaseException().Message }
+    }
+    $answer.Removed = [string[]]$gone.ToArray()
+    try { if (-not $Keep -and $info.GetFileSystemInfos().Length -eq 0) { $info.Delete() } } catch { $answer.Error = $_.Exception.GetBaseException().Message }
+    $info.Refresh()
+}
+$answer.Left = [string[]]@(if ($info.Exists) { $info.GetFileSystemInfos() | ForEach-Object { $_.Name } })
+New-Object PSObject -Property $answer

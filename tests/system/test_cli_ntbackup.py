@@ -1,0 +1,261 @@
+"""System state and storage groups through the front door: a job of ntbackup, watched, judged, brought home.
+
+Under Wine winlab's ntbackup.exe does the work; it is started directly, for Wine has no WMI.
+"""
+
+from __future__ import annotations
+
+import json
+import stat
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Cli, World, manifest_of
+
+from exremote.mtf import walk
+
+HOST = "EXNOTES01"
+FAULTS = r"HKLM\SOFTWARE\winlab\ntbackup"
+FOLDER = r"C:\exremote"
+GROUP = "First Storage Group"
+
+
+@pytest.fixture
+def door(cli: Cli) -> Cli:
+    settings(cli)
+    cli.init()
+    return cli
+
+
+def settings(cli: Cli, more: str = "", backup: str = "") -> None:
+    table = f"storage_groups = ['{GROUP}'], start = 'direct', least_free_gb = 0.1" + more
+    lines = [f"ntbackup = {{ {table} }}", f"backup = [{backup}]" if backup else ""]
+    cli.inventory(HOST, extra={HOST: "\n".join(lines)})
+
+
+@pytest.fixture
+def flaw(world: World) -> Iterator[Any]:
+    """Return how to spoil the host's ntbackup; afterwards it is as good as it was."""
+    set_names: list[str] = []
+
+    def spoil(name: str, value: int | str) -> None:
+        set_names.append(name)
+        world.client.edit(HOST, "set_registry", key=FAULTS, name=name, data=value)
+
+    yield spoil
+    for name in set_names:
+        world.client.edit(HOST, "set_registry", key=FAULTS, name=name, data="" if name == "Language" else 0)
+
+
+def document(cli: Cli, part: str, name: str) -> Any:
+    return json.loads((cli.folders_of(HOST, part)[-1] / name).read_text(encoding="utf-8"))
+
+
+def lacks(cli: Cli, part: str) -> list[str]:
+    return [
+        f"{one['path']}: {one['reason']}" for one in manifest_of(cli.folders_of(HOST, part)[-1])["missing"]
+    ]
+
+
+def test_two_jobs_come_home_whole_and_leave_nothing_behind(door: Cli, world: World) -> None:
+    ran = door("backup", HOST, "--only", "systemstate", "--only", "storagegroups", "--json")
+    (host,) = ran.json["hosts"]
+    assert (host["state"], host["missing"]) == ("done", []), host
+    assert [w for w in host["warnings"] if "administrators" not in w] == []
+    assert [(s["connector"], s["state"]) for s in host["snapshots"]] == [
+        ("systemstate", "new"),
+        ("storagegroups", "new"),
+    ]
+    for part, device in (
+        ("systemstate", "System State"),
+        ("storagegroups", rf"Microsoft Information Store\{GROUP}"),
+    ):
+        folder = door.folder_of(HOST, part)
+        manifest = manifest_of(folder)
+        assert manifest["complete"]
+        (bkf,) = [e for e in manifest["entries"] if e["path"].endswith(".bkf")]
+        assert bkf["secret"]
+        stored = folder / bkf["stored"]
+        assert stat.S_IMODE(stored.stat().st_mode) == 0o400
+        tape = walk([stored.read_bytes()])
+        assert tape.whole
+        (one,) = tape.sets
+        assert one.volumes[0].endswith(device)
+        job = document(door, part, "job.json")
+        assert (job["state"], job["exit_code"], job["log"]["language"]) == ("Ended", 0, "English")
+        assert job["tape"]["sets"][0]["bytes"] == one.bytes > 0
+        assert len((folder / "catalogue.tsv").read_text(encoding="utf-8").splitlines()) > 1
+        (bks,) = [e for e in manifest["entries"] if e["path"].endswith(".bks")]
+        assert (folder / bks["stored"]).read_bytes().startswith(b"\xff\xfe")
+        assert {e["item"] for e in manifest["entries"]} == {part, f"{part}-log"}
+    identity = document(door, "systemstate", "identity.json")
+    assert identity["computer_name"] == HOST
+    assert identity["services"]["MSExchangeIS"]["account"]
+    assert identity["exchange"]["NewestBuild"] == 7638
+    assert identity["storage_groups"] == []
+    assert document(door, "storagegroups", "identity.json")["storage_groups"] == [GROUP]
+    assert door("verify").code == 0
+    assert "systemstate" in door("snapshots", "--connector", "systemstate").out
+    # Nothing is left there: the next job begins in an empty place.
+    again = door("backup", HOST, "--only", "systemstate", "--dry-run", "--json").json["hosts"][0]
+    assert [step["adopt"] or step["clear"] for step in again["plan"]["steps"]] == [""]
+
+
+def test_a_log_that_claims_success_over_a_cut_file_is_a_failed_backup(
+    door: Cli, world: World, flaw: Any
+) -> None:
+    flaw("TruncateAt", 50_000)
+    ran = door("backup", HOST, "--only", "storagegroups", code=3)
+    assert "bytes of stream STAN" in ran.out
+    snapshot = door.folders_of(HOST, "storagegroups")[-1]
+    assert not manifest_of(snapshot)["complete"]
+    job = document(door, "storagegroups", "job.json")
+    assert (job["exit_code"], job["log"]["bad"], job["log"]["completed"]) == (0, [], 1)
+    assert not job["tape"]["whole"]
+
+
+@pytest.mark.not_under_wine("time")
+def test_an_exit_code_or_an_error_in_the_log_alone_is_enough(door: Cli, world: World, flaw: Any) -> None:
+    flaw("FailExitCode", 7)
+    door("backup", HOST, "--only", "storagegroups", code=3)
+    assert lacks(door, "storagegroups") == ["ntbackup: it ended with exit code 7"]
+    flaw("FailExitCode", 0)
+    flaw("LogError", 1)
+    door("backup", HOST, "--only", "storagegroups", code=3)
+    (why,) = lacks(door, "storagegroups")
+    assert why.startswith("the log: Error: ")
+    assert "The operation did not successfully complete." in why
+
+
+def test_a_job_that_hangs_is_ended_and_said_so(door: Cli, world: World, flaw: Any) -> None:
+    settings(door, ", stall_s = 0.5")
+    flaw("HangMs", 300_000)
+    ran = door("backup", HOST, "--only", "storagegroups", code=3)
+    assert "it hung" in ran.out
+    assert "so it was ended" in ran.out
+    manifest = manifest_of(door.folders_of(HOST, "storagegroups")[-1])
+    assert not manifest["complete"]
+    assert not [e for e in manifest["entries"] if e["path"].endswith(".bkf")]
+    flaw("HangMs", 0)
+    # Nothing stands in the way of the next one.
+    (step,) = door("backup", HOST, "--only", "storagegroups", "-n", "--json").json["hosts"][0]["plan"][
+        "steps"
+    ]
+    assert (step["adopt"], step["clear"]) == (False, "")
+
+
+@pytest.mark.not_under_wine("jobs")
+def test_nothing_written_a_job_that_was_killed_and_a_skipped_file_are_failures(
+    door: Cli, world: World, flaw: Any
+) -> None:
+    for name, why in (
+        ("WritesNothing", "the .bkf: ntbackup has written none"),
+        ("Killed", "ntbackup: it neither runs nor left an exit code"),
+        ("LogSkips", 'the log: Warning: Unable to open "C:\\lab\\held.dat" - skipped.'),
+    ):
+        flaw(name, 1)
+        door("backup", HOST, "--only", "storagegroups", code=3)
+        assert [reason for reason in lacks(door, "storagegroups") if reason.startswith(why)], (name, why)
+        flaw(name, 0)
+    assert not any(manifest_of(folder)["complete"] for folder in door.folders_of(HOST, "storagegroups"))
+
+
+@pytest.mark.not_under_wine("jobs")
+@pytest.mark.parametrize("language", ["German", "Japanese"])
+def test_what_a_log_says_in_an_unknown_language_is_unknown_and_never_well(
+    door: Cli, world: World, flaw: Any, language: str
+) -> None:
+    flaw("Language", language)
+    ran = door("backup", HOST, "--only", "storagegroups")
+    assert "unknown: the words of its language are not known" in ran.out
+    manifest = manifest_of(door.folder_of(HOST, "storagegroups"))
+    assert manifest["complete"], "exit code and .bkf are well"
+    assert [(f["check"], f["verdict"]) for f in manifest["findings"]] == [("ntbackup.log", "unknown")]
+    assert document(door, "storagegroups", "job.json")["log"]["language"] == "unknown"
+    flaw("TruncateAt", 50_000)
+    door("backup", HOST, "--only", "storagegroups", code=3)
+
+
+@pytest.mark.not_under_wine("jobs")
+def test_a_job_is_never_started_beside_another_one(door: Cli, world: World) -> None:
+    world.client.edit(HOST, "set", name="foreign_ntbackup", value=True)
+    try:
+        ran = door("backup", HOST, "--only", "systemstate", code=3)
+    finally:
+        world.client.edit(HOST, "set", name="foreign_ntbackup", value=False)
+    assert "ntbackup runs already on this host, so nothing was started" in ran.out
+    assert door.snapshots() == []
+
+
+@pytest.mark.not_under_wine("directory")
+def test_storage_groups_are_those_of_the_directory_or_the_backup_fails(door: Cli, world: World) -> None:
+    door.inventory(HOST, extra={HOST: "backup = ['storagegroups']"})
+    door("backup", HOST)
+    assert document(door, "storagegroups", "job.json")["sets"] == [
+        rf"{HOST}\Microsoft Information Store\First Storage Group",
+        rf"{HOST}\Microsoft Information Store\Second, with a comma",
+    ]
+    identity = document(door, "storagegroups", "identity.json")
+    assert (identity["organisation"], identity["administrative_group"]) == (
+        "Lab",
+        "First Administrative Group",
+    )
+    assert identity["hotfixes"] == ["KB828092"]
+    world.set(HOST, "directory_available", False)
+    ran = door("backup", HOST, code=3)
+    assert "which storage groups the host has is unknown: the directory does not answer" in ran.out
+    assert "say storage_groups = [...]" in ran.out
+    assert len(door.folders_of(HOST, "storagegroups")) == 1
+
+
+@pytest.mark.not_under_wine("jobs")
+def test_the_inventory_lists_what_is_saved_and_each_is_a_job_of_its_own(door: Cli, world: World) -> None:
+    settings(
+        door, ", windows_set = ['C:\\'], folder = 'D:\\save'", "'connectors', 'systemstate', 'storagegroups'"
+    )
+    door("backup", HOST)
+    assert sorted(s["connector"] for s in door.snapshots()) == [
+        "calendar",
+        "notes",
+        "storagegroups",
+        "systemstate",
+    ]
+    job = document(door, "systemstate", "job.json")
+    assert job["selection"] == ["C:\\", "D:\\save\\ /Exclude", "SystemState"]
+    assert [one["volumes"] for one in job["tape"]["sets"]] == [["C:"], ["System State"]]
+    settings(door, "", "'systemstate'")
+    ran = door("backup", HOST, "--only", "notes")
+    assert "only checked" in ran.out or "skipped" in ran.out
+    assert len(door.folders_of(HOST, "notes")) == 1
+
+
+@pytest.mark.not_under_wine("jobs")
+def test_a_run_that_was_killed_leaves_a_job_that_the_next_one_takes_over(
+    door: Cli, world: World, flaw: Any
+) -> None:
+    flaw("TakesMs", 1500)
+    with door.started("backup", HOST, "--only", "storagegroups") as running:
+        end = time.monotonic() + 60
+        while not (names := world.client.edit(HOST, "list", path=rf"{FOLDER}\storagegroups")):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        running.kill()
+        running.wait()
+    (name,) = {name.rpartition(".")[0] for name in names}
+    flaw("TakesMs", 0)
+    ran = door("backup", HOST, "--only", "storagegroups", "--json").json["hosts"][0]
+    assert [step["adopt"] for step in ran["plan"]["steps"]] == [True]
+    assert document(door, "storagegroups", "job.json")["name"] == name
+    assert world.client.edit(HOST, "list", path=rf"{FOLDER}\storagegroups") == []
+
+
+@pytest.mark.not_under_wine("disk")
+def test_room_is_asked_for_before_a_job_starts(door: Cli, world: World) -> None:
+    settings(door, ", folder = 'Q:\\save'")
+    assert "the host has no drive Q:" in door("backup", HOST, "--only", "systemstate", code=3).out
+    door.inventory(HOST, extra={HOST: "ntbackup = { least_free_gb = 500 }"})
+    ran = door("backup", HOST, "--only", "systemstate", code=3)
+    assert "500000000000 are asked for before a job starts" in ran.out
+    assert world.client.edit(HOST, "list", path=FOLDER) == []
