@@ -62,7 +62,8 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
         "Get-HostFact", "Get-RegistryValue", "Get-ServiceState", "Get-FileTree", "Read-FilePack",
         "Export-RegistryKey", "Get-ConnectorObject", "Test-ApiDirectory", "Connect-Share", "Disconnect-Share",
         "Get-EventSummary", "Get-FileFact", "Write-FilePack", "Set-ServiceState", "Remove-WorkFile",
-        "Set-RegistryValue", "Remove-ScratchKey", "Start-NtBackupJob", "Get-NtBackupJob", "Remove-NtBackupJob",
+        "Set-RegistryValue", "Remove-ScratchKey", "Start-NtBackupJob", "Get-NtBackupJob",
+        "Remove-NtBackupJob",
         "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "wire/Receive-Call",
         "wire/Receive-RawCall",
     }  # fmt: skip

@@ -74,7 +74,7 @@ WRONG: list[tuple[str, int, str, str]] = [
         HOST + "backup = ['everything']",
         4,
         "hosts.A.backup",
-        'expected a list of "connectors", "undelivered-mail", "systemstate" and "storagegroups"',
+        'expected of "connectors", "undelivered-mail", "systemstate", "storagegroups"',
     ),
     (HOST + "ntbackup = { start = 'task' }", 4, "hosts.A.ntbackup.start", 'expected "wmi" or "direct"'),
     (
