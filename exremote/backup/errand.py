@@ -18,7 +18,7 @@ from exremote.credential import Secret as Account
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, IntegrityError, RepositoryError
 from exremote.facts import HostFacts
 from exremote.health import Finding, Verdict
-from exremote.inventory import Host
+from exremote.inventory import Acceptance, Host
 from exremote.journal import Journal
 from exremote.pack import Listing, parse_listing
 from exremote.plan import (
@@ -121,6 +121,8 @@ class Errand:
     """Gives the account for a host's second hop to the GroupWise API directory, or why there is none."""
     room: Room
     """On the repository's volume, as the hosts of the run share it."""
+    accepted: Sequence[Acceptance] = ()
+    """Findings that the site lives with."""
 
     def __call__(self, host: Host, session: Session) -> Outcome:
         """Given a host and an open session, back it up. Return the outcome; raise HostError if it is lost."""
@@ -147,7 +149,7 @@ class Errand:
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:
             return self._no_copy(host, plan, facts, findings, warnings, started)
-        findings += self._judge_tables(chosen, previous, facts)
+        findings = self._accept(findings + self._judge_tables(chosen, previous, facts))
         self.stage(host.name, "copying")
         lacking = self._lacking(plan, facts)
         self.room.reserve(host.name, need_of(plan, facts, lacking))
@@ -204,6 +206,10 @@ class Errand:
         """Given files and bytes that arrived, tell of them."""
         self.room.arrived(host.name, size)
         self.moved(host.name, files, size)
+
+    def _accept(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
+        """Given findings, return them, those that the site lives with marked so."""
+        return health.accept(findings, self.accepted, self.now().date())
 
     def _tell(self, host: Host, kind: str, fields: Mapping[str, object]) -> None:
         """Given what became of the streams, note it."""
@@ -289,7 +295,7 @@ class Errand:
         warnings = [*warnings, *(self._no_room(host, need_of(plan, facts, lacking)) if self.dry_run else ())]
         taken = Taken(
             (),
-            findings,
+            self._accept(findings),
             missing,
             tuple(warnings),
             plan,

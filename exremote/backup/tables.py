@@ -69,7 +69,7 @@ class TablesErrand(Errand):
                 chosen.append(footing)
         facts = self._ask_trees(session, facts, chosen)
         plan = _plan(host, facts, chosen, gaps)
-        findings = _judged(facts, chosen)
+        findings = self._accept(_judged(facts, chosen))
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps), part=PART)
         if self.dry_run or not plan.steps:
             return self._no_copy(host, plan, facts, findings, (), started)

@@ -62,6 +62,8 @@ class Finding:
     """Where the expectation was read."""
     sure: str
     """How sure the source is: S read, I inferred, R recalled."""
+    accepted: str = ""
+    """Why the inventory accepts it, and until when; '' if it does not. An accepted one counts nowhere."""
 
     def to_json(self) -> dict[str, str]:
         """Return the finding as a JSON object."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,13 +23,14 @@ from exremote.cli.common import (
     load_inventory,
     now,
     path_from,
+    site_if_any,
     speaking,
 )
 from exremote.cli.running import Run, on_hosts, outcome_json, show_failed
 from exremote.connector import Connector
 from exremote.errors import EXIT_BAD_NEWS, EXIT_INCOMPLETE, EXIT_OK, UsageError
 from exremote.facts import FactError, HostFacts
-from exremote.inventory import Host
+from exremote.inventory import Host, Inventory
 from exremote.report import Report
 from exremote.runner import Outcome, State, exit_code
 from exremote.session import Session
@@ -84,11 +86,15 @@ def check_health(
             asking = {"--save-facts": save_facts, "--probe": probe, "--parallel": parallel}
             _refuse_asking(hosts, [name for name, value in asking.items() if value is not None])
             judged, unread = judge_files(recorded(facts), connectors)
+            if (own := site_if_any(inventory)) is not None:
+                judged = [accepting(outcome, own) for outcome in judged]
+                for sentence in health.expired(own.accepted, now().date()):
+                    report.note(f"note: {sentence}")
             show_health(report, judged, fail_on, all_findings, unread)
         site = load_inventory(inventory, list(connectors))
         chosen = site.select(hosts or [])
         place = known_repository(repository, inventory)
-        for warning in site.warnings:
+        for warning in (*site.warnings, *health.unknown(site.accepted, connectors)):
             report.note(f"note: {warning}")
         if save_facts is not None:
             make_folder(save_facts)
@@ -109,7 +115,7 @@ def check_health(
                 if save_facts is not None:
                     save(save_facts, host.name, answers)
                 machines[host.name] = health.machine_of(answers)
-                found = health.judge(answers, connectors)
+                found = health.accept(health.judge(answers, connectors), site.accepted, started.date())
                 run.journal.event(
                     "judged", host=host.name, worst=str(health.worst(found)), findings=len(found)
                 )
@@ -128,7 +134,26 @@ def check_health(
         )
         for _, sentence in health.twins(machines):
             report.note(f"warning: {sentence}")
+        for sentence in about_accepted(site, outcomes):
+            report.note(f"note: {sentence}")
         show_health(report, outcomes, fail_on, all_findings)
+
+
+def accepting(outcome: Outcome, site: Inventory) -> Outcome:
+    """Given how a host ended and the inventory, return it with the findings marked that the site accepts."""
+    if not outcome.detail:
+        return outcome
+    found = health.accept(outcome.detail, site.accepted, now().date())
+    said = str(health.worst(found)) if outcome.state == State.DONE else outcome.message
+    return replace(outcome, message=said, detail=found)
+
+
+def about_accepted(site: Inventory, outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Given the inventory and how the hosts ended, yield what is to be said of its acceptances."""
+    today = now().date()
+    judged = [o.host for o in outcomes if o.state == State.DONE]
+    yield from health.expired(site.accepted, today)
+    yield from health.unmet(site.accepted, findings_of(outcomes), judged, today)
 
 
 def _refuse_asking(hosts: Sequence[str] | None, options: Sequence[str]) -> None:
@@ -158,7 +183,7 @@ def findings_of(outcomes: Sequence[Outcome]) -> list[health.Finding]:
 
 def health_code(outcomes: Sequence[Outcome], fail_on: health.Verdict) -> int:
     """Given how the hosts ended and what was found, return the exit code."""
-    bad = any(f.verdict.rank >= fail_on.rank for f in findings_of(outcomes))
+    bad = any(f.verdict.rank >= fail_on.rank for f in findings_of(outcomes) if not f.accepted)
     return exit_code(outcomes) or (EXIT_BAD_NEWS if bad else EXIT_OK)
 
 
@@ -245,6 +270,18 @@ def save(folder: Path, host: str, facts: HostFacts) -> None:
 # ---------------------------------------------------------------- what is shown
 
 
+def said_row(finding: health.Finding) -> dict[str, str]:
+    """Given a finding, return its row for a person: an accepted one says so, and why instead of a remedy."""
+    row = finding.to_json()
+    if finding.accepted:
+        row |= {
+            "verdict": "accepted",
+            "check": f"{row['check']} ({row['verdict']})",
+            "remedy": row["accepted"],
+        }
+    return row
+
+
 def show_health(
     report: Report,
     outcomes: Sequence[Outcome],
@@ -269,7 +306,7 @@ def show_health(
         }
         report.json(answer | ({"unread": [error.text for error in unread]} if unread else {}))
         raise typer.Exit(code)
-    rows = [f.to_json() for f in shown]
+    rows = [said_row(f) for f in shown]
     columns = ["host", "verdict", "check", "evidence", "remedy"]
     silent = sum(o.detail is None for o in outcomes)
     if rows or findings:
@@ -282,6 +319,8 @@ def show_health(
             report.line(f"{outcome.host}: incomplete: {outcome.message}")
     well = sum(f.verdict == health.Verdict.OK for f in findings)
     unasked = f"; {silent} of {count_text(len(outcomes), 'host')} gave no answer" if silent else ""
+    accepted = sum(bool(f.accepted) for f in findings)
     checks, others = count_text(len(findings), "check"), count_text(len(findings) - well, "finding")
-    report.line(f"{checks}, {well} well, {others}{unasked}")
+    of_these = f", {accepted} of them accepted" if accepted else ""
+    report.line(f"{checks}, {well} well, {others}{of_these}{unasked}")
     raise typer.Exit(code)

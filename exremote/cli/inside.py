@@ -147,7 +147,9 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
             report.line(f"omitted: {len(some) - LISTED} more; --json has them all")
     for finding in answer["findings"]:
         words = [str(finding[key]) for key in ("verdict", "check", "evidence") if finding.get(key)]
-        remedy = f" -> {finding['remedy']}" if finding.get("remedy") else ""
+        words = ["accepted", *words] if finding.get("accepted") else words
+        said = finding.get("accepted") or finding.get("remedy")
+        remedy = f" -> {said}" if said else ""
         report.line(f"finding: {': '.join(words)}{remedy}")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer.get("entries", ())]
     if "entries" in answer:

@@ -203,7 +203,11 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
 
 
 def verdict_of(finding: Mapping[str, object]) -> health.Verdict:
-    """Given a finding as a manifest has it, return its verdict; one that nobody here knows is unknown."""
+    """Given a finding as a manifest has it, return its verdict; one that nobody here knows is unknown, and
+    one that the site had accepted is well.
+    """
+    if finding.get("accepted"):
+        return health.Verdict.OK
     try:
         return health.Verdict(str(finding.get("verdict")))
     except ValueError:

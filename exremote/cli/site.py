@@ -46,6 +46,8 @@ def check(
         connectors = Connector.load_all()
         site = load_inventory(file or inventory, list(connectors))
         warnings = [*site.warnings, *advice(site, operator_variables(connectors.values()))]
+        warnings += health.unknown(site.accepted, connectors)
+        warnings += health.expired(site.accepted, now().date())
         if as_json:
             report.json({"inventory": site.path, "hosts": list(site.hosts), "warnings": warnings})
             return

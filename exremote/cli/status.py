@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -30,7 +31,7 @@ from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, RepositoryError, UsageError
 from exremote.inventory import Inventory, find_name
 from exremote.ntbackup import PARTS
 from exremote.report import Report
-from exremote.repository import Repository, Snapshot, age_text
+from exremote.repository import Proof, Repository, Snapshot, age_text
 from exremote.wording import count_text
 
 _UNITS = {
@@ -203,7 +204,8 @@ class Ages:
             yield row
 
     def _blank(self, host: str, connector: str | None) -> dict[str, Any]:
-        keys = ("full", "tables", "checked", "health", "id", "full_age_s", "tables_age_s", "tables_id")
+        words = ("full", "tables", "proven", "checked", "health", "id", "tables_id")
+        keys = (*words, "full_age_s", "tables_age_s", "proven_age_s")
         return {"host": host, "connector": connector, "state": "", "message": ""} | dict.fromkeys(keys)
 
     def _row(self, host: str, connector: str, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
@@ -236,12 +238,26 @@ class Ages:
         last = max((s for s in snapshots if s.kind != "safety"), key=_when)
         if not last.complete and not last.damage:
             said.append(f"the newest, {last.id}, is incomplete")
+        row |= self._proven(snapshots)
+        if row.pop("drilled_in_vain"):
+            said.append("its last drill was not green; see `exremote drill`")
         row["checked"] = max((check.at for check in checks), default=None)
         return row | {"state": state, "message": "; ".join(said)}
 
     def _age(self, what: str, moment: datetime) -> dict[str, Any]:
         seconds = max(0.0, (self._moment - moment).total_seconds())
         return {what: age_text(seconds), f"{what}_age_s": round(seconds), f"{what}_at": moment}
+
+    def _proven(self, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
+        """Given the snapshots of a connector, return when one of them was last proven to restore, if ever."""
+        proofs: list[Proof] = []
+        for snapshot in snapshots:
+            with suppress(RepositoryError):  # a record that cannot be read proves nothing
+                proofs += self._place.proofs(snapshot)
+        green = [proof.at for proof in proofs if proof.green]
+        last = max(proofs, key=lambda proof: proof.at, default=None)
+        in_vain = last is not None and not last.green
+        return {**(self._age("proven", max(green)) if green else {}), "drilled_in_vain": in_vain}
 
     def _damage(self, snapshots: Sequence[Snapshot]) -> Iterator[str]:
         """Given the snapshots of a connector, yield a sentence if some are known to be damaged."""
@@ -282,8 +298,8 @@ def tell(report: Report, place: Repository, rows: Sequence[Mapping[str, Any]], l
         most = {name: limit.total_seconds() if limit else None for name, limit in ages.items()}
         report.json({"repository": place.path, "max_age_s": most, "rows": list(rows), "exit_code": code})
     else:
-        columns = ["host", "connector", "state", "full", "tables", "checked", "health", "message"]
-        title, spare = f"Status of {place.path}", ["checked", "health"]
+        columns = ["host", "connector", "state", "full", "tables", "proven", "checked", "health", "message"]
+        title, spare = f"Status of {place.path}", ["checked", "health", "proven"]
         nothing = "no host, and no snapshot"
         report.rows(title, columns, rows, style_by="state", spare=spare, below=["message"], nothing=nothing)
         if bad:

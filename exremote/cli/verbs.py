@@ -104,7 +104,7 @@ def back_up(
         saved = [host for host in chosen if any(backup.wanted_of(host, only))]
         place = Repository.open(repository_path(repository or site.repository, inventory))
         unready = [h for h in saved if tables and not backup.footings(place, h, connectors, now())[0]]
-        for warning in site.warnings:
+        for warning in (*site.warnings, *health.expired(site.accepted, now().date())):
             report.note(f"note: {warning}")
         if not dry_run:
             # Best effort: what else than another run stands in its way is met by this run again.
@@ -124,6 +124,7 @@ def back_up(
                 run.expect,
                 run.api_account,
                 place.room(site.keep_free),
+                site.accepted,
             )
             jobs = backup.JobErrand(place, run.journal, dry_run, now, run.stage, run.moved)
             return backup.Whole(errand, jobs, tuple(only))
@@ -223,10 +224,13 @@ def backup_lines(taken: backup.Taken, dry_run: bool) -> Iterator[str]:
         yield f"{connector} lacks {what}: {reason}"
     for warning in taken.warnings:
         yield f"warning: {warning}"
-    bad = [f for f in taken.findings if f.verdict.rank >= health.Verdict.WARNING.rank]
-    for finding in bad:
+    for finding in taken.findings:
+        if finding.accepted:
+            yield f"accepted: {finding.check} ({finding.verdict}): {finding.evidence} -> {finding.accepted}"
+    open_ones = [f for f in taken.findings if not f.accepted]
+    for finding in (f for f in open_ones if f.verdict.rank >= health.Verdict.WARNING.rank):
         yield f"{finding.verdict}: {finding.check}: {finding.evidence} -> {finding.remedy}"
-    rest = [f for f in taken.findings if f.verdict in (health.Verdict.INFO, health.Verdict.UNKNOWN)]
+    rest = [f for f in open_ones if f.verdict in (health.Verdict.INFO, health.Verdict.UNKNOWN)]
     if rest:
         host = rest[0].host
         yield f"{count_text(len(rest), 'more finding')} ({names_of(rest)}): see `exremote health {host}`"

@@ -1,6 +1,7 @@
 """Health: facts of a host are collected, facts become findings; neither knows the other."""
 
 from exremote.checks.finding import Finding, Verdict
+from exremote.health.accepting import accept, expired, unknown, unmet
 from exremote.health.collecting import Asker, collect
 from exremote.health.judging import judge, judge_tables, machine_of, rank, twins, unasked, with_remedy, worst
 from exremote.health.settling import settled
@@ -9,7 +10,9 @@ __all__ = [
     "Asker",
     "Finding",
     "Verdict",
+    "accept",
     "collect",
+    "expired",
     "judge",
     "judge_tables",
     "machine_of",
@@ -17,6 +20,8 @@ __all__ = [
     "settled",
     "twins",
     "unasked",
+    "unknown",
+    "unmet",
     "with_remedy",
     "worst",
 ]

@@ -62,8 +62,8 @@ def rank(verdict: Verdict) -> int:
 
 
 def worst(findings: Iterable[Finding]) -> Verdict:
-    """Given findings, return the worst verdict among them; ok if there are none."""
-    return max((finding.verdict for finding in findings), key=rank, default=Verdict.OK)
+    """Given findings, return the worst verdict among those that are not accepted; ok if there are none."""
+    return max((f.verdict for f in findings if not f.accepted), key=rank, default=Verdict.OK)
 
 
 def judge(facts: HostFacts, connectors: Mapping[str, Connector]) -> tuple[Finding, ...]:

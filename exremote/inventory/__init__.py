@@ -8,11 +8,13 @@ reader  from the file to the servers
 lines   where in the file each key stands, for errors
 files   whether the files that it names are what they should be
 cures   what to do about a file that is no TOML, or a key in the wrong place
+accepting  the findings that a site lives with
 advice  what would keep a file that is right from being of use
 names   what a name may be
 amounts rates and sizes as a person writes them
 """
 
+from exremote.inventory.accepting import Acceptance
 from exremote.inventory.advice import SAME_LISTENER, advice, same_listener
 from exremote.inventory.amounts import LEAST_RATE, parse_rate, parse_size, rate_text
 from exremote.inventory.lines import key_lines
@@ -34,6 +36,7 @@ from exremote.inventory.names import name_problem
 __all__ = [
     "LEAST_RATE",
     "SAME_LISTENER",
+    "Acceptance",
     "Deadlines",
     "Endpoint",
     "Gateway",

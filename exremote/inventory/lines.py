@@ -18,7 +18,8 @@ _TOKEN = re.compile(
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
     """Given TOML that tomllib has read (so its form is known to be right), find where each key is.
 
-    Return the line, counted from 1, that first names a table or key. Tables of an array share one name.
+        Return the line, counted from 1, that first names a table or key. Of an array of tables each has its
+    number     behind the name, from 0.
     """
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()  # of the last [header]
@@ -26,19 +27,27 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
     parts: list[str] = []  # of the key that is being read
     open_brackets: list[tuple[str, tuple[str, ...]]] = []  # those of values, each with the prefix outside
     state: Literal["key", "header", "value"] = "key"
+    arrays: dict[tuple[str, ...], int] = {}  # how many tables each has so far
+    doubled = False  # a header with two brackets
     line = 1
     for token in _TOKEN.finditer(text):
         word, kind = token[0], token.lastgroup
         if kind in ("text", "bare") and state != "value":
             parts.append(tomllib.loads(f"k = {word}")["k"] if kind == "text" else word)
         elif state == "key" and word == "[":
-            state = "header"
+            state, doubled = "header", False
+        elif state == "header" and word == "[" and not parts:
+            doubled = True
         elif (state == "header" and word == "]" and parts) or (state == "key" and word == "="):
             base = () if state == "header" else prefix
             for length in range(1, len(parts) + 1):
                 lines.setdefault((*base, *parts[:length]), line)
             here = (*base, *parts)
             parts = []
+            if state == "header" and doubled:
+                arrays[here] = arrays.get(here, -1) + 1
+                here = (*here, str(arrays[here]))
+                lines[here] = line
             if state == "header":
                 table = prefix = here
                 state = "key"

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from exremote.credential import Credential
 from exremote.errors import InventoryError, UsageError
+from exremote.inventory.accepting import Acceptance
 
 T = TypeVar("T")
 Auth = Literal["negotiate", "kerberos", "ntlm", "credssp", "certificate", "basic"]
@@ -197,6 +198,8 @@ class Inventory:
     """Bytes that a backup leaves free on the repository's volume."""
     warnings: tuple[str, ...]
     """What is allowed, but should be known: one sentence each."""
+    accepted: tuple[Acceptance, ...] = ()
+    """The findings that the site lives with."""
 
     @classmethod
     def load(cls, path: Path, known_connectors: Collection[str] | None = None) -> Inventory:

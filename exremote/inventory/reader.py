@@ -9,7 +9,7 @@ import re
 import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from exremote.credential import Credential, NotPrivate, Place, read_private
 from exremote.errors import InventoryError
+from exremote.inventory.accepting import resolve
 from exremote.inventory.amounts import parse_rate, parse_size
 from exremote.inventory.cures import place_cure, syntax_cure
 from exremote.inventory.files import file_problems
@@ -136,7 +137,7 @@ class Reader:
             name: Group(name, tuple(host.name for host in hosts.values() if name in host.groups))
             for name in table.groups
         }
-        return Inventory(
+        site = Inventory(
             path=self.path,
             hosts=MappingProxyType(hosts),
             groups=MappingProxyType(groups),
@@ -146,6 +147,15 @@ class Reader:
             keep_free=self._amount(("keep_free",), table.keep_free, parse_size),
             warnings=tuple(self.warnings),
         )
+        accepted = resolve(
+            table.accept,
+            site.select,
+            self.known_connectors,
+            lambda w: self.place(w).line,
+            self.path,
+            self.error,
+        )
+        return replace(site, accepted=accepted)
 
     # errors
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -166,6 +167,18 @@ class HostTable(SettingsTable):
     groups: tuple[str, ...] = Field(default=(), strict=False, description=_NAMES)
 
 
+class AcceptTable(Table):
+    """[[accept]]: a finding that a site lives with; see Acceptance."""
+
+    check: str = Field(pattern=r"^[a-z][a-z0-9.-]*$", description="the name of a check (docs/checks.md)")
+    hosts: tuple[str, ...] | None = Field(
+        default=None, strict=False, min_length=1, description="a list of hosts, groups or tag:NAME"
+    )
+    connectors: tuple[str, ...] | None = Field(default=None, strict=False, min_length=1, description=_NAMES)
+    reason: str = Field(pattern=SOMETHING, description="a reason, for whoever reads it")
+    until: date = Field(description="the last day, such as 2026-12-31 (without quotes)")
+
+
 class FileTable(Table):
     """The whole file."""
 
@@ -176,6 +189,7 @@ class FileTable(Table):
     groups: dict[str, SettingsTable] = Field(default={}, description=TABLE)
     hosts: dict[str, HostTable] = Field(default={}, description=TABLE)
     gateways: dict[str, GatewayTable] = Field(default={}, description=TABLE)
+    accept: tuple[AcceptTable, ...] = Field(default=(), strict=False, description="tables [[accept]]")
 
 
 SECTIONS: Final[Mapping[str, type[Table]]] = {
@@ -194,6 +208,8 @@ def schema_at(where: tuple[str, ...]) -> tuple[type[Table] | None, str]:
     """
     if len(where) < 2:
         return FileTable, where[0] if where else ""
+    if where[0] == "accept":
+        return (AcceptTable, where[2]) if len(where) > 2 else (FileTable, "accept")
     named = where[0] != "defaults"
     rest = where[2:] if named else where[1:]
     if not rest:

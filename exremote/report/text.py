@@ -15,6 +15,7 @@ STYLES: Mapping[str, str] = {
     "done": "green",
     "unchanged": "green",
     "info": "cyan",
+    "accepted": "cyan",
     "warning": "yellow",
     "incomplete": "yellow",
     "skipped": "yellow",

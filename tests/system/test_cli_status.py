@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from keep_support import AT, Door, backup, damage, overwrite
 
-from exremote.repository import Repository, Snapshot
+from exremote.repository import Proof, Repository, Snapshot
 
 INVENTORY = """
 [defaults]
@@ -68,24 +68,33 @@ def test_old_missing_and_damaged_are_bad_news(door: Door) -> None:
     assert "not in the inventory" in found["EXGONE", "groupwise"]["message"]
 
     # What is too old is the operator's word; a check makes a snapshot young again, one of tables these alone.
-    assert rows(door, "exch01", "--max-age", "4h")["EXCH01", "groupwise"]["state"] == "ok"
     old = rows(door, "EXCH02", "--max-age", "26h", code=5)["EXCH02", "groupwise"]
     assert (old["state"], old["tables"]) == ("old", "2 days")
     assert "older than 26 hours" in old["message"]
     [second] = place.snapshots("EXCH02")
     place.record_check(second, "r1", datetime.now(UTC) - timedelta(minutes=20), "tables")
-    half = rows(door, "EXCH02", "--max-age", "26h", code=5)["EXCH02", "groupwise"]
+    ages = ("--max-age", "26h", "--max-age-tables", "15m")
+    half = rows(door, "EXCH02", *ages, code=5)["EXCH02", "groupwise"]
+    assert "tables older than 15 minutes" in half["message"]
     assert (half["state"], half["full"], half["tables"]) == ("old", "2 days", "20 minutes")
     place.record_check(second, "r2", datetime.now(UTC) - timedelta(hours=2))
     young = rows(door, "EXCH02", "--max-age", "26h", "--max-age-tables", "30m", code=5)
     assert young["EXCH02", "groupwise"]["state"] == "ok"
-    assert rows(door, "EXCH02", "--max-age-tables", "15m", code=5)["EXCH02", "groupwise"]["state"] == "old"
 
     # A newer one that lacks something is no good one, and is told.
     half_done = made(place, timedelta(minutes=30), complete=False)
     told = rows(door, "EXCH01")["EXCH01", "groupwise"]
     assert (told["id"], told["state"]) == (recent.id, "ok")
     assert f"{half_done.id}, is incomplete" in told["message"]
+
+    # When it was last proven to restore, if it was.
+    assert told["proven"] is None
+    for green, hours in ((True, 5), (False, 1)):
+        drilled = datetime.now(UTC) - timedelta(hours=hours)
+        place.record_proof(recent, Proof(f"d{hours}", drilled, green, "EXDRILL", 2.0, 3, 4))
+    told = rows(door, "EXCH01")["EXCH01", "groupwise"]
+    assert (told["proven"], told["state"]) == ("5 hours", "ok")
+    assert "last drill was not green" in told["message"]
 
     # Lines for a pipe, a cell after another, nothing else on standard output; a group is taken.
     ran = door("status", "all", code=5)

@@ -54,6 +54,7 @@ def silent(error: BaseException) -> bool:
 # --- errors: (what stands from line 3 on, line, key, part of the message)
 
 HOST = "[hosts.A]\n"
+ACCEPT = "[[accept]]\ncheck = 'host.clock'\nreason = 'it is so'\n"
 WRONG: list[tuple[str, int, str, str]] = [
     # types and ranges
     (HOST + "port = '5985'", 4, "hosts.A.port", "expected a whole number from 1 to 65535"),
@@ -113,6 +114,18 @@ WRONG: list[tuple[str, int, str, str]] = [
     (HOST + "retry = 5", 4, "hosts.A.retry", "expected a table"),
     ("[hosts]\nA = 5", 4, "hosts.A", "expected a table"),
     ("[hosts.A]\naddress = 'http://a:5985'", 4, "hosts.A.address", "without scheme and port"),
+    # findings that are accepted: the line is that of the table that is wrong
+    (HOST + ACCEPT + "until = 2026-12-31\n[[accept]]\ncheck = 'a'", 8, "accept.1.reason", "a reason, for"),
+    (HOST + ACCEPT + "until = '2026-12-31'", 7, "accept.0.until", "such as 2026-12-31 (without quotes)"),
+    (HOST + ACCEPT + "until = 2026-12-31\nhost = ['A']", 8, "accept.0.host", "Did you mean hosts?"),
+    (HOST + ACCEPT + "until = 2026-12-31\nhosts = ['B']", 8, "accept.0.hosts", "no host, group or tag B"),
+    (
+        HOST + ACCEPT + "until = 2026-12-31\nconnectors = ['note']",
+        8,
+        "accept.0.connectors",
+        "groupwise, notes",
+    ),
+    (HOST + "[accept]", 4, "accept", "expected tables [[accept]]"),
     # unknown keys, with the nearest known one
     (HOST + "prot = 5985", 4, "hosts.A.prot", "not known. Did you mean port"),
     (HOST + "zzz = 1", 4, "hosts.A.zzz", "Known here: port, scheme"),
@@ -661,12 +674,14 @@ def test_the_line_of_each_key_is_found() -> None:
         ("spaced", "table"): 17,
         ("spaced", "table", "z"): 18,
         ("array",): 19,
-        ("array", "m"): 20,
-        ("array", "n"): 22,
-        ("array", "n", "p q"): 22,
-        ("array", "n", "r"): 22,
-        ("array", "n", "r", "s"): 22,
-        ("array", "o"): 23,
+        ("array", "0"): 19,
+        ("array", "0", "m"): 20,
+        ("array", "1"): 21,
+        ("array", "1", "n"): 22,
+        ("array", "1", "n", "p q"): 22,
+        ("array", "1", "n", "r"): 22,
+        ("array", "1", "n", "r", "s"): 22,
+        ("array", "1", "o"): 23,
     }
 
 
