@@ -18,7 +18,7 @@ Encryption = Literal["auto", "always", "never"]
 Scheme = Literal["http", "https"]
 Wire = Literal["psrp", "winrs"]
 Bulk = Literal["auto", "wire"]
-BackupPart = Literal["connectors", "undelivered-mail"]
+BackupPart = Literal["connectors", "undelivered-mail", "stopped-copy"]
 Setting = str | int | float | bool | tuple[str, ...] | None
 
 BUILT_IN: Final = "built in"

@@ -102,7 +102,9 @@ class SettingsTable(EndpointTable):
     tags: tuple[str, ...] | None = Field(default=None, strict=False, description=_NAMES)
     variables: dict[str, str] | None = Field(default=None, description="a table of texts")
     backup: tuple[BackupPart, ...] | None = Field(
-        default=None, strict=False, description='of "connectors" and "undelivered-mail", or [] for nothing'
+        default=None,
+        strict=False,
+        description='of "connectors", "undelivered-mail" and "stopped-copy", or [] for nothing',
     )
     drill_on: str | None = Field(
         default=None, pattern=SOMETHING, description="the name of a host of this inventory"

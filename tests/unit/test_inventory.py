@@ -74,7 +74,7 @@ WRONG: list[tuple[str, int, str, str]] = [
         HOST + "backup = ['everything']",
         4,
         "hosts.A.backup",
-        'expected of "connectors" and "undelivered-mail", or [] for nothing',
+        'expected of "connectors", "undelivered-mail" and "stopped-copy"',
     ),
     (HOST + "variables = { a = 3 }", 4, "hosts.A.variables.a", "expected a text between quotes"),
     (HOST + "[hosts.A.variables]\n'B C' = 'x'", 5, 'hosts.A.variables."B C"', "lower case letters"),
