@@ -166,10 +166,66 @@ class RunNtBackup:
         return f"{deed} {self.name}: {', '.join(self.sets)} into {self.folder}"
 
 
-Step = CopyTree | CopyFiles | CopyRegistryKey | CopyServiceStates | CopyDirectoryObject | RunNtBackup
+@dataclass(frozen=True, slots=True)
+class HeldTree:
+    """One folder that services hold files of open, and where it is copied to while they stand."""
+
+    item: str
+    """Name of the item in the connector file."""
+    root: str
+    """Full path on the host."""
+    staging: str
+    """Full path of the folder for the copy, on the same host."""
+    files: int
+    """How many files the facts counted."""
+    bytes: int
+    """Their size in bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyStopped:
+    """Stop services, copy folders within the host, start the services again, then fetch the copies."""
+
+    kind: ClassVar[str] = "copy-stopped"
+
+    connectors: tuple[str, ...]
+    """The connector whose snapshot will name these files."""
+    trees: tuple[HeldTree, ...]
+    """The folders."""
+    services: tuple[str, ...]
+    """Short names, in the order of start; they are stopped in reverse."""
+    stop_s: tuple[int, ...]
+    """How long each stop may take, in seconds."""
+    start_s: int
+    """How long one start may take at most, in seconds."""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        size = count_text(sum(tree.bytes for tree in self.trees), "byte")
+        what = ", ".join(f"{tree.root} to {tree.staging}" for tree in self.trees)
+        return f"stop {', '.join(self.services)}, copy {what} ({size}), start them, and fetch the copy"
+
+
+Step = (
+    CopyTree
+    | CopyStopped
+    | CopyFiles
+    | CopyRegistryKey
+    | CopyServiceStates
+    | CopyDirectoryObject
+    | RunNtBackup
+)
 STEP_KINDS: Mapping[str, type[Step]] = {
     cls.kind: cls
-    for cls in (CopyTree, CopyFiles, CopyRegistryKey, CopyServiceStates, CopyDirectoryObject, RunNtBackup)
+    for cls in (
+        CopyTree,
+        CopyStopped,
+        CopyFiles,
+        CopyRegistryKey,
+        CopyServiceStates,
+        CopyDirectoryObject,
+        RunNtBackup,
+    )
 }
 
 

@@ -1,9 +1,10 @@
 """Backup: facts of a host become a plan, its steps are done, each connector gets a snapshot.
 
-Nothing here stops a service or changes a host: what these connectors share is copied live. It never
-calls a snapshot whole that lacks something.
+What connectors share is copied live. Services are stopped only where the inventory wants it, for a copy of
+what they hold open, and start again whatever happens. It never calls a snapshot whole that lacks something.
 
 planning  facts become a plan, pure
+stopping  which folders are copied while services stand
 errand    one host from facts to committed snapshots
 tables    the tables alone, every few minutes
 footing   what that stands on: the last full snapshots

@@ -11,6 +11,7 @@ from exremote.health import Finding, Verdict
 from exremote.pack import format_entry
 from exremote.plan import (
     CopyFiles,
+    CopyStopped,
     CopyTree,
     Plan,
 )
@@ -38,6 +39,11 @@ def draft_of(
             tree = facts.trees[step.item]
             documents[f"trees/{step.item}.tsv"] = listing_text(tree)
             trees[step.item] = TreeRecord(step.root, tree.digest, tree.files, tree.bytes)
+        elif isinstance(step, CopyStopped) and connector in step.connectors:
+            for held in step.trees:
+                tree = harvest.trees.get(held.item, facts.trees[held.item])
+                documents[f"trees/{held.item}.tsv"] = listing_text(tree)
+                trees[held.item] = TreeRecord(held.root, tree.digest, tree.files, tree.bytes)
         elif isinstance(step, CopyFiles) and connector in step.connectors:
             trees[step.item] = TreeRecord(step.root, "", len(step.files), 0)
     missing = tuple(harvest.missing.get(connector, ()))

@@ -1,4 +1,7 @@
-"""What a backup does with one host: ask, plan, copy, commit, judge. It never stops a service."""
+"""What a backup does with one host: ask, plan, copy, commit, judge.
+
+It stops a service only for a copy that the inventory wants, and starts it again whatever happens.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from exremote.journal import Journal
 from exremote.pack import Listing, parse_listing
 from exremote.plan import (
     CopyFiles,
+    CopyStopped,
     CopyTree,
     Plan,
 )
@@ -145,7 +149,7 @@ class Errand:
         findings = health.judge(facts, {c.name: c for c in chosen})
         gaps += spoiled(findings, chosen)
         digests = {item: listing.digest for item, listing in known.items()}
-        plan = plan_backup(host.name, facts, chosen, digests, gaps)
+        plan = plan_backup(host.name, facts, chosen, digests, gaps, may_stop="stopped-copy" in host.backup)
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:
             return self._no_copy(host, plan, facts, findings, warnings, started)
@@ -178,7 +182,7 @@ class Errand:
             host, [(connector, id_) for connector, id_, state in taken if state != "unchanged"]
         )
         missing = tuple((c, o.path, o.reason) for c, lacks in harvest.missing.items() for o in lacks)
-        warnings += carrier.warnings
+        warnings += carrier.warnings + harvest.told
         warnings += [
             f"{c}: the snapshot has no {o.path}: {o.reason}"
             for c, notes in harvest.noted.items()
@@ -330,6 +334,7 @@ class Errand:
     def _lacking(self, plan: Plan, facts: HostFacts) -> dict[str, int]:
         """Given a plan, return digest and size of each content of its files that is not here yet."""
         changed = [step.item for step in plan.steps if isinstance(step, CopyTree) and not step.unchanged]
+        changed += [tree.item for step in plan.steps if isinstance(step, CopyStopped) for tree in step.trees]
         entries = [e for item in changed if item in facts.trees for e in facts.trees[item].entries]
         found = {e.sha256: e.size for e in entries if e.state == "file" and e.sha256}
         named = [step.item for step in plan.steps if isinstance(step, CopyFiles)]

@@ -6,6 +6,7 @@ import ntpath
 from collections.abc import Mapping, Sequence
 
 from exremote import health
+from exremote.backup.stopping import stopped
 from exremote.connector import Connector, DirectoryObject, FileTree, NamedFile, RegistryKey, below, expand
 from exremote.facts import HostFacts, TreeFact
 from exremote.inventory import Host
@@ -71,8 +72,12 @@ def plan_backup(
     connectors: Sequence[Connector],
     known_digests: Mapping[str, str],
     gaps: Sequence[Gap] = (),
+    may_stop: bool = False,
 ) -> Plan:
-    """Given facts and the connectors to save, return the plan: each item once, in the one order of kinds."""
+    """Given facts and the connectors to save, return the plan: each item once, in the one order of kinds.
+
+    `may_stop`: services that hold files open may be stopped for a copy of them within the host.
+    """
     owners: dict[str, list[str]] = {}
     items: dict[str, FileTree | NamedFile | RegistryKey | DirectoryObject] = {}
     for connector in connectors:
@@ -88,6 +93,9 @@ def plan_backup(
         taken, not_taken = _steps_of(item, names, facts, known_digests, secrets)
         steps += taken
         lacking += not_taken
+    if may_stop:
+        steps, without_room = stopped(steps, connectors, facts)
+        lacking += without_room
     steps += [
         CopyServiceStates((connector.name,), (*(s.name for s in connector.services), *connector.recorded))
         for connector in connectors

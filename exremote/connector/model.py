@@ -162,6 +162,8 @@ class FileTree(_Sourced):
     """Why some of it is left out, for the snapshot's list."""
     part: str = ""
     """The word in the host's `backup` without which it is not saved; '' if it always is."""
+    held: bool = False
+    """True if services hold files of it open: whole it is only where they may be stopped for a copy."""
     moving: bool = False
     """True if files come and go in it: one that went before it could be read is left out, not missing."""
 

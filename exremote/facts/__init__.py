@@ -6,6 +6,7 @@ comes back without loss, so that a recorded host can be judged again without a n
 
 from exremote.facts.collected import FORMAT, HostFacts, Presence
 from exremote.facts.deeds import (
+    CopyFailure,
     FileDeed,
     RegistryDeed,
     RegistrySetting,
@@ -14,6 +15,7 @@ from exremote.facts.deeds import (
     StartMode,
     SwapFile,
     WantedState,
+    copied_to_its_end,
     folder_removed,
 )
 from exremote.facts.files import (
@@ -36,6 +38,7 @@ __all__ = [
     "ApiDirectoryFact",
     "ApiQueue",
     "ConnectorObject",
+    "CopyFailure",
     "Disk",
     "EventCount",
     "FactError",
@@ -64,6 +67,7 @@ __all__ = [
     "WantedState",
     "WriteFailure",
     "advise",
+    "copied_to_its_end",
     "folder_removed",
     "in_words",
     "reason_of",

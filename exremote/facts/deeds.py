@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Self, cast, get_args
 
 from exremote.facts.parse import FactError, Record, take, texts
+from exremote.facts.reasons import in_words
 
 WantedState = Literal["Running", "Stopped"]
 StartMode = Literal["Automatic", "Manual", "Disabled"]
@@ -84,6 +85,28 @@ class FileDeed:
         """Given a line's fields and the path that was asked for, return the fact. Raise FactError."""
         state, error_id, message = parts(script, line, 3)
         return cls(asked, cast(FileDeedState, one_of(script, state, FileDeedState)), error_id, message)
+
+
+@dataclass(frozen=True, slots=True)
+class CopyFailure:
+    """A file that could not be copied: `Copy-FileTree`."""
+
+    path: str
+    """Relative to the folder; '' is the folder itself."""
+    reason: str
+    """Why, in words."""
+
+    @classmethod
+    def parse(cls, record: Record) -> Self:
+        """Given a record, return the failure. Raise FactError if it breaks the contract."""
+        script = "Copy-FileTree"
+        why = in_words(take(script, record, "ErrorId", str))
+        return cls(take(script, record, "File", str), f"{why}: {take(script, record, 'Message', str)}")
+
+
+def copied_to_its_end(record: Record, failures: int) -> bool:
+    """Given what `Copy-FileTree` says at its end, return whether it counts the failures that it told."""
+    return take("Copy-FileTree", record, "Failed", int) == failures
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ REMEDIES: Mapping[str, str] = {
     "ExRemote.BadArgument": (
         "Correct the path: it comes from the inventory's variables, or from the host itself."
     ),
+    "ExRemote.DiskFull": "Make room on the host's drive that the copy goes to.",
     "ExRemote.DirectoryUnavailable": (
         "See whether the host reaches a domain controller; if it does, the log-on ends at the host, and the "
         "directory's own backup has to do."

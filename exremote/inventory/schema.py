@@ -134,7 +134,7 @@ class SettingsTable(EndpointTable):
     backup: tuple[BackupPart, ...] | None = Field(
         default=None,
         strict=False,
-        description='of "connectors", "undelivered-mail", "systemstate", "storagegroups"; or [] for nothing',
+        description='of "connectors", "undelivered-mail", "stopped-copy", "systemstate", "storagegroups"',
     )
     drill_on: str | None = Field(
         default=None, pattern=SOMETHING, description="the name of a host of this inventory"

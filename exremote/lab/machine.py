@@ -181,6 +181,8 @@ class Machine:
         """The job of ntbackup that runs."""
         self.foreign_ntbackup = False
         """Whether somebody else's ntbackup runs."""
+        self.holds: dict[str, tuple[str, ...]] = {}
+        """Files that services hold open, and share with nobody, as long as one of them is not stopped."""
         self._furnish()
 
     def now(self) -> datetime:
@@ -260,7 +262,17 @@ class Machine:
                 self._runs(service, ended)
             elif service.state in ("StartPending", "StopPending", "Running"):
                 service.state = "Stopped"
+            self.hold()
         return service.state
+
+    def hold(self) -> None:
+        """Have services hold their files, or let them go, by what they do right now."""
+        for path, names in self.holds.items():
+            if self.files.is_file(path):
+                busy = [
+                    self.services[n.lower()].state != "Stopped" for n in names if n.lower() in self.services
+                ]
+                self.files.find(path).locked = any(busy)
 
     def set_service(self, name: str, state: str) -> None:
         """Bring a service to Running or Stopped, after its delay and with those it drags; or to any state.
@@ -282,6 +294,7 @@ class Machine:
         if state == "Stopped":
             for other in service.drags:
                 self.set_service(other, state)
+        self.hold()
 
     @staticmethod
     def _runs(service: Service, since: float) -> None:

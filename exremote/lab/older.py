@@ -27,7 +27,7 @@ SHARES = rf"{SERVICES}\LanmanServer\Shares"
 CCMCDATA = rf"{EXCHSRVR}\Ccmcdata"
 TOOLS = r"C:\ccmail"
 PARAMETERS = rf"{SERVICES}\MSExchangeCCMC\Parameters"
-POST_OFFICE = r"\\CCSRV01\CCDATA"
+POST_OFFICE = r"\\CCSRV01\CCDATA\PO1"
 _STUB = b"MZ lab stand-in, no program"
 
 
@@ -61,8 +61,10 @@ def msmail(machine: Machine) -> None:
         put(machine, rf"{MAILDATA}\Key\lab{number:04d}.key", Generated(2_048, 200 + number))
     for path in HELD:
         put(machine, path, Generated(8_192, 13))
-        machine.files.find(path).locked = True
+        machine.holds[path] = ("MSExchangeMSMI", *MTAS)
     put(machine, rf"{EXCHSRVR}\Dxadata\Xdir.edb", Generated(65_536, 14, True))
+    machine.holds[rf"{EXCHSRVR}\Dxadata\Xdir.edb"] = ("MSExchangeDX",)
+    machine.hold()
     machine.registry.set(
         SHARES,
         "Maildat$",
@@ -100,7 +102,7 @@ def ccmail(machine: Machine) -> None:
     now = ticks(machine.now() - timedelta(minutes=5))
     machine.files.write(rf"{CCMCDATA}\Submit\lab00001.ccm", b"lab mail on its way", modified=now)
     machine.files.write(rf"{CCMCDATA}\Submit\lab00001.und", b"lab: never put back", modified=now)
-    machine.files.add_root(POST_OFFICE)
+    machine.files.add_root(POST_OFFICE.rpartition("\\")[0])
     put(machine, rf"{POST_OFFICE}\CCPOMBOX.LAB", "lab data: a post office\n")
     _object(machine, "msExchccMailConnector", "Connector for Lotus cc:Mail")
 

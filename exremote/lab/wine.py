@@ -61,8 +61,29 @@ foreach ($name in @(RUNNING)) {
 $held = New-Object Collections.ArrayList
 foreach ($path in @(LOCKED)) { [void]$held.Add([IO.File]::Open($path, 'Open', 'ReadWrite', 'None')) }
 foreach ($path in @(PINNED)) { [void]$held.Add([IO.File]::Open($path, 'Open', 'Read', 'Read')) }
-Write-Output 'ready'
-Start-Sleep -Seconds 864000
+$watched = @(foreach ($line in @(HELD)) {
+    $path, $names = $line.Split('|')
+    $services = @($names | ForEach-Object { New-Object ServiceProcess.ServiceController $_ })
+    @{ Path = $path; Services = $services; Stream = $null }
+})
+$ready = $false
+while ($true) {
+    foreach ($one in $watched) {
+        $one.Services | ForEach-Object { $_.Refresh() }
+        $busy = @($one.Services | Where-Object { [string]$_.Status -ne 'Stopped' }).Length -gt 0
+        try {
+            if ($busy -and $null -eq $one.Stream) {
+                $one.Stream = [IO.File]::Open($one.Path, 'Open', 'ReadWrite', 'None')
+            } elseif (-not $busy -and $null -ne $one.Stream) {
+                $one.Stream.Close()
+                $one.Stream = $null
+            }
+        } catch { Start-Sleep -Milliseconds 50 }    # somebody reads it just now
+    }
+    if (-not $ready) { Write-Output 'ready'; $ready = $true }
+    if ($watched.Length -eq 0) { Start-Sleep -Seconds 864000 }
+    Start-Sleep -Milliseconds 100
+}
 """
 
 
@@ -173,7 +194,10 @@ class Prefix:
         self._keep(
             running=[one.name for one in services if self.machine.service_state(one.name) == "Running"],
             stopped=[one.name for one in services if self.machine.service_state(one.name) == "Stopped"],
-            locked=[path for path, node in self._all_files() if node.locked],
+            locked=[
+                path for path, node in self._all_files() if node.locked and path not in self.machine.holds
+            ],
+            held=["|".join((path, *names)) for path, names in self.machine.holds.items()],
         )
 
     def _keep(
@@ -183,14 +207,19 @@ class Prefix:
         stopped: Sequence[str] = (),
         locked: Sequence[str] = (),
         pinned: Sequence[str] = (),
+        held: Sequence[str] = (),
     ) -> None:
-        """Start a process that brings services to a state, locks files, and stays. Raise WineTrouble."""
+        """Start a process that brings services to a state, locks files, and stays. Raise WineTrouble.
+
+        `held`: a path and names of services between `|`: it is locked as long as one of them is not stopped.
+        """
         script = (
             _KEEPER.replace("NAMED", _quoted([self.machine.name]))
             .replace("STOPPED", _quoted(stopped))
             .replace("RUNNING", _quoted(running))
             .replace("LOCKED", _quoted(locked))
             .replace("PINNED", _quoted(pinned))
+            .replace("HELD", _quoted(held))
         )
         encoded = base64.b64encode(script.encode("utf-16-le")).decode()
         keeper = subprocess.Popen(  # noqa: S603 - as above

@@ -383,6 +383,8 @@ def inventory_text(hosts: Mapping[str, Host], user: str, repository: Path) -> st
             lines.append(f"variables = {{ {pairs} }}")
         if "groupwise" in host.spec.connectors:
             lines.append("probe = true")
+        if "msmail" in host.spec.connectors and not host.spec.sick:
+            lines.append('backup = ["connectors", "stopped-copy"]')
         lines.append("")
     return "\n".join(lines)
 

@@ -8,13 +8,14 @@ from dataclasses import asdict, dataclass, field
 from typing import assert_never
 
 from exremote.errors import HostError
-from exremote.facts import HostFacts
+from exremote.facts import HostFacts, TreeFact
 from exremote.journal import Journal
 from exremote.plan import (
     CopyDirectoryObject,
     CopyFiles,
     CopyRegistryKey,
     CopyServiceStates,
+    CopyStopped,
     CopyTree,
     Plan,
     RunNtBackup,
@@ -23,6 +24,7 @@ from exremote.plan import (
 )
 from exremote.repository import Omission, Repository, Staging
 from exremote.runner.ntbackup import JobEnd, run_ntbackup
+from exremote.runner.stopped import clear_copies, copy_while_stopped
 from exremote.session import Session
 from exremote.transfer import Carrier, Copied, pull_files, pull_tree
 
@@ -39,6 +41,10 @@ class Harvest:
     """By connector: relative path in the snapshot, and content."""
     missing: dict[str, list[Omission]] = field(default_factory=dict)
     """By connector: what should be in its snapshot and is not."""
+    trees: dict[str, TreeFact] = field(default_factory=dict)
+    """By item: a folder as its copy has it, where it was copied within the host first."""
+    told: list[str] = field(default_factory=list)
+    """Sentences that the operator should read."""
     noted: dict[str, list[Omission]] = field(default_factory=dict)
     """By connector: what could not be had, and is not needed for a restore."""
     jobs: dict[str, JobEnd] = field(default_factory=dict)
@@ -114,6 +120,8 @@ def execute(plan: Plan, place: Workplace) -> Harvest:
 def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
     """Given one step, do it. The list of kinds is closed."""
     match step:
+        case CopyStopped():
+            _copy_stopped(step, place, harvest)
         case CopyTree():
             tree = place.facts.trees[step.item]
             copied = pull_tree(
@@ -174,6 +182,35 @@ def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
             _keep(step.item, step.connectors, copied, harvest)
         case _:
             assert_never(step)
+
+
+def _copy_stopped(step: CopyStopped, place: Workplace, harvest: Harvest) -> None:
+    """Given folders that services hold open, fetch a copy that was made while these stood; or, if that could
+    not be, what can be had while they run.
+    """
+    copies = copy_while_stopped(step, place.session, place.facts, place.journal)
+    harvest.told += copies.told
+    for what, reason in copies.lacking:
+        harvest.lack(step.connectors, what, reason)
+    try:
+        for held in step.trees:
+            tree = copies.trees.get(held.item)
+            source = place.facts.trees[held.item] if tree is None else tree
+            copied = pull_tree(
+                place.carrier,
+                place.repository,
+                place.staging,
+                item=held.item,
+                root=source.path,
+                listing=source.entries,
+                used_by=place.used_by.get(held.item, ""),
+                progress=place.progress,
+            )
+            _keep(held.item, step.connectors, copied, harvest)
+            if tree is not None:
+                harvest.trees[held.item] = tree
+    finally:
+        clear_copies(step, place.session, place.journal)
 
 
 def to_document(value: object) -> bytes:

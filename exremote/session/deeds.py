@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from exremote.errors import PlanRefused, ScriptFailed
 from exremote.facts import (
+    CopyFailure,
     FactError,
     FileDeed,
     RegistryDeed,
@@ -23,6 +24,7 @@ from exremote.facts import (
     StartMode,
     SwapFile,
     WantedState,
+    copied_to_its_end,
     folder_removed,
 )
 from exremote.pack import PackError, encode_lines, seal_settings
@@ -151,6 +153,37 @@ class Deeds(Line):
             with closing(self._run(script, {"Path": place}, self.host.deadlines.host_s)) as records:
                 summary += [self._fields(script, record) for record in records if not isinstance(record, int)]
             return folder_removed(self._summary(script, summary))
+
+        return self._retry(script, self._library.get(script).effect, once)
+
+    def copy_tree(
+        self, root: str, staging: str, copied: Callable[[int], None] = lambda size: None
+    ) -> list[CopyFailure]:
+        """Given a folder, copy it with all below into a folder whose name begins with `exremote-`.
+
+        `copied` is told of bytes now and then. Return what could not be copied. Raise PlanRefused for places
+        that no plan may have, ScriptFailed (ExRemote.PathMissing, DiskFull), or another HostError.
+        """
+        script = "Copy-FileTree"
+        parameters: dict[str, Value] = {"Path": places.folder(root), "Staging": places.staging(staging)}
+
+        def once() -> list[CopyFailure]:
+            failures: list[CopyFailure] = []
+            summary: list[Fields] = []
+            # As long as gigabytes take; only the host's own deadline holds.
+            with closing(self._run(script, parameters, self.host.deadlines.host_s)) as records:
+                for record in records:
+                    if isinstance(record, int):
+                        copied(record)
+                    elif "File" in (fields := self._fields(script, record)):
+                        failures.append(CopyFailure.parse(fields))
+                    else:
+                        summary.append(fields)
+            if not copied_to_its_end(self._summary(script, summary), len(failures)):
+                raise FactError(
+                    script, "Failed", f"{len(failures)} failures came, and it says another number"
+                )
+            return failures
 
         return self._retry(script, self._library.get(script).effect, once)
 

@@ -23,7 +23,7 @@ PSENGINE = os.environ.get("EXREMOTE_PSENGINE", "")
 
 APPROVED_VERBS = {
     "Get", "Read", "Export", "Test", "Connect", "Disconnect", "Receive", "Write", "Set", "Remove",
-    "Move", "Start",
+    "Move", "Start", "Copy",
 }  # fmt: skip
 """Of the verbs that PowerShell 2.0 approves, those in use."""
 
@@ -63,7 +63,7 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
         "Export-RegistryKey", "Get-ConnectorObject", "Test-ApiDirectory", "Connect-Share", "Disconnect-Share",
         "Get-EventSummary", "Get-FileFact", "Write-FilePack", "Set-ServiceState", "Remove-WorkFile",
         "Set-RegistryValue", "Remove-ScratchKey", "Start-NtBackupJob", "Get-NtBackupJob",
-        "Remove-NtBackupJob",
+        "Remove-NtBackupJob", "Copy-FileTree",
         "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "wire/Receive-Call",
         "wire/Receive-RawCall",
     }  # fmt: skip

@@ -75,7 +75,7 @@ WRONG: list[tuple[str, int, str, str]] = [
         HOST + "backup = ['everything']",
         4,
         "hosts.A.backup",
-        'expected of "connectors", "undelivered-mail", "systemstate", "storagegroups"',
+        'expected of "connectors", "undelivered-mail", "stopped-copy", "systemstate", "storagegroups"',
     ),
     (HOST + "ntbackup = { start = 'task' }", 4, "hosts.A.ntbackup.start", 'expected "wmi" or "direct"'),
     (

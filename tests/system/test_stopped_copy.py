@@ -1,0 +1,151 @@
+"""Bad days of a copy while services stand: they run again whatever happens. A good one: `test_cli_older`."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Cli, Ran, World, manifest_of
+
+from exremote.lab import older
+from exremote.lab.client import RunningLab, running_lab
+from exremote.lab.site import HostSpec
+
+HOST = "EXOLD02"
+STAGING = r"D:\exremote-copy-maildata"
+RUNNING = {"MSExchangeMSMI", *older.MTAS, "MSExchangeDX"}
+STOPS = 'backup = ["connectors", "stopped-copy"]'
+
+
+pytestmark = pytest.mark.not_under_wine("records")
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[RunningLab]:
+    """Run a lab of one host that has the connector for Microsoft Mail."""
+    with running_lab((HostSpec(HOST, ("msmail",), os="2000"),)) as lab:
+        yield lab
+
+
+@pytest.fixture
+def mail(cli: Cli, world: World) -> Iterator[Cli]:
+    """Return a command line with a repository, whose services may be stopped; they run at the end."""
+    cli.inventory(HOST, extra={HOST: STOPS})
+    cli.init()
+    yield cli
+    assert not world.exists(HOST, rf"{STAGING}\Glb\Process.glb")
+
+
+def running(cli: Cli) -> set[str]:
+    """Return the services of the connector that run, as the host says."""
+    folder = cli.folder / f"facts{len(cli.ran)}"
+    cli("health", HOST, "--save-facts", str(folder), code=None)
+    facts = json.loads((folder / f"{HOST}.json").read_text())
+    return {s["name"] for s in facts["services"] if s["state"] == "Running"} & RUNNING
+
+
+def saved(ran: Ran) -> dict[str, Any]:
+    """Return the manifest of the snapshot that a run made."""
+    (made,) = ran.json["hosts"][0]["snapshots"]
+    (folder,) = Path(ran.json["repository"]).glob(f"snapshots/{HOST}/{made['id']}")
+    return manifest_of(folder)
+
+
+def missing(ran: Ran) -> Mapping[str, str]:
+    """Return what a snapshot lacks, and why."""
+    return {o["path"]: o["reason"] for o in saved(ran)["missing"]}
+
+
+def events(cli: Cli) -> list[str]:
+    """Return the kinds of events of the newest backup."""
+    newest = max((cli.repository / "runs").glob("*.jsonl"), key=lambda path: path.stat().st_mtime_ns)
+    return [json.loads(line)["kind"] for line in newest.read_bytes().split(b"\n")[:-1]]
+
+
+def wait_for(cli: Cli, kind: str) -> None:
+    """Wait until the newest backup has come so far."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        if list((cli.repository / "runs").glob("*.jsonl")) and kind in events(cli):
+            return
+        time.sleep(0.05)
+    raise AssertionError(f"there was no {kind}")
+
+
+def test_a_dry_run_says_what_would_stop_and_stops_nothing(mail: Cli) -> None:
+    ran = mail("backup", "--dry-run")
+    assert "stop MSExchangeMSMI, MTA2, PCMTA Vienna, MSExchangeDX, copy" in ran.out
+    assert mail.snapshots() == []
+
+
+def test_without_room_nothing_stops_and_what_is_held_is_missing(mail: Cli, world: World) -> None:
+    for root in ("C:\\", "D:\\"):
+        world.client.edit(HOST, "set_disk", root=root, free=100_000_000)
+        world._undo.append(lambda r=root: world.client.edit(HOST, "set_disk", root=r, free=21 * 1024**3))
+    lacks = missing(mail("backup", "--json", code=3))
+    assert set(older.HELD) <= set(lacks)
+    (why,) = [reason for what, reason in lacks.items() if what.startswith("a copy of")]
+    assert "needs 268993712 bytes, and D:\\ has 100000000 bytes" in why
+    assert "services-found" not in events(mail)
+
+
+def test_a_service_that_will_not_stop_leaves_a_live_copy_and_all_running(mail: Cli, world: World) -> None:
+    """The third of four: those before it run again, and what can be had is saved."""
+    world.fault(f"{HOST}:Set-ServiceState:3:throw=ExRemote.ServiceStuck")
+    ran = mail("backup", "--json", code=3)
+    lacks = missing(ran)
+    assert set(older.HELD) <= set(lacks)
+    assert f"a copy of {older.MAILDATA} while its services stand" in lacks
+    assert ("maildata", r"Glb\Process.glb") in {(e["item"], e["path"]) for e in saved(ran)["entries"]}
+    assert "services-back" in events(mail)
+    assert running(mail) == RUNNING
+
+
+def test_a_service_that_does_not_start_again_is_said(mail: Cli, world: World) -> None:
+    """The copy is there all the same; the others run."""
+    world.client.edit(HOST, "trouble_service", name="MSExchangeDX", start_exit_code=1066)
+    lacks = missing(mail("backup", "--json", code=3))
+    assert list(lacks) == ["service MSExchangeDX, which was stopped for a copy, running again"]
+    assert running(mail) == RUNNING - {"MSExchangeDX"}
+    world.client.edit(HOST, "trouble_service", name="MSExchangeDX")
+    world.client.edit(HOST, "set_service", name="MSExchangeDX", state="Running")
+
+
+def test_a_disk_that_fills_up_ends_the_copy_and_not_the_mail(mail: Cli, world: World) -> None:
+    world.fault(f"{HOST}:Copy-FileTree:*:throw=ExRemote.DiskFull")
+    lacks = missing(mail("backup", "--json", code=3))
+    assert "Make room" in lacks[f"a copy of {older.MAILDATA} while its services stand"]
+
+
+def test_a_kill_while_services_stand_is_healed_by_the_next_run(mail: Cli, world: World) -> None:
+    world.fault(f"{HOST}:Copy-FileTree:1:delay=8")
+    with mail.started("backup") as process:
+        wait_for(mail, "services-found")
+        end = time.monotonic() + 60
+        while world.struck() == 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+    world.client.clear_faults()
+    assert running(mail) == set()
+    ran = mail("backup")
+    assert "put back as the killed run" in ran.err
+    assert saved(mail("backup", "--json"))["complete"] is True
+
+
+def test_an_interrupt_starts_the_services_before_it_ends(mail: Cli, world: World) -> None:
+    world.fault(f"{HOST}:Copy-FileTree:1:delay=8")
+    with mail.started("backup") as process:
+        wait_for(mail, "services-found")
+        end = time.monotonic() + 60
+        while world.struck() == 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    world.client.clear_faults()
+    assert running(mail) == RUNNING
