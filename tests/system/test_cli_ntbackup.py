@@ -267,3 +267,12 @@ def test_status_expects_what_the_inventory_lists_and_restore_leaves_it_to_ntback
     (snapshot,) = door.snapshots()
     ran = door("restore", snapshot["id"], "--dry-run", code=4)
     assert "only ntbackup restores that" in ran.err
+
+
+@pytest.mark.not_under_wine("records")
+def test_a_start_whose_answer_is_lost_is_not_made_twice(door: Cli, world: World, flaw: Any) -> None:
+    world.fault(f"{HOST}:Start-NtBackupJob:1:gone")
+    host = door("backup", HOST, "--only", "storagegroups", "--json").json["hosts"][0]
+    assert world.struck() == 1
+    assert [(s["connector"], s["state"]) for s in host["snapshots"]] == [("storagegroups", "new")]
+    assert document(door, "storagegroups", "job.json")["name"] == host["plan"]["steps"][0]["name"]
