@@ -76,12 +76,9 @@ if ($PSCmdlet.ShouldProcess($Folder, 'Start ntbackup')) {
         $shell = "$env:SystemRoot\System32\cmd.exe"
         $line = '/d /c ""' + $base + '.cmd""'
         if ($Start -eq 'Wmi') {
-            $class = New-Object Management.ManagementClass 'Win32_Process'
-            $in = $class.GetMethodParameters('Create')
-            $in['CommandLine'], $in['CurrentDirectory'] = ('"' + $shell + '" ' + $line), $Folder
-            $out = $class.InvokeMethod('Create', $in, $null)
-            if ([int]$out['ReturnValue'] -ne 0) { throw "Win32_Process.Create returned $($out['ReturnValue'])." }
-            $answer.ProcessId = [int]$out['ProcessId']
+            $made = (New-Object Management.ManagementClass 'Win32_Process').Create(('"' + $shell + '" ' + $line), $Folder)
+            if ([int]$made.ReturnValue -ne 0) { throw "Win32_Process.Create returned $($made.ReturnValue)." }
+            $answer.ProcessId = [int]$made.ProcessId
         } else {
             $how = New-Object Diagnostics.ProcessStartInfo($shell, $line)
             $how.UseShellExecute, $how.CreateNoWindow, $how.WorkingDirectory = $false, $true, $Folder

@@ -127,7 +127,7 @@ def _left(job: Job, found: NtBackupJob, now: datetime) -> tuple[bool, str, str]:
             return True, "", ""
         return False, "", f"a job of an earlier run with another selection still runs ({found.name})"
     good = found.state == "Ended" and found.exit_code == 0 and found.bytes > 0
-    if same and good and timedelta() <= found_age(found, now) < YOUNG:
+    if same and good and found_age(found, now) < YOUNG:
         return True, "", ""
     return False, found.name, ""
 

@@ -36,8 +36,9 @@ def judge_job(end: JobEnd, sets: Sequence[str]) -> Judgement:
     if end.tape is not None:
         bad += [("the .bkf", why) for why in _of_tape(end.tape, sets)]
         unknown += [("ntbackup.bkf", why) for why in _doubts(end.tape, sets, end.job.name)]
-    elif end.job.state == "Ended" and not end.stopped and end.job.bytes < 0:
-        bad.append(("the .bkf", "ntbackup has written none"))
+    elif not bad:
+        none = "ntbackup has written none" if end.job.bytes < 0 else "it did not come home"
+        bad.append(("the .bkf", none))
     if end.log is None:
         unknown.append(("ntbackup.log", "no log was found that is newer than the start of the job"))
     else:
@@ -64,6 +65,8 @@ def _of_process(job: NtBackupJob, stopped: str) -> Iterator[str]:
         yield stopped
     elif job.state == "Lost":
         yield "it neither runs nor left an exit code: something ended it, or the host was started anew"
+    elif job.state != "Ended":
+        yield "its folder is empty: somebody took the job away"
     elif job.exit_code:
         yield f"it ended with exit code {job.exit_code}"
 

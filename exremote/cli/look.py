@@ -28,6 +28,7 @@ from exremote.cli.missed import gone, unchecked
 from exremote.connector import Connector
 from exremote.errors import IntegrityError, RepositoryError, UsageError
 from exremote.inventory import find_name, near
+from exremote.ntbackup import PARTS
 from exremote.report import size_text
 from exremote.repository import Repository, Snapshot
 from exremote.script import ScriptLibrary
@@ -103,7 +104,8 @@ def snapshots(
         every = place.snapshots()
         wanted = wanted_hosts(hosts or (), {s.host for s in every}, inventory)
         if connector is not None:
-            connector = known_connector(connector, {*Connector.load_all(), *(s.connector for s in every)})
+            held = {s.connector for s in every}
+            connector = known_connector(connector, {*Connector.load_all(), *PARTS, *held})
         found = [
             s
             for s in every

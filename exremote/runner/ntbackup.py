@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from exremote.errors import HostError
+from exremote.errors import HostError, ScriptFailed
 from exremote.facts import FileEntry, NtBackupJob
 from exremote.mtf import Found, Tape, walk
 from exremote.ntbackup import LogSays, decoded, read_log
@@ -88,8 +88,9 @@ def _start(step: RunNtBackup, session: Session) -> bool:
         how = {"wmi": "Wmi", "direct": "Direct"}[step.start]
         return session.start_ntbackup(step.folder, step.name, step.lines, step.arguments, how).private
     except HostError as error:
-        # It may have started all the same: then it is there.
-        if not error.transient or session.ntbackup_job(step.folder).name != step.name:
+        said = error.error_id if isinstance(error, ScriptFailed) else ""
+        # Where the answer alone was lost, it may have started all the same: then it is there.
+        if said.startswith("ExRemote.") or session.ntbackup_job(step.folder).name != step.name:
             raise
         return True
 
@@ -129,7 +130,9 @@ def _fetch(
 ) -> Copied:
     """Given a job that ended, bring its files and its log here. Of one that ended badly no .bkf is wanted."""
     tape = f"{job.name}.bkf"
-    listing: tuple[FileEntry, ...] = session.file_tree(step.folder, () if good else (tape,)).entries
+    # Hashing a large one takes as long as the disk needs; the host's own deadline holds.
+    tree = session.file_tree(step.folder, () if good else (tape,), deadline_s=session.host.deadlines.host_s)
+    listing: tuple[FileEntry, ...] = tree.entries
     size = sum(entry.size for entry in listing if entry.state == "file")
     free = shutil.disk_usage(repository.path).free - SPARE
     if size > free:

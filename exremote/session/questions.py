@@ -100,11 +100,17 @@ class Session(Deeds, Jobs, Scratch):
         return self._each(name, {"Path": paths}, NamedFile.parse, paths, lambda file: file.path)
 
     def file_tree(
-        self, path: str, exclude: Sequence[str] = (), known: Listing | None = None, hashed: bool = True
+        self,
+        path: str,
+        exclude: Sequence[str] = (),
+        known: Listing | None = None,
+        hashed: bool = True,
+        deadline_s: float | None = None,
     ) -> TreeFact:
         """Given a folder, return it with all below; of what is as `known` says nothing has to travel.
 
-        Raise TransferMismatch if the listing that arrived is not the one that was sent, or another HostError.
+        `deadline_s`: another one than that of a script. Raise TransferMismatch if the listing that arrived is
+        not the one that was sent, or another HostError.
         """
         name = "Get-FileTree"
         outlines = [Outline.of(known)] if known else []
@@ -118,7 +124,7 @@ class Session(Deeds, Jobs, Scratch):
                 "NoHash": None if hashed else True,
             }
             summary: list[Fields] = []
-            with closing(self._run(name, parameters)) as records:
+            with closing(self._run(name, parameters, deadline_s)) as records:
                 listing = parse_listing(self._bounded(name, self._blocks(records, summary)))
             record = self._summary(name, summary)
             if outline is not None and outline.text and record.get("Exists") is True:
