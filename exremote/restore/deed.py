@@ -128,7 +128,7 @@ class Deed:
             {"kind": step.kind, "text": step.describe()} if isinstance(step, SwapFiles | SetValues) else None
         )
         self.journal.event("step-started", host=name, number=number, step=said or change_to_json(step))
-        self.stage(step.describe().split(":", 1)[0].split(" (", 1)[0])
+        self.stage(step.describe().split(": ", 1)[0].split(" (", 1)[0])
         try:
             yield
         except HostError as error:
