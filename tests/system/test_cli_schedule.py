@@ -179,9 +179,8 @@ def test_it_is_switched_on_and_off_and_nothing_is_left_where_that_fails(door: Do
     ("line", "sentence"),
     [
         ("-- backup EXCH01", "Say when"),
-        ("--every 15m", "No command is given"),
-        ("--at 25:00 -- backup EXCH01", "25:00 is no time"),
         ("--every 15m -- restore EXCH01", "restore cannot be scheduled"),
+        ("--at 25:00 -- backup EXCH01", "25:00 is no time"),
         ("--every 15m -- backup --onyl tables", "No such option"),
         ("--every 15m -- forget --keep-last 3", "Add --yes"),
         ("--every 15m -- backup EXCH02", "asked for at a terminal"),

@@ -130,5 +130,4 @@ def test_without_an_inventory_the_repository_is_looked_at_as_it_is(door: Door) -
     assert rows(door)["EXGONE", "groupwise"]["state"] == "ok"
     assert rows(door, "--max-age", "30m", code=5)["EXGONE", "groupwise"]["state"] == "old"
     assert "no host NOBODY" in door("status", "NOBODY", code=2).err
-    for text in ("30", "3y"):
-        assert "no age such as" in door("status", "--max-age", text, code=2).err.replace("\n", " ")
+    assert "no age such as" in " ".join(door("status", "--max-age", "3y", code=2).err.split())
