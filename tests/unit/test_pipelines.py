@@ -19,7 +19,9 @@ class Overheard(Exception):
 
 
 def pool_of(version: str) -> RunspacePool:
-    pool = RunspacePool(WSMan("127.0.0.1", encryption="never", ssl=False, auth="basic", username="u", password="p"))
+    pool = RunspacePool(
+        WSMan("127.0.0.1", encryption="never", ssl=False, auth="basic", username="u", password="p")
+    )
     pool.protocol_version = version
     return pool
 
