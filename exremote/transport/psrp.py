@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 from xml.etree import ElementTree
@@ -24,6 +25,7 @@ from exremote.transport.fragments import (
 from exremote.transport.link import connected
 from exremote.transport.linked import Linked
 from exremote.transport.outbox import END_OF_PIPELINE_INPUT, PIPELINE_INPUT, Outbox, byte_array, message
+from exremote.transport.pipelines import CREATE_PIPELINE, create_pipeline
 from exremote.transport.receive import Received
 from exremote.transport.wire import (
     PAUSE,
@@ -77,7 +79,8 @@ class PsrpConversation(Linked):
                 shell.add_parameter(name, self._value(value))
         running, refusal = True, None
         try:
-            feed = self._start(shell, source, deadline)
+            self._start(shell, script, parameters, source is not None)
+            feed = None if source is None else self._feed(shell, source, deadline)
             joiner = Joiner()
             while running:
                 try:
@@ -118,15 +121,21 @@ class PsrpConversation(Linked):
             if running:
                 self._stop(shell.id)
 
-    def _start(
-        self, shell: PowerShell, source: Iterable[object] | None, deadline: float
-    ) -> Iterator[bool] | None:
-        """Start the script. Return what sends its input, if there is any, a step at a time."""
-        if source is None:
-            self._call(connected, shell.begin_invoke, remote_stream_options=0)
-            return None
-        self._call(connected, shell.begin_invoke, _nothing_yet(), remote_stream_options=0)
-        return self._feed(shell, source, deadline)
+    def _start(self, shell: PowerShell, script: str, parameters: Mapping[str, Value], fed: bool) -> None:
+        """Start the script; `fed` says whether input will come."""
+        assert self._pool is not None and self._link is not None
+        body = self._call(create_pipeline, shell, self._pool, script, parameters, fed=fed)
+        fragmenter = self._pool._fragmenter
+        outbox = Outbox(self._link.max_payload_size, fragmenter.outgoing_counter)
+        first, *others = [
+            *outbox.add(message(CREATE_PIPELINE, self._pool.id, shell.id, body)),
+            outbox.rest(),
+        ]
+        fragmenter.outgoing_counter = outbox.number
+        told = [b64encode(first).decode("ascii")]
+        self._call(connected, self._pool.shell.command, "", arguments=told, command_id=shell.id)
+        for payload in others:
+            self._call(connected, self._pool.shell.send, "stdin", payload, command_id=shell.id)
 
     def _feed(self, shell: PowerShell, source: Iterable[object], deadline: float) -> Iterator[bool]:
         """Send what goes into a pipeline; yield where output is to be asked for first."""
@@ -193,11 +202,6 @@ class PsrpConversation(Linked):
 
     def _signal(self, command_id: str, forget: bool) -> None:
         self._send_signal(command_id, SignalCode.TERMINATE if forget else SignalCode.PS_CTRL_C)
-
-
-def _nothing_yet() -> Iterator[Any]:
-    """Tell pypsrp that input will come: a generator that has none now."""
-    yield None
 
 
 def _joined(joiner: Joiner, answer: Received) -> list[tuple[int, bytes] | Piece]:
