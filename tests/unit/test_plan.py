@@ -12,8 +12,10 @@ from exremote.plan import (
     CopyFiles,
     CopyRegistryKey,
     CopyServiceStates,
+    CopyStopped,
     CopyTree,
     Gap,
+    HeldTree,
     Plan,
     RunNtBackup,
     step_from_json,
@@ -24,6 +26,16 @@ names = st.lists(words, max_size=3).map(tuple)
 steps = st.one_of(
     st.builds(
         CopyTree, words, names, words, names, names, words, st.integers(0), st.integers(0), st.booleans()
+    ),
+    st.builds(
+        CopyStopped,
+        names,
+        st.lists(st.builds(HeldTree, words, words, words, st.integers(0), st.integers(0)), max_size=2).map(
+            tuple
+        ),
+        names,
+        st.lists(st.integers(0), max_size=3).map(tuple),
+        st.integers(0),
     ),
     st.builds(CopyFiles, words, names, words, names, st.booleans()),
     st.builds(CopyRegistryKey, words, names, words, st.booleans()),
@@ -94,6 +106,13 @@ def test_every_step_describes_itself() -> None:
         ("notes",),
         (
             CopyTree("conndata", ("notes",), "C:\\Conndata", files=3, bytes=10),
+            CopyStopped(
+                ("msmail",),
+                (HeldTree("maildata", "D:\\Maildata", "D:\\exremote-copy-maildata", 3, 10),),
+                ("MSExchangeMSMI", "MTA"),
+                (120, 120),
+                120,
+            ),
             CopyFiles("notes-ini", ("notes",), "C:\\Windows", ("Notes.ini",), secret=True),
             CopyRegistryKey("client", ("notes",), "HKLM\\SOFTWARE\\Lotus\\Notes"),
             CopyServiceStates(("notes",), ("MSExchangeCoCo", "LME-NOTES")),
@@ -114,7 +133,11 @@ def test_every_step_describes_itself() -> None:
     )
     assert {step.kind for step in plan} == set(STEP_KINDS)
     lines = plan.describe()
-    assert len(lines) == 7
-    assert lines[5] == "run ntbackup, job job: System State into D:\\x"
+    assert len(lines) == 8
+    assert lines[6] == "run ntbackup, job job: System State into D:\\x"
+    assert lines[1] == (
+        "stop MSExchangeMSMI, MTA, copy D:\\Maildata to D:\\exremote-copy-maildata (10 bytes), "
+        "start them, and fetch the copy"
+    )
     assert lines[0] == "copy tree conndata: C:\\Conndata (3 files, 10 bytes)"
     assert lines[-1].startswith("cannot take Notes program folder (notes)")
