@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.content import HOST
 from benchmarks.meter import Used
-from exremote.lab.client import LabClient
+from exremote.lab.client import LabClient, RunningLab
 
 LIMITS: dict[str, object] = {"max_envelope_kb": 500, "protocol_version": "2.3", "fill_answers": True}
 """Of the host, unless a measurement says otherwise: WinRM 3.0, answers filled."""
@@ -37,6 +37,7 @@ class Bench:
     """One lab, one folder, and one client process after another."""
 
     def __init__(self, lab: dict[str, Any], folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         inventory = folder / "inventory.toml"
         shutil.copy(lab["inventory"], inventory)  # ours, whatever becomes of the system's temporary files
         self._lab = lab | {"inventory": str(inventory)}
@@ -61,9 +62,40 @@ class Bench:
         finally:
             self._client.set_limits(HOST, **LIMITS)
 
+    def local_files(self, contents: Iterable[bytes]) -> list[str]:
+        """Given contents, return files of them, of this machine."""
+        folder = self.new_place()
+        folder.mkdir()
+        names = []
+        for number, data in enumerate(contents):
+            path = folder / f"file{number:05d}.dat"
+            path.write_bytes(data)
+            names.append(str(path))
+        return names
+
+    def of(self, lab: RunningLab) -> Bench:
+        """Given another lab, return what measures there."""
+        said = {
+            "control": lab.client.url,
+            "token": lab.client.token,
+            "inventory": str(lab.inventory),
+            "user": lab.user,
+            "password": lab.password,
+            "port": lab.hosts[HOST],
+        }
+        return Bench(said, self.new_place())
+
+    def read(self, path: str) -> bytes:
+        """Return what a file of the host holds."""
+        return self._client.read_file(HOST, path)
+
+    def slow_line(self, latency_s: float = 0.0, bandwidth_bps: int | None = None) -> None:
+        """Make the line to the host long and narrow, or as it was."""
+        self._client.set_line(HOST, latency_s, bandwidth_bps)
+
     def measure(self, task: str, **request: object) -> Measured:
         """Have a client process do one task. Return what it used. Raise RuntimeError if it failed."""
-        if task == "fetch":
+        if task in ("fetch", "ansible_psrp", "ansible_winrm"):
             folder = self.new_place()
             folder.mkdir()
             request["folder"] = str(folder)
@@ -93,9 +125,12 @@ class Bench:
 
 
 @contextlib.contextmanager
-def running(sizes: Sequence[int]) -> Iterator[Bench]:
-    """Run a lab with random files of these sizes in MiB, and end it. Raise RuntimeError."""
-    command = [sys.executable, "-m", "benchmarks.lab", *map(str, sizes)]
+def running(many: int, sizes: Sequence[int]) -> Iterator[Bench]:
+    """Run a lab with random files of these sizes in MiB, and end it. Raise RuntimeError.
+
+    `many`: files of the host that has many.
+    """
+    command = [sys.executable, "-m", "benchmarks.lab", str(many), *map(str, sizes)]
     process = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8", cwd=_ROOT
     )

@@ -1,7 +1,7 @@
 """The client's process: one measurement, asked for on standard input, answered on standard output, in JSON.
 
-exremote is used as `backup` uses it: Session, transfer, Repository; the snapshot is read back. pypsrp
-is used as it is.
+exremote is used as `backup` uses it: Session, transfer, Repository; the snapshot is read back. Others are
+used as `peers` says.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pypsrp.client import Client
-
+from benchmarks import peers
 from benchmarks.content import HOST
-from benchmarks.meter import Meter, Used
+from benchmarks.decoding import decode
+from benchmarks.meter import Meter
+from benchmarks.peers import Answer
 from exremote.backup import listing_text
 from exremote.credential import Secret
 from exremote.inventory import Inventory
@@ -27,16 +28,24 @@ from exremote.lab.client import LabClient
 from exremote.pack import parse_listing
 from exremote.repository import Repository, SnapshotDraft, TreeRecord
 from exremote.session import Session
-from exremote.transfer import Carrier, pull_tree
+from exremote.transfer import Carrier, Outgoing, pull_tree, push_files
 from exremote.transport import Address, Login, ShellEvent, Transport, WireSettings, connect
 
 ITEM = CONNECTOR = "bench"
+_MODIFIED = 631_139_040_000_000_000
+
+
+def host_of(request: Mapping[str, Any]) -> str:
+    """Given what was asked for, return of which host."""
+    return str(request.get("host", HOST))
 
 
 def session_of(request: Mapping[str, Any]) -> Session:
     """Given what was asked for, return a session that is not open yet."""
     lab = request["lab"]
-    host = replace(Inventory.load(Path(lab["inventory"])).hosts[HOST], wire=request.get("wire", "psrp"))
+    host = replace(
+        Inventory.load(Path(lab["inventory"])).hosts[host_of(request)], wire=request.get("wire", "psrp")
+    )
 
     def tell(kind: str, fields: Mapping[str, object]) -> None:
         if kind == "retry":
@@ -56,27 +65,27 @@ def told(kind: str, fields: Mapping[str, object]) -> None:
         raise RuntimeError(f"{kind}: {fields}")
 
 
-def tree(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]]:
+def tree(request: Mapping[str, Any], meter: Meter) -> Answer:
     """Back one file tree up, from connect to close. Return what was used and what came."""
-    place = Path(request["repository"])
+    place, name = Path(request["repository"]), host_of(request)
     repository = Repository.open(place) if place.exists() else Repository.create(place)
     session = session_of(request)
     meter.start()
     with session:
         session.open()
         meter.transfer_begins()
-        previous = repository.latest(HOST, CONNECTOR)
+        previous = repository.latest(name, CONNECTOR)
         known = None
         if previous is not None:
             known = parse_listing((previous.path / "trees" / f"{ITEM}.tsv").read_bytes())
         fact = session.file_tree(request["root"], known=known)
-        with repository.staging("run", HOST) as staging:
+        with repository.staging("run", name) as staging:
             with Carrier(session, request.get("modern", True), told) as carrier:
                 copied = pull_tree(
                     carrier, repository, staging, item=ITEM, root=request["root"], listing=fact.entries
                 )
         draft = SnapshotDraft(
-            HOST,
+            name,
             CONNECTOR,
             datetime.now(UTC),
             "run",
@@ -95,7 +104,7 @@ def tree(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]
     return used, {"files": copied.sent_files, "bytes": copied.sent_bytes, "same": same}
 
 
-def registry(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]]:
+def registry(request: Mapping[str, Any], meter: Meter) -> Answer:
     """Export one registry key over a session that is open already."""
     with session_of(request) as session:
         session.open()
@@ -105,40 +114,35 @@ def registry(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, 
     return used, {"bytes": len(export.data), "sha256": hashlib.sha256(export.data).hexdigest()}
 
 
-def fetch(request: Mapping[str, Any], meter: Meter) -> tuple[Used, dict[str, Any]]:
-    """Fetch files with pypsrp's `Client.fetch`, one after another, over one client, from connect to close.
-
-    With `warm`, that file is fetched before the count begins: the client is connected then.
-    """
-    lab = request["lab"]
-    target = Path(request["folder"])
-    size = 0
-    if not request.get("warm"):
-        meter.start()
-    client = Client(
-        "127.0.0.1",
-        port=lab["port"],
-        ssl=False,
-        auth="ntlm",
-        username=lab["user"],
-        password=lab["password"],
-        no_proxy=True,
-    )
-    with client:
-        if request.get("warm"):
-            client.fetch(request["warm"], str(target / "warm"))
-            meter.start()
-        for number, path in enumerate(request["paths"]):
-            client.fetch(path, str(target / str(number)))
-            size += (target / str(number)).stat().st_size
+def upload(request: Mapping[str, Any], meter: Meter) -> Answer:
+    """Send files into a new folder, from connect to close; the host reads them back."""
+    files = []
+    for source in map(Path, request["sources"]):
+        data = source.read_bytes()
+        sha256 = hashlib.sha256(data).hexdigest()
+        files.append(Outgoing(source.name, source, len(data), sha256, _MODIFIED))
+    del data
+    session = session_of(request)
+    meter.start()
+    with session:
+        session.open()
+        meter.transfer_begins()
+        pushed = push_files(session, request["root"], files, fresh=True)
     used = meter.stop()
-    return used, {"files": len(request["paths"]), "bytes": size}
+    if pushed.failed:
+        raise RuntimeError(f"failed: {pushed.failed}")
+    return used, {"files": pushed.sent_files, "bytes": sum(file.size for file in files)}
 
 
-TASKS: Mapping[str, Callable[[Mapping[str, Any], Meter], tuple[Used, dict[str, Any]]]] = {
+TASKS: Mapping[str, Callable[[Mapping[str, Any], Meter], Answer]] = {
     "tree": tree,
     "registry": registry,
-    "fetch": fetch,
+    "upload": upload,
+    "decode": decode,
+    "fetch": peers.fetch,
+    "copy": peers.copy,
+    "ansible_psrp": peers.ansible_psrp,
+    "ansible_winrm": peers.ansible_winrm,
 }
 
 
@@ -146,7 +150,7 @@ def main() -> None:
     """Do the one measurement that standard input asks for."""
     os.environ["NO_PROXY"] = "127.0.0.1"
     request = json.load(sys.stdin)
-    meter = Meter(LabClient(request["lab"]["control"], request["lab"]["token"]))
+    meter = Meter(LabClient(request["lab"]["control"], request["lab"]["token"]), host_of(request))
     used, came = TASKS[request["task"]](request, meter)
     sys.stdout.write(json.dumps({"used": asdict(used), "came": came}))
 

@@ -7,21 +7,30 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from exremote.lab.files import Fixed
+from exremote.lab.files import Fixed, Generated
 from exremote.lab.machine import Machine
 from exremote.lab.registry import Registry
 
 HOST = "BENCH"
+TWINS = ("TWIN1", "TWIN2")
+"""They hold the same tree as HOST."""
+CROWD = "CROWD"
+"""It holds many files."""
 ROOT = r"C:\Bench"
 TREE = rf"{ROOT}\tree"
 TREE_FILES = 1000
 TREE_FILE_BYTES = 4096
+MANY = rf"{ROOT}\many"
+MANY_FILE_BYTES = 64
+UPLOAD = rf"{ROOT}\upload"
 REGISTRY_KEY = r"HKLM\SOFTWARE\Bench"
 REGISTRY_BYTES = 5_000_000
 REGISTRY_FILE = rf"{ROOT}\export.reg"
 MIB = 1 << 20
 
 _MODIFIED = 631_139_040_000_000_000  # 1 January 2001
+_KEPT_MIB = 512
+"""Files from this size on are made when they are read."""
 _TICKS_AN_HOUR = 36_000_000_000
 _WORDS = (
     "Mail",
@@ -80,15 +89,30 @@ def random_folder(mebibytes: int) -> str:
     return rf"{ROOT}\random{mebibytes}"
 
 
-def furnish(machine: Machine, sizes: tuple[int, ...]) -> None:
-    """Given a machine and sizes in MiB, put all that is measured on it. No byte is made twice."""
+def furnish_tree(machine: Machine) -> None:
+    """Given a machine, put the tree on it, the same on each."""
     source = random.Random(2003)
     for number in range(TREE_FILES):
         content = Fixed(source.randbytes(TREE_FILE_BYTES))
         modified = _MODIFIED + number * _TICKS_AN_HOUR
         machine.files.write(rf"{TREE}\{tree_file(number)}", content, modified=modified)
+
+
+def furnish_many(machine: Machine, files: int) -> None:
+    """Given a machine and a number, put so many small files on it, a hundred in a folder."""
+    for number in range(files):
+        path = rf"{MANY}\folder{number // 100:05d}\file{number:07d}.dat"
+        machine.files.write(path, Fixed(b"%064d" % number), modified=_MODIFIED)
+
+
+def furnish(machine: Machine, sizes: tuple[int, ...]) -> None:
+    """Given a machine and sizes in MiB, put all that is measured on it. No byte is made twice."""
+    furnish_tree(machine)
+    source = random.Random(2004)
     for mebibytes in sizes:
-        content = Fixed(b"".join(source.randbytes(MIB) for _ in range(mebibytes)))
+        content: Fixed | Generated = Generated(mebibytes * MIB, mebibytes)
+        if mebibytes < _KEPT_MIB:
+            content = Fixed(b"".join(source.randbytes(MIB) for _ in range(mebibytes)))
         machine.files.write(rf"{random_folder(mebibytes)}\random.bin", content, modified=_MODIFIED)
     classes = _Classes(machine.registry, source, [source.randbytes(12) for _ in range(60)])
     export = b""

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.content import HOST
 from exremote.lab.client import LabClient
 
 
@@ -32,8 +31,9 @@ class Used:
 class Meter:
     """Reads clocks, memory, and the counters of the lab's endpoint."""
 
-    def __init__(self, lab: LabClient) -> None:
+    def __init__(self, lab: LabClient, host: str) -> None:
         self._lab = lab
+        self._host = host
         self._counted = (0, 0)
         self._wall = self._cpu = 0.0
         self._resident = 0
@@ -58,7 +58,7 @@ class Meter:
         return Used(exchanges - self._counted[0], wire_bytes - self._counted[1], seconds, cpu_s, extra)
 
     def _counters(self) -> tuple[int, int]:
-        counters = self._lab.counters(HOST)
+        counters = self._lab.counters(self._host)
         return counters["exchanges"], counters["bytes_in"] + counters["bytes_out"]
 
 

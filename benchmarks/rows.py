@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,21 +23,35 @@ class Row:
     unit: str
     """Of value and baseline."""
     baseline: float | None = None
-    """What `pypsrp.client.Client.fetch` needs for the same, in the same run."""
+    """What pypsrp's `Client.fetch` (or `copy`, for an upload) needs for the same, in the same run."""
+    ansible_psrp: float | None = None
+    """What fetching as Ansible's psrp connection does needs."""
+    ansible_winrm: float | None = None
+    """What fetching as Ansible's winrm connection does needs."""
     goal: str | None = None
     """As `<= 40`; None: for information."""
     met: bool | None = None
     """Whether the goal is met; None: there is none."""
 
 
-def at_most(name: str, value: float, unit: str, goal: float, baseline: float | None = None) -> Row:
+Peers = Mapping[str, float]
+"""What others need: baseline, ansible_psrp, ansible_winrm."""
+NONE: Peers = {}
+
+
+def row(name: str, value: float, unit: str, peers: Peers = NONE) -> Row:
+    """Given a figure that has no goal, return its row."""
+    return Row(name, value, unit, **peers)
+
+
+def at_most(name: str, value: float, unit: str, goal: float, peers: Peers = NONE) -> Row:
     """Given a figure that must not be above a goal, return its row."""
-    return Row(name, value, unit, baseline, f"<= {goal:g}", value <= goal)
+    return Row(name, value, unit, **peers, goal=f"<= {goal:g}", met=value <= goal)
 
 
-def at_least(name: str, value: float, unit: str, goal: float, baseline: float | None = None) -> Row:
+def at_least(name: str, value: float, unit: str, goal: float, peers: Peers = NONE) -> Row:
     """Given a figure that must not be below a goal, return its row."""
-    return Row(name, value, unit, baseline, f">= {goal:g}", value >= goal)
+    return Row(name, value, unit, **peers, goal=f">= {goal:g}", met=value >= goal)
 
 
 def write_json(path: Path, rows: Sequence[Row]) -> None:
@@ -49,13 +63,14 @@ def show(console: Console, rows: Sequence[Row], facts: Sequence[str]) -> None:
     """Print rows as an aligned table, and under it what they hang on."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("what", no_wrap=True)
-    for column in ("exremote", "Client.fetch", "unit", "goal"):
+    for column in ("exremote", "pypsrp", "A. psrp", "A. winrm", "unit", "goal"):
         table.add_column(column, justify="left" if column == "unit" else "right", no_wrap=True)
     table.add_column("met", no_wrap=True)
-    for row in rows:
-        met = {True: Text("yes", "green"), False: Text("NO", "bold red"), None: Text("")}[row.met]
-        baseline = "" if row.baseline is None else number(row.baseline)
-        table.add_row(row.name, number(row.value), baseline, row.unit, row.goal or "", met)
+    for one in rows:
+        met = {True: Text("yes", "green"), False: Text("NO", "bold red"), None: Text("")}[one.met]
+        peers = (one.baseline, one.ansible_psrp, one.ansible_winrm)
+        others = ["" if value is None else number(value) for value in peers]
+        table.add_row(one.name, number(one.value), *others, one.unit, one.goal or "", met)
     console.print(table)
     console.print()
     for fact in facts:

@@ -1,0 +1,109 @@
+"""The script's process on the server: what it needs beyond its size before the first byte. Real engine only.
+
+It has a lab of its own whose host is played by the engine that EXREMOTE_LAB_POWERSHELL names, under Wine.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+
+import psutil
+
+from benchmarks.bench import Bench
+from benchmarks.cases import Scale
+from benchmarks.content import HOST, MIB, ROOT
+from benchmarks.rows import Row, at_most, row
+from exremote.lab.client import LabTrouble, RunningLab, running_lab
+from exremote.lab.site import HostSpec
+
+MOST_MIB = 30
+FLAT_MIB = 10
+"""What the largest may need beyond the smallest."""
+_BEGUN = 1 << 20
+"""Bytes on the wire from which on a transfer has begun."""
+
+
+def present() -> bool:
+    """Return whether there is an engine to measure."""
+    return bool(os.environ.get("EXREMOTE_LAB_POWERSHELL"))
+
+
+class Watch:
+    """Samples the memory of the script's processes while something is done."""
+
+    def __init__(self, lab: RunningLab) -> None:
+        self._lab = lab
+        self._stopped = threading.Event()
+        self._before: dict[int, int] = {}
+        self._peak: dict[int, int] = {}
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._lab.client.reset_counters(HOST)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join()
+
+    @property
+    def grown_mib(self) -> float:
+        """How much the process that grew most has grown since the first byte, in MiB."""
+        return max((self._peak[pid] - self._before[pid] for pid in self._peak), default=0) / MIB
+
+    def _watch(self) -> None:
+        while not self._stopped.is_set():
+            counters = self._lab.client.counters(HOST)
+            begun = counters["bytes_out"] + counters["bytes_in"] > _BEGUN
+            for pid, size in sizes(self._lab.process.pid).items():
+                if not begun or pid not in self._before:
+                    self._before[pid] = size
+                else:
+                    self._peak[pid] = max(self._peak.get(pid, size), size)
+            time.sleep(0.05)
+
+
+def sizes(above: int) -> dict[int, int]:
+    """Given the lab's process, return the resident memory of each PowerShell below it."""
+    found = {}
+    with suppress(psutil.Error):
+        for process in psutil.Process(above).children(recursive=True):
+            with suppress(psutil.Error):
+                if "pwsh" in " ".join(process.cmdline()).lower():
+                    found[process.pid] = process.memory_info().rss
+    return found
+
+
+def server(bench: Bench, scale: Scale) -> Iterator[Row]:
+    """What the script's process needs while it sends, and while it takes, a small and a large file."""
+    if not present():
+        return
+    with running_lab([HostSpec(HOST, ("calendar",), winrm=3)], wine=True) as lab:
+        there = bench.of(lab)
+        found: dict[tuple[str, int], float] = {}
+        for size in scale.server:
+            folder = rf"{ROOT}\send{size}"
+            lab.client.edit(HOST, "write_file", path=rf"{folder}\random.bin", size=size * MIB, seed=size)
+            with Watch(lab) as watch:
+                there.measure("tree", root=folder, repository=str(there.new_place()))
+            found["sends", size] = watch.grown_mib
+            with suppress(LabTrouble):
+                lab.client.edit(HOST, "remove_file", path=folder)
+            names = there.local_files([random.Random(size).randbytes(size * MIB)])
+            with Watch(lab) as watch:
+                there.measure("upload", sources=names, root=rf"{ROOT}\take{size}")
+            found["takes", size] = watch.grown_mib
+        small, large = scale.server
+        for what in ("sends", "takes"):
+            for size in scale.server:
+                name, value = f"script process {what} {size} MiB: growth", found[what, size]
+                yield at_most(name, value, "MiB", MOST_MIB) if scale.clock else row(name, value, "MiB")
+            value = found[what, large] - found[what, small]
+            name = f"script process {what}: {large} MiB beyond {small} MiB"
+            yield at_most(name, value, "MiB", FLAT_MIB) if scale.clock else row(name, value, "MiB")
