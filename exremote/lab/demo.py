@@ -35,8 +35,13 @@ class Act:
     """The only one that is right here."""
     shows: tuple[str, ...]
     """Patterns that its output must have."""
+    breaks: str = ""
+    """A host that somebody breaks first; '' for none."""
 
 
+RUN = "RUN"
+"""Stands in a command for the id of the last restore."""
+BROKEN = "EXGW01"
 ACTS = (
     Act("Make an empty repository.", ("init",), 0, (r"repository \S+ made at",)),
     Act(
@@ -59,6 +64,32 @@ ACTS = (
     ),
     Act("What the repository holds now.", ("snapshots",), 0, ("EXNOTES01.*notes", "EXSICK01.*groupwise")),
     Act("Read every byte of it and hold it against the manifests.", ("verify",), 0, ("no damage",)),
+    Act(
+        f"Somebody breaks {BROKEN}: tables, a service, work files. What would a restore do?",
+        ("restore", f"{BROKEN}/groupwise", "--dry-run"),
+        0,
+        ("will stop", "lab0001.tbl", "Disabled -> Manual"),
+        breaks=BROKEN,
+    ),
+    Act(
+        "Do it: save what is there, stop, put in place, erase work files, start, prove.",
+        ("restore", f"{BROKEN}/groupwise", "--yes", "--grace", "1"),
+        0,
+        ("2 files put in place", "work files erased"),
+    ),
+    Act("And back: what was there before, as a plan of its own.", ("undo", RUN, "--yes"), 0, ("undo from",)),
+    Act(
+        "Restored for good.",
+        ("restore", f"{BROKEN}/groupwise", "--yes", "--grace", "1"),
+        0,
+        ("2 files put in place",),
+    ),
+    Act(
+        "What a monitor would be told. EXDOWN01 has no snapshot: exit code 5.",
+        ("status",),
+        5,
+        ("EXDOWN01.*missing",),
+    ),
 )
 
 
@@ -80,8 +111,12 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> int:
             environment |= {"FORCE_COLOR": "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
         for act in ACTS:
             say(f"\n# {act.why}")
-            say(f"$ exremote {shlex.join(act.command)}")
-            code, output = _run(act.command, environment, say)
+            if act.breaks:
+                for what, where in lab.client.break_host(act.breaks):
+                    say(f"  {what}: {where}")
+            command = [_last_restore(repository) if word == RUN else word for word in act.command]
+            say(f"$ exremote {shlex.join(command)}")
+            code, output = _run(command, environment, say)
             wrong += _judge(act, code, output)
     seconds = time.monotonic() - started
     say(f"\nThe demo took {seconds:.0f} s. The repository stays: {repository}")
@@ -119,6 +154,15 @@ def _new_place(folder: Path) -> Path:
         number += 1
     folder.mkdir(parents=True, exist_ok=True)
     return place
+
+
+def _last_restore(repository: Path) -> str:
+    """Given the repository, return the id of the last restore that changed a host."""
+    for path in sorted((repository / "runs").glob("*.jsonl"), reverse=True):
+        text = path.read_text(encoding="utf-8")
+        if '"verb":"restore"' in text and '"kind":"safety"' in text:
+            return path.stem
+    return RUN
 
 
 def _run(
