@@ -113,6 +113,8 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except UsageProblem as problem:
+        # What reads the values puts its own name for an error before the sentence.
+        problem.message = problem.message.removeprefix("Value error, ")
         # A program that waits for JSON gets it, wherever its command line is wrong.
         if "--json" in sys.argv[1:]:
             said = {"error": problem.format_message(), "exit_code": problem.exit_code}

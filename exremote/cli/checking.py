@@ -270,9 +270,17 @@ def save(folder: Path, host: str, facts: HostFacts) -> None:
 # ---------------------------------------------------------------- what is shown
 
 
+_UNREAD = {"I": "inferred", "R": "recalled"}
+
+
 def said_row(finding: health.Finding) -> dict[str, str]:
-    """Given a finding, return its row for a person: an accepted one says so, and why instead of a remedy."""
+    """Given a finding, return its row for a person: an accepted one says so, and why instead of a remedy.
+
+    Behind a source stands that it was not read there, but inferred or recalled.
+    """
     row = finding.to_json()
+    if finding.sure in _UNREAD:
+        row["source"] += f" ({_UNREAD[finding.sure]})"
     if finding.accepted:
         row |= {
             "verdict": "accepted",
@@ -307,12 +315,15 @@ def show_health(
         report.json(answer | ({"unread": [error.text for error in unread]} if unread else {}))
         raise typer.Exit(code)
     rows = [said_row(f) for f in shown]
-    columns = ["host", "verdict", "check", "evidence", "remedy"]
+    columns = ["host", "verdict", "check", "evidence", "remedy", "connector", "source"]
     silent = sum(o.detail is None for o in outcomes)
     if rows or findings:
-        below = ["evidence", "remedy"]
+        below = ["evidence", "remedy", "source"]
         nothing = "no findings: all is well"
-        report.sentences("Findings", columns, rows, below=below, style_by="verdict", nothing=nothing)
+        named = ["source"]
+        report.sentences(
+            "Findings", columns, rows, below=below, style_by="verdict", named=named, nothing=nothing
+        )
     show_failed(report, outcomes)
     for outcome in outcomes:
         if outcome.state == State.INCOMPLETE:

@@ -23,7 +23,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.running import Run, on_hosts, show_failed
 from exremote.connector import Connector
-from exremote.errors import UsageError
+from exremote.errors import EXIT_INCOMPLETE, UsageError
 from exremote.inventory import Host, Inventory, advice, key_lines
 from exremote.runner import Outcome, State, exit_code
 from exremote.session import Session
@@ -123,6 +123,8 @@ def discover(
                 answers = health.collect(
                     session, host, connectors, probe=False, now=now(), api_account=run.api_account(host)
                 )
+                if unasked := health.unasked(answers):
+                    return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, unasked, detail=answers)
                 return Outcome(host.name, State.DONE, detail=answers)
 
             return ask
@@ -139,6 +141,8 @@ def discover(
             report.rows("Evidence", columns, rows, below=["evidence", "missing"])
         show_failed(report, outcomes)
         for answer in answers:
+            if answer["evidence"] and answer["error"]:
+                report.line(f"{answer['host']}: incomplete, so there is no line to add: {answer['error']}")
             if answer["line"]:
                 where = f"[hosts.{answer['host']}] ({answer['file']}:{answer['at_line']})"
                 report.line(f"add this line under {where}:")
@@ -147,21 +151,25 @@ def discover(
 
 
 def discovered(outcome: Outcome, site: Inventory) -> dict[str, Any]:
-    """Given how the asking of a host ended, return what there is to say: evidence and the line to paste."""
+    """Given how the asking of a host ended, return what there is to say: evidence and the line to paste.
+
+    Where the host left a question open there is no line: pasted, it would end the backup of what is there.
+    """
     seen = outcome.detail.connectors.items() if outcome.detail else ()
     evidence = [
         {"connector": name, "state": p.state, "evidence": list(p.evidence), "missing": list(p.missing)}
         for name, p in seen
     ]
     found = [row["connector"] for row in evidence if row["state"] == "present"]
+    sure = outcome.state == State.DONE
     at_line = key_lines(site.path.read_text("utf-8-sig")).get(("hosts", outcome.host))
     return {
         "host": outcome.host,
         "exit_code": outcome.exit_code,
-        "error": outcome.message if outcome.detail is None else "",
+        "error": "" if sure else outcome.message,
         "evidence": evidence,
-        "connectors": found if outcome.detail else None,
-        "line": f"connectors = {json.dumps(found)}" if outcome.detail else "",
+        "connectors": found if sure else None,
+        "line": f"connectors = {json.dumps(found)}" if sure else "",
         "file": site.path,
         "at_line": at_line,
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +28,11 @@ from exremote.report.text import widths as widths_of
 
 NARROW = 110
 """Below this many columns what has long sentences is a list, and no table."""
+
+
+def _framed(widths: Collection[int]) -> int:
+    """Given the widths of columns, return that of the table with its frame."""
+    return sum(widths) + 3 * len(widths) + 1
 
 
 def _jsonable(value: Any) -> Any:
@@ -105,12 +110,14 @@ class Report:
         *,
         below: Sequence[str],
         style_by: str,
+        named: Sequence[str] = (),
         nothing: str = "nothing to show",
     ) -> None:
         """Given rows with sentences in the columns `below`, print them as `rows` does, but as a list on a
-        narrow terminal: the first column as a head over its rows, the short ones in a line, these below.
+        terminal that is narrow, or too narrow for the table: the first column as a head over its rows, the
+        short ones in a line, these below, those of `named` behind their names.
         """
-        if self.as_json or not rows or not self._out.is_terminal or self._out.width >= NARROW:
+        if self.as_json or not rows or not self._out.is_terminal or self._has_room(columns, rows):
             self.rows(title, columns, rows, style_by=style_by, nothing=nothing)
             return
         self._out.print(title, style="bold")
@@ -124,8 +131,13 @@ class Report:
             self.line(" " + "  ".join(cell(row.get(c)) for c in short), style)
             for column in below:
                 if row.get(column):
-                    self.line(wrapped(cell(row.get(column)), self._out.width, lead="    "))
+                    name = f"{column}: " if column in named else ""
+                    self.line(wrapped(name + cell(row.get(column)), self._out.width, lead="    "))
         self.line("")
+
+    def _has_room(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bool:
+        least = [least_width(column, [plain(row.get(column)) for row in rows]) for column in columns]
+        return self._out.width >= max(NARROW, _framed(least))
 
     def _table(
         self,
@@ -141,11 +153,11 @@ class Report:
         least = {c: least_width(c, cells[c]) for c in columns}
         dropped: list[str] = []
         for column in spare:
-            if sum(least.values()) + 3 * len(least) + 1 <= self._out.width:
+            if _framed(least.values()) <= self._out.width:
                 break
             if least.pop(column, None) is not None:
                 dropped.append(column.replace("_", " "))
-        if sum(least.values()) + 3 * len(least) + 1 > self._out.width:
+        if _framed(least.values()) > self._out.width:
             self._lines(title, [c for c in least if c not in below], cells, style_by, below)
             self._say_dropped(dropped)
             return

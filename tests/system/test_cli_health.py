@@ -75,6 +75,9 @@ def test_a_pipe_gets_one_line_a_finding(cli: Cli) -> None:
     assert lines[-1].endswith(f"{len(lines) - 1} findings")
     for line in lines[:-1]:
         assert re.match(r"EXSICK01\s+(critical|warning|unknown|info)\s+[a-z.-]+\s+\S", line), line
+    rows = {row[2]: row[5:] for row in (line.split("\t") for line in lines[:-1])}
+    assert rows["groupwise.table-tabs"] == ["groupwise", "Q266693 (5.5)"], "connector and source"
+    assert rows["groupwise.api-out-zero-byte"][1].endswith("(inferred)"), "what nobody read says so"
     assert not re.search(r"[\x1b─━│┃]", ran.all)
     assert "EXSICK01: asking" in ran.err
 
@@ -97,7 +100,7 @@ def test_a_terminal_gets_a_table(cli: Cli, engine: str) -> None:
     ear.start()
     process = subprocess.Popen(
         cli.command("health", "EXSICK01"),
-        env={**cli.environment, "COLUMNS": "160", "TERM": "xterm-256color"},
+        env={**cli.environment, "COLUMNS": "200", "TERM": "xterm-256color"},
         cwd=cli.folder,
         stdin=slave,
         stdout=slave,
@@ -111,6 +114,7 @@ def test_a_terminal_gets_a_table(cli: Cli, engine: str) -> None:
     cli.ran.append(Ran(("health",), 5, text, ""))
     assert "Findings" in text
     assert re.search(r"[│┃]\s*verdict", text)
+    assert re.search(r"[│┃]\s*connector\s*[│┃]\s*source", text)
     assert "health: all hosts" in text
     assert "EXSICK01: asking" not in text
 
@@ -156,7 +160,10 @@ def test_fail_on_decides_from_where_the_code_is_5(cli: Cli, host: str, fail_on: 
 
 @pytest.mark.not_under_wine("time")
 def test_fail_on_takes_verdicts_only(cli: Cli) -> None:
-    assert "--fail-on" in cli("health", "EXGW01", "--fail-on", "terrible", code=2).err
+    ran = cli("health", "EXGW01", "--fail-on", "terrible", code=2)
+    assert "--fail-on" in ran.err
+    assert "'terrible' is not one of" in ran.err
+    assert "Value error" not in ran.err, "the word of a library"
 
 
 def test_a_warning_alone_is_bad_news_only_if_asked(cli: Cli, world: World) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from conftest import NOT_UNDER_WINE, ROOT, Cli
+from conftest import NOT_UNDER_WINE, ROOT, Cli, World
 
 from exremote.lab.client import RunningLab
 from exremote.script import ScriptLibrary
@@ -103,6 +103,17 @@ def test_discover_prints_the_line_to_add(cli: Cli) -> None:
     found = {row["connector"]: row["state"] for row in answer["evidence"]}
     assert found["groupwise"] == "present"
     assert found["notes"] != "present"
+
+
+def test_discover_gives_no_line_where_a_question_was_left_open(cli: Cli, world: World) -> None:
+    """Such a line would be `connectors = []`: pasted, it would end the backup of what is there."""
+    world.fault("EXGW01:Get-ServiceState:*:throw=ExRemote.AccessDenied")
+    ran = cli("inventory", "discover", "EXGW01", code=3)
+    assert "connectors = " not in ran.out
+    assert "EXGW01: incomplete, so there is no line to add: the host did not say which services" in ran.out
+    (answer,) = cli("inventory", "discover", "EXGW01", "--json", code=3).json["hosts"]
+    assert (answer["exit_code"], answer["connectors"], answer["line"]) == (3, None, "")
+    assert "which services" in answer["error"]
 
 
 def test_connectors_are_shown_with_sources(near: Cli) -> None:

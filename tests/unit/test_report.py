@@ -125,6 +125,18 @@ def test_sentences_are_a_list_on_a_narrow_terminal() -> None:
     assert re.search(r"[│┃]", out.getvalue())
 
 
+def test_sentences_are_a_list_where_their_table_has_no_room() -> None:
+    """Wide as the terminal is: a name that is never broken may be wider than what is left for it."""
+    report, out = terminal(130)
+    rows = [row | {"source": "KB 1"} for row in FINDINGS]
+    below = ["evidence", "remedy", "source"]
+    report.sentences("Findings", list(rows[0]), rows, below=below, style_by="verdict", named=["source"])
+    text = out.getvalue()
+    assert text.count("EXSICK01") == 1
+    assert text.count("\n    source: KB 1\n") == 3
+    assert not re.search(r"[│┃]", text)
+
+
 def test_an_early_error_is_json_too_and_once() -> None:
     out, err = io.StringIO(), io.StringIO()
     report = Report(as_json=True, out=out, err=err)
