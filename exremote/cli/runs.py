@@ -73,8 +73,9 @@ def runs(
         if not as_json:
             for row in rows:
                 row["resume"] = "yes" if row["resume"] else ""
-        columns = [c for c in rows[0] if able or c != "resume"] if rows else []
-        report.rows("Runs", columns, rows, nothing="no runs", spare=("started", "ended", "hosts", "where"))
+        # Whether anything can be resumed moves no column: `cut -f8` gets the hosts either way.
+        spare = (*(() if able else ("resume",)), "started", "ended", "hosts", "where")
+        report.rows("Runs", list(rows[0]) if rows else [], rows, nothing="no runs", spare=spare)
         if able:
             report.note("what left something undone goes on with: exremote resume RUN")
         if len(shown) < len(paths):
