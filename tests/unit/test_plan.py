@@ -12,6 +12,7 @@ from exremote.plan import (
     CopyFiles,
     CopyRegistryKey,
     CopyServiceStates,
+    CopyStopped,
     CopyTree,
     Gap,
     Plan,
@@ -94,6 +95,7 @@ def test_every_step_describes_itself() -> None:
         ("notes",),
         (
             CopyTree("conndata", ("notes",), "C:\\Conndata", files=3, bytes=10),
+            CopyStopped(("msmail",), (), ("PCMTA",), (60,), 60),
             CopyFiles("notes-ini", ("notes",), "C:\\Windows", ("Notes.ini",), secret=True),
             CopyRegistryKey("client", ("notes",), "HKLM\\SOFTWARE\\Lotus\\Notes"),
             CopyServiceStates(("notes",), ("MSExchangeCoCo", "LME-NOTES")),
@@ -114,7 +116,7 @@ def test_every_step_describes_itself() -> None:
     )
     assert {step.kind for step in plan} == set(STEP_KINDS)
     lines = plan.describe()
-    assert len(lines) == 7
-    assert lines[5] == "run ntbackup, job job: System State into D:\\x"
+    assert len(lines) == 8
+    assert lines[6] == "run ntbackup, job job: System State into D:\\x"
     assert lines[0] == "copy tree conndata: C:\\Conndata (3 files, 10 bytes)"
     assert lines[-1].startswith("cannot take Notes program folder (notes)")
