@@ -7,8 +7,8 @@ not before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -21,14 +21,17 @@ from exremote.backup.verdict import findings_of, judge_job
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, HostError, IntegrityError, ScriptFailed
 from exremote.facts import ConnectorObject, HostFact, HostFacts
 from exremote.health import Finding
-from exremote.inventory import Host
+from exremote.inventory import Acceptance, Host
 from exremote.journal import Journal
 from exremote.ntbackup import Part
 from exremote.plan import Plan, RunNtBackup
-from exremote.repository import Repository, Snapshot, SnapshotDraft
+from exremote.repository import Need, Repository, Room, Snapshot, SnapshotDraft
 from exremote.runner import Harvest, JobEnd, Outcome, State, Workplace, execute, to_document
 from exremote.session import Session
 from exremote.transfer import Carrier
+
+LISTS = (8 << 20) + (1 << 20)
+"""Bytes of the rest of a snapshot, about: the catalogue above all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +50,28 @@ class JobErrand:
     """Told what a host is doing."""
     moved: Callable[[str, int, int], None]
     """Told of files and bytes that arrived."""
+    room: Room
+    """The room on the repository's volume, as all hosts of the run share it."""
+    accepted: tuple[Acceptance, ...] = ()
+    """Findings that the site lives with."""
 
-    def guard(self, host: Host) -> AbstractContextManager[object]:
+    @contextmanager
+    def guard(self, host: Host) -> Iterator[None]:
         """Given a host, return the lock that its jobs are done under: one of their own, for they are long."""
         if self.dry_run:
-            return nullcontext()
-        return self.repository.lock(
+            yield
+            return
+        with self.repository.lock(
             "exremote backup (ntbackup)",
             name=f"ntbackup-{host.name}",
             run=self.journal.run_id,
             since=self.now(),
             on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),
-        )
+        ):
+            try:
+                yield
+            finally:
+                self.room.release(host.name)
 
     def __call__(self, host: Host, session: Session, parts: Sequence[Part]) -> Outcome:
         """Given a host, a session and what to save, do the jobs. Raise HostError if the host is lost."""
@@ -118,7 +131,10 @@ class JobErrand:
                 staging,
                 self.journal,
                 whole,
-                lambda files, size: self.moved(host.name, files, size),
+                partial(self._arrived, host),
+                reserve=lambda contents: self.room.reserve(
+                    host.name, Need(contents, LISTS, sum(contents.values()))
+                ),
             )
             harvest = execute(plan, place)
         self.stage(host.name, "verifying")
@@ -150,14 +166,15 @@ class JobErrand:
             judgement = judge_job(end, step.sets)
             for what, reason in judgement.bad:
                 harvest.lack((part,), what, reason)
-            findings = findings_of(host.name, part, judgement)
+            told = findings_of(host.name, part, judgement)
+            findings = health.accept(told, self.accepted, self.now().date())
             documents["job.json"] = to_document(_record(step, end))
             if end.tape is not None:
                 documents["catalogue.tsv"] = end.catalogue
         snapshot = self._commit(
             _draft(host, part, harvest, documents, findings, started, self.journal.run_id)
         )
-        warnings = [f"{part}: unknown: {finding.evidence}" for finding in findings]
+        warnings = [f"{part}: unknown: {f.evidence}" for f in findings if not f.accepted]
         if end is not None and not end.private:
             warnings.append(
                 f"{part}: others than administrators could read {step.folder} while the job was there"
@@ -210,6 +227,10 @@ class JobErrand:
     def _last_bytes(self, host: Host, part: Part) -> int:
         latest = self.repository.latest(host.name, part, now=self.now())
         return max((e.size for e in latest.manifest.entries), default=0) if latest else 0
+
+    def _arrived(self, host: Host, files: int, size: int) -> None:
+        self.room.arrived(host.name, size)
+        self.moved(host.name, files, size)
 
     def _tell(self, host: Host, kind: str, fields: Mapping[str, object]) -> None:
         self.journal.event(kind, host=host.name, said=dict(fields))

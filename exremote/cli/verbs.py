@@ -111,6 +111,8 @@ def back_up(
             with suppress(RepositoryError):
                 place.salvage(lambda: living_runs(place.runs_folder))
 
+        room = place.room(site.keep_free)
+
         def work(run: Run) -> Callable[[Host, Session], Outcome]:
             errand = (backup.TablesErrand if tables else backup.Errand)(
                 place,
@@ -123,10 +125,12 @@ def back_up(
                 run.moved,
                 run.expect,
                 run.api_account,
-                place.room(site.keep_free),
+                room,
                 site.accepted,
             )
-            jobs = backup.JobErrand(place, run.journal, dry_run, now, run.stage, run.moved)
+            jobs = backup.JobErrand(
+                place, run.journal, dry_run, now, run.stage, run.moved, room, site.accepted
+            )
             return backup.Whole(errand, jobs, tuple(only))
 
         def with_others(ended: Sequence[Outcome]) -> list[Outcome]:

@@ -6,13 +6,12 @@ killed leaves a job that the next one takes over.
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from exremote.errors import HostError, ScriptFailed
+from exremote.errors import HostError, RepositoryError, ScriptFailed
 from exremote.facts import FileEntry, NtBackupJob
 from exremote.mtf import Found, Tape, walk
 from exremote.ntbackup import LogSays, decoded, read_log
@@ -23,14 +22,14 @@ from exremote.transfer import Carrier, Copied, Progress, pull_files, pull_tree
 
 FIRST_LOOK_S, LAST_LOOK_S = 0.2, 15.0
 """Seconds between two looks at a job, at first and after a while."""
-SPARE = 64 << 20
-"""Bytes that the repository's volume keeps free, whatever comes."""
 LONGEST_LOG = 4 << 20
 LISTED = 50_000
 """Files that the catalogue names; the rest is counted."""
 PIECE = 1 << 20
 
 Tell = Callable[[str, dict[str, object]], None]
+Reserve = Callable[[Mapping[str, int]], None]
+"""Given digests and sizes, sets room apart for them. Raises RepositoryError if there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +63,14 @@ def run_ntbackup(
     staging: Staging,
     tell: Tell,
     progress: Progress,
+    reserve: Reserve,
 ) -> tuple[JobEnd, Copied]:
     """Given a job, see it through. Return how it ended and what came home. Raise HostError."""
     private = True if step.adopt else _start(step, session)
     job, stopped = _watch(step, session, tell)
     tell("job-ended", {"job": job.name, "state": job.state, "exit": job.exit_code, "bytes": job.bytes})
     good = job.state == "Ended" and not stopped
-    copied = _fetch(step, job, good, session, carrier, repository, staging, progress)
+    copied = _fetch(step, job, good, session, carrier, repository, staging, progress, reserve)
     by_path = {entry.path: entry for entry in copied.entries if entry.item == step.item}
     tape, catalogue = None, b""
     if (bkf := by_path.get(f"{job.name}.bkf")) is not None:
@@ -127,19 +127,18 @@ def _fetch(
     repository: Repository,
     staging: Staging,
     progress: Progress,
+    reserve: Reserve,
 ) -> Copied:
     """Given a job that ended, bring its files and its log here. Of one that ended badly no .bkf is wanted."""
     tape = f"{job.name}.bkf"
     # Hashing a large one takes as long as the disk needs; the host's own deadline holds.
     tree = session.file_tree(step.folder, () if good else (tape,), deadline_s=session.host.deadlines.host_s)
     listing: tuple[FileEntry, ...] = tree.entries
-    size = sum(entry.size for entry in listing if entry.state == "file")
-    free = shutil.disk_usage(repository.path).free - SPARE
-    if size > free:
-        reason = (
-            f"it has {size} bytes, and the repository's volume has room for {max(free, 0)}; it stays on the "
-            "host, and the next run fetches it if it comes within a day"
-        )
+    lacking = {e.sha256: e.size for e in listing if e.state == "file" and e.sha256}
+    try:
+        reserve({sha256: size for sha256, size in lacking.items() if not repository.has(sha256, size)})
+    except RepositoryError as error:
+        reason = f"{error.text} It stays on the host; a run within a day fetches it."
         return Copied(missing=(Omission(f"{step.folder}\\{tape}", reason),))
     mine = pull_tree(
         carrier,

@@ -92,6 +92,8 @@ class Workplace:
     """Told of files and bytes as they arrive."""
     used_by: Mapping[str, str] = field(default_factory=dict)
     """By item: the services that work on its files, for the message about a locked one."""
+    reserve: Callable[[Mapping[str, int]], None] = lambda contents: None
+    """Sets room apart for contents that no plan could know of. Raises RepositoryError if there is none."""
 
 
 def execute(plan: Plan, place: Workplace) -> Harvest:
@@ -177,6 +179,7 @@ def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
                 place.staging,
                 lambda kind, fields: place.journal.event(kind, host=place.facts.host, said=fields),
                 place.progress,
+                place.reserve,
             )
             harvest.jobs[step.item] = end
             _keep(step.item, step.connectors, copied, harvest)

@@ -276,3 +276,17 @@ def test_a_start_whose_answer_is_lost_is_not_made_twice(door: Cli, world: World,
     assert world.struck() == 1
     assert [(s["connector"], s["state"]) for s in host["snapshots"]] == [("storagegroups", "new")]
     assert document(door, "storagegroups", "job.json")["name"] == host["plan"]["steps"][0]["name"]
+
+
+@pytest.mark.not_under_wine("time")
+def test_what_the_repository_has_no_room_for_stays_on_the_host_for_the_next_run(
+    door: Cli, world: World
+) -> None:
+    table = f"ntbackup = {{ storage_groups = ['{GROUP}'], least_free_gb = 0.1 }}"
+    door.inventory(HOST, extra={HOST: table}, top="keep_free = '900T'")
+    ran = door("backup", HOST, "--only", "storagegroups", "--json", code=3).json["hosts"][0]
+    assert "there is no room for this host" in ran["missing"][0]["reason"]
+    settings(door)
+    again = door("backup", HOST, "--only", "storagegroups", "--json").json["hosts"][0]
+    assert [step["adopt"] for step in again["plan"]["steps"]] == [True]
+    assert again["missing"] == []
