@@ -398,7 +398,7 @@ class Line:
         """
         self.pace.note(size, seconds)
         if self.throttle is not None:
-            self._ends += self.throttle.take(size, self._stopping)
+            self._ends += self.throttle.take(size, seconds, self._stopping)
 
     def _on_shell(self, what: str, shell_id: str) -> None:
         fields = {"what": what, "host": self.host.name, "shell_id": shell_id, "wire": self.wire}

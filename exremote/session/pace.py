@@ -87,13 +87,13 @@ class Throttle:
         most = MOST_KB if usual == GROWS_KB else usual
         return usual if share >= most else max(LEAST_KB, min(usual - 1, share))
 
-    def take(self, size: int, going_on: Callable[[], None]) -> float:
-        """Given bytes that went over the line, wait until the next may; less if `going_on` raises.
+    def take(self, size: int, seconds: float, going_on: Callable[[], None]) -> float:
+        """Given an exchange that is over, its bytes and how long it took, wait until the next may begin.
 
-        Return how long that was, in seconds.
+        That is less if `going_on` raises. Return how long it was, in seconds.
         """
         began = time.monotonic()
-        until = self._reserve(size, began)
+        until = self._reserve(size, began - seconds)
         self.holds = until - began > _HELD_S
         with suppress(BaseException):  # whoever stops the run will be met where it can be said
             while (left := until - time.monotonic()) > 0:
@@ -101,9 +101,9 @@ class Throttle:
                 time.sleep(min(left, _LOOK_S))
         return time.monotonic() - began
 
-    def _reserve(self, size: int, now: float) -> float:
-        """Given bytes that went over the line, return when the next may."""
+    def _reserve(self, size: int, since: float) -> float:
+        """Given bytes that went over the line, and since when, return from when on others may."""
         with self._lock:
-            self._free = max(self._free, now) + size / self.rate
+            self._free = max(self._free, since) + size / self.rate
             until = self._free
-        return until if self.upper is None else max(until, self.upper._reserve(size, now))
+        return until if self.upper is None else max(until, self.upper._reserve(size, since))

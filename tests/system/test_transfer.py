@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from exremote.lab.site import HostSpec
 from exremote.lab.world import World
 from exremote.lab.wsman.engine import Record
 from exremote.repository import Repository, Staging
-from exremote.session import Session
+from exremote.session import Session, Throttle
 from exremote.transfer import Carrier, Copied, pull_tree
 
 EX01 = "EXT01"
@@ -68,6 +69,7 @@ class Pull:
     events: list[tuple[str, Mapping[str, object]]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     run: str = "run1"
+    throttle: Throttle | None = None
 
     def host(self, **changes: Any) -> Host:
         site = Inventory.load(self.world.inventory, list(Connector.load_all()))
@@ -78,7 +80,7 @@ class Pull:
         """Ask for the tree, do what happens meanwhile, then bring it."""
         account = Secret(self.world.user, self.world.password)
         hear = lambda kind, fields: self.events.append((kind, fields))  # noqa: E731
-        with Session(self.host(**changes), account, on_event=hear) as session:
+        with Session(self.host(**changes), account, on_event=hear, throttle=self.throttle) as session:
             fact = session.file_tree(ROOT)
             before()
             with (
@@ -140,6 +142,16 @@ def test_on_a_long_line_streams_run_side_by_side(pull: Pull, world: World) -> No
     assert len(pull.heard("stream-opened")) == 2
     assert pull.wires() == ["psrp", "raw", "raw", "raw"]
     assert world.endpoint.counters(EX01).bytes_out < 1.55 * len(LARGE), "too much came twice"
+
+
+def test_streams_side_by_side_stay_below_a_rate_together(pull: Pull, world: World) -> None:
+    """As many as reach it are opened on a long line, and what all of them carry is held."""
+    world.endpoint.set_line(EX01, latency_s=0.15)
+    pull.throttle = Throttle(8_000_000)
+    began = time.monotonic()
+    pull.check(pull(streams=3))
+    assert pull.wires().count("raw") >= 2
+    assert time.monotonic() - began >= world.endpoint.counters(EX01).bytes_out / 8_000_000 - 1
 
 
 @pytest.mark.parametrize("fault", ["Create:1:quota", "Create:1:fault=5", "Command:1:fault=5"])
