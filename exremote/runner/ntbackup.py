@@ -90,8 +90,20 @@ def _start(step: RunNtBackup, session: Session) -> bool:
     except HostError as error:
         said = error.error_id if isinstance(error, ScriptFailed) else ""
         # Where the answer alone was lost, it may have started all the same: then it is there.
-        if said.startswith("ExRemote.") or session.ntbackup_job(step.folder).name != step.name:
+        if said.startswith("ExRemote."):
             raise
+        job = session.ntbackup_job(step.folder)
+        if job.name != step.name:
+            raise
+        if not job.process_id and not job.others and job.bytes < 0 and job.state == "Lost":
+            session.remove_ntbackup_job(step.folder, step.name)
+            raise ScriptFailed(
+                session.host.name,
+                f"ntbackup was not started: {error.message}",
+                script="Start-NtBackupJob",
+                error_id="Session.NotStarted",
+                remedy='Look whether WMI answers on the host, or say start = "direct" in its table ntbackup.',
+            ) from error
         return True
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import TypeVar
 
 from exremote.facts import NtBackupJob, RemovedJob, StartedJob
@@ -12,6 +13,8 @@ from exremote.session.line import Line
 from exremote.transport import Value
 
 T = TypeVar("T")
+START_S = 120.0
+"""Seconds that the start of a job may take."""
 
 
 class Jobs(Line):
@@ -25,7 +28,7 @@ class Jobs(Line):
         return fact
 
     def start_ntbackup(
-        self, folder: str, name: str, lines: Sequence[str], arguments: str, how: str
+        self, folder: str, job: str, lines: Sequence[str], arguments: str, how: str
     ) -> StartedJob:
         """Given a job, start it. Never tried twice: who is not answered asks how the job stands.
 
@@ -33,12 +36,19 @@ class Jobs(Line):
         """
         parameters: dict[str, Value] = {
             "Folder": folder,
-            "Name": name,
+            "Name": job,
             "Selection": lines,
             "Arguments": arguments,
             "Start": how,
         }
-        return self._one("Start-NtBackupJob", parameters, StartedJob.parse)
+        name = "Start-NtBackupJob"
+
+        def once() -> StartedJob:
+            # A WMI that is out of order may never answer.
+            with closing(self._run(name, parameters, START_S)) as records:
+                return StartedJob.parse(self._summary(name, [self._fields(name, r) for r in records]))
+
+        return self._retry(name, self._library.get(name).effect, once)
 
     def remove_ntbackup_job(
         self, folder: str, name: str, *, end: bool = False, keep: bool = False
