@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import restore
+from exremote.cli.choosing import chosen_snapshots, host_named
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -18,7 +19,6 @@ from exremote.cli.common import (
     repository_path,
     speaking,
 )
-from exremote.cli.restoring import chosen_snapshots, host_named
 from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector

@@ -12,6 +12,7 @@ import typer
 from exremote import restore
 from exremote.changes import ChangePlan, Confirm
 from exremote.cli.asking import Asker, has_terminal
+from exremote.cli.choosing import all_complete, by_host, chosen_snapshots, host_named
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -28,13 +29,12 @@ from exremote.cli.planned import PlanFile, read_plans, show_plans, write_plans
 from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
-from exremote.errors import EXIT_OK, PlanRefused, SnapshotNotFound, UsageError
-from exremote.inventory import Host, Inventory
+from exremote.errors import EXIT_OK, PlanRefused, UsageError
+from exremote.inventory import Host
 from exremote.report import Report
-from exremote.repository import Composed, Repository, Snapshot, compose
+from exremote.repository import Repository
 from exremote.runner import Outcome, exit_code
 from exremote.session import Session
-from exremote.wording import count_text
 
 GraceOption = Annotated[
     float | None,
@@ -194,9 +194,9 @@ def restore_command(
             service_deadline = saved.service_deadline
         snapshots = chosen_snapshots(place, site, names or (), latest, groups or ())
         if not allow_incomplete and saved is None:
-            _all_complete(snapshots)
-        by_host = _by_host(snapshots, to)
-        hosts = [host_named(site, name) for name in by_host]
+            all_complete(snapshots)
+        goes_to = by_host(snapshots, to)
+        hosts = [host_named(site, name) for name in goes_to]
         if to is not None and saved is None and not dry_run:
             sources = ", ".join(sorted({s.host for s in snapshots}))
             approve(f"{to} is not {sources}, which the snapshot is of. Restore there?", yes, "Use --dry-run")
@@ -216,7 +216,7 @@ def restore_command(
                 name: restore.Work(
                     restore.aim_of(found, connectors, items or (), in_transit), restore.parts_of(found)
                 )
-                for name, found in by_host.items()
+                for name, found in goes_to.items()
             },
             to is not None,
             waves,
@@ -230,7 +230,7 @@ def restore_command(
                 context,
                 site.path,
                 place.path,
-                {n: [f"{s.host}/{restore.name_of(s)}" for s in found] for n, found in by_host.items()},
+                {n: [f"{s.host}/{restore.name_of(s)}" for s in found] for n, found in goes_to.items()},
             ),
         )
         if into is not None:
@@ -371,95 +371,6 @@ def _run(
         heals=not dry_run,
         told=job.told if approved is not None else None,
     )
-
-
-def chosen_snapshots(
-    place: Repository, site: Inventory, names: Sequence[str], latest: bool, groups: Sequence[str]
-) -> list[Snapshot | Composed]:
-    """Given what the command line says, return the snapshots, newer tables over them where there are.
-
-    Raise UsageError or SnapshotNotFound.
-    """
-    if groups and not latest:
-        raise UsageError("--group belongs to --latest.", "Name snapshots, or use --latest.")
-    if not latest:
-        if not names:
-            raise UsageError("Which snapshot?", "Name one, or use --latest with hosts or --group.")
-        return [_named(place, name) for name in dict.fromkeys(names)]
-    if not names and not groups:
-        raise UsageError("--latest of which hosts?", "Name hosts, groups or tag:NAME, or use --group.")
-    chosen: list[Snapshot | Composed] = []
-    for host in site.select([*names, *groups]):
-        connectors = dict.fromkeys(s.connector for s in place.snapshots(host.name))
-        newest = [s for c in connectors if (s := _newest(place, host.name, c)) is not None]
-        if not newest:
-            raise SnapshotNotFound(
-                f"there is no complete snapshot of {host.name}.",
-                path=place.path,
-                remedy=f"`exremote snapshots {host.name}` lists all; name one, with --allow-incomplete.",
-            )
-        chosen += newest
-    return chosen
-
-
-def _newest(place: Repository, host: str, connector: str) -> Composed | None:
-    """Given a host and a connector, return what it had last: the newest full snapshot whose files are all
-    there, with newer tables over it.
-    """
-    full = place.reliable(host, connector, now=now())
-    return place.current(host, connector, now=now(), full=full) if full is not None else None
-
-
-def _named(place: Repository, name: str) -> Snapshot | Composed:
-    """Given a snapshot's name, or HOST/FULL+TABLES as a plan has it, return it. Raise as `find` does."""
-    head, plus, tables = name.partition("+")
-    if not plus:
-        return place.pick_current(name, now())
-    full = place.find(head)
-    return compose(full, place.find(f"{full.host}/{tables}"))
-
-
-def _all_complete(snapshots: Sequence[Snapshot | Composed]) -> None:
-    """Given snapshots, raise PlanRefused if one of them lacks something."""
-    for snapshot in snapshots:
-        if not snapshot.complete:
-            missing = [o.path for o in snapshot.manifest.missing] or ["something"]
-            more = f" and {count_text(len(missing) - 1, 'more thing')}" if len(missing) > 1 else ""
-            raise PlanRefused(
-                f"{snapshot.host}/{snapshot.id} is incomplete: it lacks {missing[0]}{more}.",
-                "Take a complete one, or use --allow-incomplete.",
-            )
-
-
-def _by_host(
-    snapshots: Sequence[Snapshot | Composed], to: str | None
-) -> dict[str, list[Snapshot | Composed]]:
-    """Given snapshots, return them by the host that they go to."""
-    sources = list(dict.fromkeys(s.host for s in snapshots))
-    if to is not None and len(sources) > 1:
-        raise UsageError(
-            f"--to {to} takes the snapshots of one host, and these are of {', '.join(sources)}.",
-            "Restore them one after another.",
-        )
-    found: dict[str, list[Snapshot | Composed]] = {}
-    for snapshot in snapshots:
-        mine = found.setdefault(to or snapshot.host, [])
-        if any(other.connector == snapshot.connector for other in mine):
-            raise UsageError(
-                f"Two snapshots of {snapshot.host}/{snapshot.connector} are named.", "Name one of them."
-            )
-        mine.append(snapshot)
-    return found
-
-
-def host_named(site: Inventory, name: str) -> Host:
-    """Given a host's name, return it. Raise UsageError if the inventory has none of it."""
-    found = next((h for h in site.hosts.values() if h.name.casefold() == name.casefold()), None)
-    if found is None:
-        raise UsageError(
-            f"The inventory {site.path} has no host {name}.", "`exremote inventory show` lists what it has."
-        )
-    return found
 
 
 def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from exremote import restore
+from exremote.cli.choosing import host_named
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -24,7 +25,6 @@ from exremote.cli.restoring import (
     Job,
     ServiceDeadlineOption,
     carry_out,
-    host_named,
 )
 from exremote.cli.resuming import Told
 from exremote.cli.runs import one_run

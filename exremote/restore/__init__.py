@@ -6,6 +6,7 @@ touches what its plan does not name.
 aim       what is wanted, gathered from snapshots, or from a run that is undone
 looking   what is there instead
 order     in which order services start
+services  which of them stop, and how each is to be in the end
 planning  what differs, pure
 saving    what a plan replaces, saved before
 deed      a plan carried out, step by step

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ntpath
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,17 +19,16 @@ from exremote.changes import (
     Prove,
     SendFiles,
     SetValues,
-    StartService,
-    StopService,
     SwapFiles,
     ValueChange,
 )
-from exremote.connector import Connector, FileTree, Service, below, matches
+from exremote.connector import Connector, FileTree, below, matches
 from exremote.errors import PlanRefused
 from exremote.facts import FileEntry, HostFact, HostFacts
 from exremote.regfile import RegFile, RegValue
-from exremote.restore.aim import Aim, Content, KeyAim, ServiceAim, TreeAim, value_in
+from exremote.restore.aim import Aim, Content, KeyAim, TreeAim, value_in
 from exremote.restore.order import start_order
+from exremote.restore.services import plan_services, sooner, used_services, wanted_services
 from exremote.wording import count_text
 
 STAGING = "exremote-staging"
@@ -41,8 +40,6 @@ HIDDEN = "(secret)"
 _SECRET_NAME = re.compile("passw|pwd|secret|credential|account", re.IGNORECASE)
 _SETTABLE = 0x01 | 0x02 | 0x04 | 0x20
 """Attributes that are compared: read-only, hidden, system, archive."""
-_MODES = ("Automatic", "Manual", "Disabled")
-"""Start modes that a restore brings back."""
 _SOME = 5
 """How many names a sentence lists."""
 
@@ -101,9 +98,11 @@ def plan_changes(
     there = [c for name, c in connectors.items() if _is_there(name, now.facts, aim)]
     order = start_order(there, now.facts)
     if most_s is not None:
-        order = [_sooner(service, most_s) for service in order]
-    wanted = _wanted_services(aim, there, now.facts, exact=verb == "undo")
-    stops, starts = _services(order, _used(users, order, now.facts), users, wanted, now.facts, changed)
+        order = [sooner(service, most_s) for service in order]
+    wanted = wanted_services(aim, there, now.facts, exact=verb == "undo")
+    stops, starts = plan_services(
+        order, used_services(users, order, now.facts), users, wanted, now.facts, changed
+    )
     confirms = [
         Confirm(step.name, step.text)
         for connector in users
@@ -315,42 +314,6 @@ def _users(
     ]
 
 
-def _wanted_services(
-    aim: Aim, connectors: Iterable[Connector], facts: HostFacts, exact: bool
-) -> dict[str, ServiceAim]:
-    """Return how each service is to be: running if the snapshot has it so or it runs now, in the snapshot's
-    start mode; of one that the snapshot does not know, as it is found. `exact`: as is said, running or not.
-    """
-    wanted: dict[str, ServiceAim] = {}
-    for service in (s for c in connectors for s in c.services):
-        name, found = service.name.lower(), facts.service(service.name)
-        if found is None or not found.exists:
-            continue
-        said = next((state for own, state in aim.services.items() if own.lower() == name), None)
-        runs = found.state != "Stopped"
-        if said is not None:
-            runs = said.state != "Stopped" if exact else runs or said.state == "Running"
-        wanted[name] = ServiceAim("Running" if runs else "Stopped", said.start_mode if said else "")
-    return wanted
-
-
-def _sooner(service: Service, most_s: int) -> Service:
-    """Given a service, return it with deadlines of so many seconds at most."""
-    deadlines = {n: min(getattr(service, n), most_s) for n in ("stop_deadline_s", "start_deadline_s")}
-    return service.model_copy(update=deadlines)
-
-
-def _used(users: Sequence[Connector], order: Sequence[Service], facts: HostFacts) -> dict[str, str]:
-    """Return the services that have to stop, and why: those of the users, and all that depend on them."""
-    used = {service.name.lower(): "" for connector in users for service in connector.services}
-    for service in order:  # what is needed comes before what needs it
-        state = facts.service(service.name)
-        needs = [n for n in (state.depends_on if state is not None else ()) if n.lower() in used]
-        if needs:
-            used.setdefault(service.name.lower(), f"it needs {', '.join(needs)}")
-    return used
-
-
 def _erase(tree: TreeAim, rule: FileTree, now: Mapping[str, FileEntry]) -> EraseWorkFiles:
     found = [e.path for e in now.values() if e.size >= 0 and any(matches(e.path, p) for p in rule.work_files)]
     return EraseWorkFiles(
@@ -360,49 +323,6 @@ def _erase(tree: TreeAim, rule: FileTree, now: Mapping[str, FileEntry]) -> Erase
         tuple(sorted(path for path in found if "\\" not in path)),
         tuple(sorted(path for path in found if "\\" in path)),
     )
-
-
-def _services(
-    order: Sequence[Service],
-    used: Mapping[str, str],
-    users: Sequence[Connector],
-    wanted: Mapping[str, ServiceAim],
-    facts: HostFacts,
-    changed: set[str],
-) -> tuple[list[StopService], list[StartService]]:
-    """Given the services in the order of start, return what is stopped, in reverse, and what is started."""
-    stops: list[StopService] = []
-    starts: list[StartService] = []
-    for service in order:
-        state, name = facts.service(service.name), service.name.lower()
-        aim = wanted.get(name)
-        if state is None or not state.exists or aim is None:
-            continue
-        stopped = state.state != "Stopped" and (name in used or aim.state == "Stopped")
-        if stopped:
-            why = used.get(name) or _why(name, users, changed)
-            stops.insert(0, StopService(service.name, service.stop_deadline_s, why))
-        running = aim.state == "Running"
-        mode = aim.start_mode if aim.start_mode in _MODES and aim.start_mode != state.start_mode else ""
-        if stopped or mode or (running and state.state != "Running"):
-            will: Literal["Running", "Stopped"] = "Running" if running else "Stopped"
-            starts.append(
-                StartService(
-                    service.name, state.state, state.start_mode, will, mode, service.start_deadline_s
-                )
-            )
-    return stops, starts
-
-
-def _why(name: str, users: Sequence[Connector], changed: set[str]) -> str:
-    """Return which changed items a service works on."""
-    items = {
-        item.id
-        for connector in users
-        if name in {service.name.lower() for service in connector.services}
-        for item in connector.items()
-    }
-    return ", ".join(sorted(items & changed))
 
 
 def free_on(path: str, host: HostFact | None) -> int | None:
