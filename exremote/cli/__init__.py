@@ -3,8 +3,9 @@
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
 exit code; anything else is a defect and shows a traceback. `verbs` saves, `restoring` and `undoing` bring
 back what `choosing` finds, `drilling` tries it, `checking` and `doctor` ask, `keep` and `carry` tend the
-repository, `look`, `inside`, `status`, `runs`, `site` look; `running` is a run over hosts, with its `limiting` and `journaling`;
-`resume` runs one again, by what `resuming` knows of its kind; `planned` shows plans, `asking` asks a person.
+repository, `look`, `inside`, `status`, `runs` and `site` look. `running` is a run over hosts, with `limiting`
+and `journaling`; `resume` runs one again, by what `resuming` knows of its kind; `planned` shows plans, and
+`asking` asks a person.
 """
 
 from __future__ import annotations
