@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from exremote import __version__
-from exremote.facts import HostFacts, TreeFact
+from exremote.facts import HostFacts, TreeFact, part
 from exremote.health import Finding, Verdict
 from exremote.pack import format_entry
 from exremote.plan import (
@@ -32,7 +32,7 @@ def draft_of(
     """Given what came in for a host, return the draft of one connector's snapshot."""
     mine = [item for item, names in harvest.owners.items() if connector in names]
     documents = dict(harvest.documents.get(connector, {}))
-    documents["facts.json"] = to_document(facts.to_json())
+    documents["facts.json"] = to_document(facts.to_parts(), part)
     trees: dict[str, TreeRecord] = {}
     for step in plan:
         if isinstance(step, CopyTree) and connector in step.connectors:

@@ -4,6 +4,7 @@ Only this folder names the properties that the bundled scripts emit. `HostFacts`
 comes back without loss, so that a recorded host can be judged again without a network.
 """
 
+from exremote.facts.codec import part
 from exremote.facts.collected import FORMAT, HostFacts, Presence
 from exremote.facts.deeds import (
     CopyFailure,
@@ -70,6 +71,7 @@ __all__ = [
     "copied_to_its_end",
     "folder_removed",
     "in_words",
+    "part",
     "reason_of",
     "remedy_in",
 ]

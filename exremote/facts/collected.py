@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from exremote.facts.codec import decode, encode
+from exremote.facts.codec import decode, encode, part
 from exremote.facts.files import NamedFile, NotesIni, TableText, TreeFact
 from exremote.facts.gateway import ApiDirectoryFact, ConnectorObject, EventCount
 from exremote.facts.host import HostFact, RegistryValue, ServiceState
@@ -97,6 +97,10 @@ class HostFacts:
     def to_json(self) -> dict[str, Any]:
         """Return the facts as a JSON object with the version of its form."""
         return {"format": FORMAT, **encode(self)}
+
+    def to_parts(self) -> dict[str, Any]:
+        """Return what `to_json` does, for an encoder that asks `part` for all that is below."""
+        return {"format": FORMAT, **part(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:

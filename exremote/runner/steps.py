@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import assert_never
+from itertools import islice
+from typing import Any, assert_never
 
 from exremote.errors import HostError
 from exremote.facts import HostFacts, TreeFact
@@ -27,6 +28,9 @@ from exremote.runner.ntbackup import JobEnd, run_ntbackup
 from exremote.runner.stopped import clear_copies, copy_while_stopped
 from exremote.session import Session
 from exremote.transfer import Carrier, Copied, pull_files, pull_tree
+
+PIECES = 8192
+"""Of JSON that are joined at a time."""
 
 
 @dataclass(slots=True)
@@ -216,9 +220,17 @@ def _copy_stopped(step: CopyStopped, place: Workplace, harvest: Harvest) -> None
         clear_copies(step, place.session, place.journal)
 
 
-def to_document(value: object) -> bytes:
-    """Given plain values, return them as the JSON of a snapshot's document: sorted, for people too."""
-    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n").encode()
+def to_document(value: object, unknown: Callable[[Any], object] = str) -> bytes:
+    """Given plain values, return them as the JSON of a snapshot's document: sorted, for people too.
+
+    `unknown` makes something plain of what JSON has no form for.
+    """
+    encoder = json.JSONEncoder(indent=1, sort_keys=True, ensure_ascii=False, default=unknown)
+    # `dumps` holds all its pieces before it joins them: of a folder of 100,000 files, 150 MB.
+    pieces, text = encoder.iterencode(value), bytearray()
+    while some := "".join(islice(pieces, PIECES)):
+        text += some.encode()
+    return bytes(text) + b"\n"
 
 
 def _keep(item: str, connectors: tuple[str, ...], copied: Copied, harvest: Harvest) -> None:

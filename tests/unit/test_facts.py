@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,8 +24,11 @@ from exremote.facts import (
     ServiceState,
     TableText,
     TreeFact,
+    part,
 )
+from exremote.runner import to_document
 
+FACTS = Path(__file__).parents[1] / "data" / "facts"
 NOW = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 HOST: dict[str, object] = {
     "ComputerName": "EX01",
@@ -260,3 +264,12 @@ def test_a_wrong_file_is_refused_with_the_place(change: dict[str, Any], place: s
     data = {**HostFacts("h", NOW).to_json(), **change}
     with pytest.raises(FactError, match=place):
         HostFacts.from_json(data)
+
+
+def test_facts_are_written_part_by_part_as_they_are_whole() -> None:
+    """The document of a snapshot is the same text, without all of it being there as tables at once."""
+    recorded = [p for p in sorted(FACTS.glob("*.json")) if ".findings" not in p.name]
+    assert recorded
+    for path in recorded:
+        facts = HostFacts.from_json(json.loads(path.read_text("utf-8")))
+        assert to_document(facts.to_parts(), part) == to_document(facts.to_json())
