@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from exremote.lab.site import HostSpec
 MOST_MIB = 30
 FLAT_MIB = 10
 """What the largest may need beyond the smallest."""
+_ENGINE = re.compile(r"(pwsh|psengine|powershell)[^ ]*\.exe ", re.IGNORECASE)
 _BEGUN = 1 << 20
 """Bytes on the wire from which on a transfer has begun."""
 
@@ -54,17 +56,19 @@ class Watch:
 
     @property
     def grown_mib(self) -> float:
-        """How much the process that grew most has grown since the first byte, in MiB."""
-        return max((self._peak[pid] - self._before[pid] for pid in self._peak), default=0) / MIB
+        """How much the process that grew most has grown since the first byte, in MiB. Raise RuntimeError."""
+        if not self._peak:
+            raise RuntimeError("no process of the engine was seen")
+        return max(self._peak[pid] - self._before[pid] for pid in self._peak) / MIB
 
     def _watch(self) -> None:
         while not self._stopped.is_set():
             counters = self._lab.client.counters(HOST)
             begun = counters["bytes_out"] + counters["bytes_in"] > _BEGUN
             for pid, size in sizes(self._lab.process.pid).items():
-                if not begun or pid not in self._before:
+                if not begun:
                     self._before[pid] = size
-                else:
+                elif pid in self._before:
                     self._peak[pid] = max(self._peak.get(pid, size), size)
             time.sleep(0.05)
 
@@ -75,7 +79,7 @@ def sizes(above: int) -> dict[int, int]:
     with suppress(psutil.Error):
         for process in psutil.Process(above).children(recursive=True):
             with suppress(psutil.Error):
-                if "pwsh" in " ".join(process.cmdline()).lower():
+                if _ENGINE.search(" ".join(process.cmdline())):
                     found[process.pid] = process.memory_info().rss
     return found
 

@@ -93,6 +93,8 @@ class PsrpConversation(Linked):
                         error,
                     )  # a pipeline that has ended takes no more; what it says comes now
                 answer = self._output(shell.id, "stdout", self._poll_s(deadline))
+                if refusal is not None and not answer.streams and not answer.done:
+                    raise refusal  # it has not ended: it waits for what the host does not let in
                 # What waits to be yielded is at most one answer, half a megabyte.
                 for found in self._call(_joined, joiner, answer):
                     if isinstance(found, Piece):

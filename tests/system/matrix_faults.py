@@ -55,6 +55,8 @@ class Healed:
     reason: str = NOT_UNDER_WINE["wire"]
     """Why it is on the simulated engine only, if it is."""
     simulated: bool = True
+    verbs: tuple[str, ...] = ()
+    """Which commands it can befall; empty: all."""
     retry: str = RETRY
     defaults: str = ""
     counted: bool = True
@@ -73,11 +75,14 @@ class Said:
     name: str
     befall: Callable[[Scene], Callable[..., Ran] | None]
     """Do it; return what runs the command, if it is not the command line as it is."""
-    code: int
+    code: int | tuple[int, ...]
+    """The exit code; several where commands differ: a backup keeps what it has, a restore ends."""
     sentence: str
     """A pattern."""
     reason: str = NOT_UNDER_WINE["wire"]
     simulated: bool = True
+    verbs: tuple[str, ...] = ()
+    """Which commands it can befall; empty: all."""
 
     def __str__(self) -> str:
         return self.name.replace(" ", "-")
@@ -101,6 +106,8 @@ def _clock(scene: Scene) -> None:
     edit(offset_s=86_400.0)
 
 
+FETCH = ("backup",)
+SEND = ("restore",)
 RECEIVE = "{request}:{middle}"
 HEALED: tuple[Healed, ...] = (
     Healed("listener down for 20 s", _fault("host:*:refused,for=20"), retry=PATIENT),
@@ -141,8 +148,9 @@ HEALED: tuple[Healed, ...] = (
         _fault("{bulk}:5:corrupt"),
         reason=NOT_UNDER_WINE["records"],
         silent=True,
+        verbs=FETCH,
     ),
-    Healed("one block missing", _fault("{bulk}:5:skip"), reason=NOT_UNDER_WINE["records"]),
+    Healed("one block missing", _fault("{bulk}:5:skip"), reason=NOT_UNDER_WINE["records"], verbs=FETCH),
     Healed("clock of the host jumps", _clock, reason=NOT_UNDER_WINE["clock"], counted=False, silent=True),
 )
 
@@ -183,32 +191,51 @@ def _little_room(scene: Scene) -> Callable[..., Ran]:
     return run
 
 
+RECORDS = {"reason": NOT_UNDER_WINE["records"]}
 SAID: tuple[Said, ...] = (
     Said("wrong password", _wrong_password, 21, "wrong user name or password"),
     Said("account locked out", _fault("Logon:*:status=401"), 21, "locked"),
     Said("log-on right and no right to WinRM", _fault("Create:*:fault=5"), 21, "denied|rights"),
-    Said("permission lost in mid-run", _fault("{request}:{middle}-:fault=5"), 3, "access denied"),
-    Said("access denied on one file", _denied, 3, "matrix.tbl.*may not be read", NOT_UNDER_WINE["denied"]),
+    Said("permission lost in mid-run", _fault("{request}:{middle}-:fault=5"), (3, 21), "access denied"),
+    Said(
+        "access denied on one file",
+        _denied,
+        3,
+        "matrix.tbl.*may not be read",
+        reason=NOT_UNDER_WINE["denied"],
+        verbs=FETCH,
+    ),
     Said(
         "disk full here",
         _little_room,
         10,
         "the disk is full.*earlier snapshots are intact",
-        NOT_UNDER_WINE["time"],
+        reason=NOT_UNDER_WINE["time"],
+        verbs=FETCH,
     ),
-    Said("name attack from the host", _name_attack, 3, "leads out of its folder", NOT_UNDER_WINE["records"]),
-    Said("deflate bomb", _fault("{bulk}:*:bomb=64"), 23, "inflates|more than", NOT_UNDER_WINE["records"]),
-    Said("endless pack", _fault("{bulk}:5-:endless"), 3, "lacks .*bulk", NOT_UNDER_WINE["records"]),
-    Said("endless listing", _fault("Get-FileTree:*:endless"), 23, "second time", NOT_UNDER_WINE["records"]),
+    Said(
+        "disk full there",
+        _fault("host:*:disk-full"),
+        4,
+        "0 bytes free.*needed",
+        reason=NOT_UNDER_WINE["disk"],
+        verbs=SEND,
+    ),
+    Said("path too long", _path_too_long, 3, "long", **RECORDS, verbs=FETCH),
+    Said("name attack from the host", _name_attack, 3, "leads out of its folder", **RECORDS, verbs=FETCH),
+    Said("deflate bomb", _fault("{bulk}:*:bomb=64"), 23, "inflates|more than", **RECORDS, verbs=FETCH),
+    Said("endless pack", _fault("{bulk}:5-:endless"), 3, "lacks .*bulk", **RECORDS, verbs=FETCH),
+    Said("endless listing", _fault("Get-FileTree:*:endless"), 23, "second time", **RECORDS),
     Said(
         "objects without end",
         _fault("Get-HostFact:*:endless"),
         3,
         "more than any host has to say",
-        NOT_UNDER_WINE["records"],
+        **RECORDS,
+        verbs=FETCH,
     ),
-    Said("a hash that lies", _lies, 23, "matrix.tbl", NOT_UNDER_WINE["records"]),
-    Said("damage again and again", _fault("{bulk}:5-:corrupt"), 23, ".", NOT_UNDER_WINE["records"]),
+    Said("a hash that lies", _lies, 23, "matrix.tbl", **RECORDS, verbs=FETCH),
+    Said("damage again and again", _fault("{bulk}:5-:corrupt"), 23, ".", **RECORDS, verbs=FETCH),
     Said("lost for good in the middle", _fault("{request}:{middle}:reboot=300"), 20, "no listener"),
     Said("shell quota full for good", _fault("Create:*:quota"), 20, "shell"),
 )

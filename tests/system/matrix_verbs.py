@@ -5,12 +5,14 @@ Another command joins the matrices as one more entry of `VERBS`.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from conftest import Cli, World, held, manifest_of
+from conftest import BULK, CONNDATA, Cli, World, held
 
 BIG, SMALL = "EXBIG01", "EXNOTES01"
 
@@ -22,15 +24,19 @@ class Verb:
     name: str
     host: str
     """Where; the inventory has this host alone."""
-    args: tuple[str, ...]
     bulk: str
-    """The script whose records are its bulk."""
+    """The script whose records are its bulk; empty if its bulk goes the other way."""
     request: str
     """The request that carries its bulk."""
     prepare: Callable[[Cli], None]
     """Make what has to be there, an earlier good snapshot among it; the inventory stands."""
-    result: Callable[[Cli], object]
+    spoil: Callable[[World], None]
+    """Have the host as the command has to find it, each time before it runs."""
+    args: Callable[[Cli], tuple[str, ...]]
+    result: Callable[[Cli, World], object]
     """What there is afterwards, in a form that two runs share. Fails if any of it is damaged."""
+    left: Callable[[World], list[str]] = lambda world: []
+    """What it left on the host, of what it should take away."""
 
     def __str__(self) -> str:
         return self.name
@@ -45,17 +51,56 @@ def _backup(host: str, connector: str) -> Verb:
     return Verb(
         "backup",
         host,
-        ("backup", "--only", connector),
         "Read-FilePack",
         "Receive",
         _earlier,
-        lambda cli: held(cli, host, connector),
+        lambda world: None,
+        lambda cli: ("backup", "--only", connector),
+        lambda cli, world: held(cli, host, connector),
     )
 
 
-VERBS: Mapping[str, Verb] = {"backup": _backup(BIG, "groupwise")}
+def _restore(host: str, connector: str, paths: Sequence[str]) -> Verb:
+    staging = r"C:\Program Files\Exchsrvr\exremote-staging-conndata"
+
+    def prepare(cli: Cli) -> None:
+        cli.init()
+        cli("backup", "--only", connector)
+
+    def first(cli: Cli) -> str:
+        return f"{host}/{cli.folders_of(host, connector)[0].name}"
+
+    def spoil(world: World) -> None:
+        for path in paths:
+            world.write(host, path, b"")
+
+    def result(cli: Cli, world: World) -> object:
+        shown = cli("restore", first(cli), "--dry-run").out
+        digests = [hashlib.sha256(world.read(host, path)).hexdigest() for path in paths]
+        return digests, "nothing differs" in shown or shown
+
+    return Verb(
+        "restore",
+        host,
+        "",
+        "Send",
+        prepare,
+        spoil,
+        lambda cli: ("restore", first(cli), "--item", "conndata", "--yes", "--grace", "0"),
+        result,
+        lambda world: [staging] if world.exists(host, staging) else [],
+    )
+
+
+_BULK = [rf"{BULK.folder}\bulk{number:06d}.dat" for number in range(BULK.files)]
+VERBS: Mapping[str, Verb] = {
+    verb.name: verb for verb in (_backup(BIG, "groupwise"), _restore(BIG, "groupwise", _BULK))
+}
 """By name, with enough to carry that things can go wrong in the middle."""
-SMALL_VERBS: Mapping[str, Verb] = {"backup": _backup(SMALL, "notes")}
+SMALL_VERBS: Mapping[str, Verb] = {
+    verb.name: verb
+    for verb in (_backup(SMALL, "notes"), _restore(SMALL, "notes", [rf"{CONNDATA}\Dxamex\Amap.tbl"]))
+}
 """The same with little to carry, for what is done again and again."""
 
 
@@ -70,33 +115,30 @@ def snapshots(cli: Cli) -> dict[str, dict[str, bytes]]:
     }
 
 
-def left_over(cli: Cli, world: World) -> list[str]:
+def left_over(cli: Cli, world: World, verb: Verb) -> list[str]:
     """Return what lies about after a run that ended: parts, locks, shells, staging on a host."""
-    found = [f"{host}: shell {ids}" for host, ids in world.no_shell().items()]
+    found = [f"{host}: shell {ids}" for host, ids in world.no_shell().items()] + verb.left(world)
     for folder in ("partial", "locks"):
         found += [str(path) for path in (cli.repository / folder).rglob("*") if path.is_file()]
     return found + [str(path) for path in (cli.repository / "runs").glob("*.lock")]
 
 
-def events(cli: Cli, verb: str) -> list[dict[str, Any]]:
-    """Return the events of the newest journal of a verb."""
-    runs = []
-    for path in (cli.repository / "runs").glob("*.jsonl"):
-        lines = [
-            json.loads(line) for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")
-        ]
-        if lines and lines[0]["verb"] == verb:
-            runs.append(lines)
-    return max(runs, key=lambda lines: str(lines[0]["at"]))
+def journals(cli: Cli) -> set[Path]:
+    """Return the journals that there are."""
+    return set((cli.repository / "runs").glob("*.jsonl"))
 
 
-def told(cli: Cli, verb: str) -> str:
-    """Return what the newest journal of a verb tells of things that went wrong and were mended."""
-    kinds = [e["kind"] for e in events(cli, verb)]
+def events(paths: Iterable[Path]) -> list[dict[str, Any]]:
+    """Return the events of journals, one journal after another, without what was never written whole."""
+    found = []
+    for path in sorted(paths):
+        lines = path.read_bytes().splitlines(keepends=True)
+        found += [json.loads(line) for line in lines if line.endswith(b"\n")]
+    return found
+
+
+def told(paths: Iterable[Path]) -> str:
+    """Return what journals tell of things that went wrong and were mended."""
+    kinds = [e["kind"] for e in events(paths)]
     words = {"retry": "tried again", "bulk-stepped-back": "stepped back", "stream-lost": "stream lost"}
     return ", ".join(f"{word} {n}x" for kind, word in words.items() if (n := kinds.count(kind)))
-
-
-def manifests(cli: Cli) -> dict[str, Mapping[str, Any]]:
-    """Return the manifest of each snapshot, by its folder's name."""
-    return {f.name: manifest_of(f) for f in (cli.repository / "snapshots").glob("*/*")}

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Cli, World
-from matrix_verbs import SMALL_VERBS, VERBS, Verb, events, left_over, snapshots
+from matrix_verbs import SMALL_VERBS, VERBS, Verb, events, journals, left_over, snapshots
 
 from exremote.repository import Repository
 
@@ -50,18 +50,19 @@ def damaged(cli: Cli, before: Mapping[str, Mapping[str, bytes]]) -> str:
 def one(cli: Cli, world: World, verb: Verb, last: int, usual: object) -> str:
     """Kill, look, run again, look. Return what is wrong, empty if nothing is."""
     before = snapshots(cli)
-    if killed(cli, last, *verb.args) == 0:
+    args = verb.args(cli)
+    if killed(cli, last, *args) == 0:
         return "it was not killed"
     if wrong := damaged(cli, before):
         return f"after the kill: {wrong}"
-    again = cli(*verb.args, code=None)
+    again = cli(*args, code=None)
     if again.code:
         return f"the second run ended with {again.code}: {again.all[-300:]}"
-    if verb.result(cli) != usual:
+    if verb.result(cli, world) != usual:
         return "the second run came to another result"
     if wrong := damaged(cli, before):
         return f"after the second run: {wrong}"
-    if left := left_over(cli, world):
+    if left := left_over(cli, world, verb):
         return f"left over: {left}"
     return ""
 
@@ -71,15 +72,20 @@ def sweep(cli: Cli, world: World, verb: Verb, record: Record, each: bool) -> Non
     cli.inventory(verb.host)
     verb.prepare(cli)
     shutil.copytree(cli.repository, cli.folder / "prepared")
-    cli(*verb.args)
-    usual = verb.result(cli)
-    kinds = [str(event["kind"]) for event in events(cli, verb.args[0])]
+    verb.spoil(world)
+    old = journals(cli)
+    cli(*verb.args(cli))
+    new = journals(cli) - old
+    usual = verb.result(cli, world)
+    kinds = [str(event["kind"]) for event in events(new)]
     places = range(len(kinds)) if each else sorted({kinds.index(kind) for kind in kinds})
     wrong: dict[str, list[str]] = {}
     ok = dict.fromkeys(kinds, 0)
     for place in places:
         shutil.rmtree(cli.repository)
         shutil.copytree(cli.folder / "prepared", cli.repository)
+        world.restore()
+        verb.spoil(world)
         if fault := one(cli, world, verb, place + 1, usual):
             wrong.setdefault(kinds[place], []).append(f"after line {place + 1}: {fault}")
         else:
