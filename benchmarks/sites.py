@@ -76,9 +76,11 @@ def run(lab: RunningLab, place: Path, *args: str, code: int = 0) -> Ran:
         process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
-        if process.returncode != code:
-            raise RuntimeError(f"{args} ended with {process.returncode}: {err.read().decode()[-2000:]}")
-        text = out.read().decode()
+        text, said = out.read().decode(), err.read().decode()
+    if process.returncode != code:
+        bad = [h for h in json.loads(text)["hosts"] if h["exit_code"]] if text.startswith("{") else []
+        why = "; ".join(f"{host['host']}: {host['message']}" for host in bad[:3]) or said[-2000:]
+        raise RuntimeError(f"{args} ended with {process.returncode} ({len(bad)} hosts): {why}")
     peak = usage.ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10)
     cpu_s = usage.ru_utime + usage.ru_stime
     return Ran(text, seconds, cpu_s, peak, sum(served.cpu_times()[:2]) - before)
