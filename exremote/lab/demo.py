@@ -79,12 +79,6 @@ ACTS = (
     ),
     Act("And back: what was there before, as a plan of its own.", ("undo", RUN, "--yes"), 0, ("undo from",)),
     Act(
-        "Restored for good.",
-        ("restore", f"{BROKEN}/groupwise", "--yes", "--grace", "1"),
-        0,
-        ("2 files put in place",),
-    ),
-    Act(
         "What a monitor would be told. EXDOWN01 has no snapshot: exit code 5.",
         ("status",),
         5,

@@ -114,6 +114,7 @@ def test_services_are_noted_as_they_were(saved: Cli) -> None:
         "MSExchangeCoCo": "Running",
         "MSExchangeGWRtr": "Running",
         "LME-GWISE": "Stopped",
+        "NWCWorkstation": "Running",  # what reaches NetWare; a restore looks whether it is there
     }
     assert "MSExchangeCoCo" in services["LME-GWISE"]["depends_on"]
 
