@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -229,6 +230,11 @@ STEP_KINDS: Mapping[str, type[Step]] = {
 }
 
 
+@cache
+def _adapter(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
+
+
 def step_to_json(step: Step) -> dict[str, Any]:
     """Given a step, return it as a JSON object with its kind."""
     return {"kind": step.kind, **asdict(step)}
@@ -245,7 +251,7 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
     if unknown := given.keys() - names:
         raise ValueError(f"step {kind}: unknown field {sorted(unknown)[0]!r}")
     try:
-        step: Step = TypeAdapter(cls).validate_python(given)
+        step: Step = _adapter(cls).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
