@@ -231,8 +231,8 @@ STEP_KINDS: Mapping[str, type[Step]] = {
 
 
 @cache
-def _adapter(cls: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    return TypeAdapter(STEP_KINDS[kind])
 
 
 def step_to_json(step: Step) -> dict[str, Any]:
@@ -251,7 +251,7 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
     if unknown := given.keys() - names:
         raise ValueError(f"step {kind}: unknown field {sorted(unknown)[0]!r}")
     try:
-        step: Step = _adapter(cls).validate_python(given)
+        step: Step = _adapter(str(kind)).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")
