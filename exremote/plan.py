@@ -199,6 +199,10 @@ class CopyStopped:
     """How long each stop may take, in seconds."""
     start_s: int
     """How long one start may take at most, in seconds."""
+    guard: str
+    """Full path of the folder of the guard that starts them should this machine vanish."""
+    guard_s: int
+    """After how long it does, in seconds."""
 
     def describe(self) -> str:
         """Return one line for the operator."""

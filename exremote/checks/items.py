@@ -14,7 +14,7 @@ from exremote.facts import ApiDirectoryFact, HostFacts, ServiceState, in_words
 from exremote.wording import count_text
 
 HELD = (
-    'Services hold it while they run: "stopped-copy" in the host\'s backup has them stopped for a copy of it; '
+    'Services hold it while they run: "stopped-copy" in the host\'s backup has them stopped for a copy; '
     "a snapshot lacks it otherwise."
 )
 

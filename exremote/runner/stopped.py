@@ -45,9 +45,10 @@ def copy_while_stopped(step: CopyStopped, session: Session, facts: HostFacts, jo
         state = facts.service(name)
         if state is not None:
             found[name] = ("Running", state.start_mode)
-    for tree in step.trees:
-        session.remove_folder(tree.staging)  # what a killed run left
+    for folder in (*(tree.staging for tree in step.trees), step.guard):
+        session.remove_folder(folder)  # what a killed run left
     _tell(journal, facts.host, found)
+    _guard(step, session, found, copies)
     began = time.monotonic()
     try:
         try:
@@ -94,8 +95,24 @@ def _stop_and_copy(
             found.update((each, ("Running", "")) for each in reversed(more))
             _tell(journal, host, found)
     for tree in step.trees:
-        for failure in session.copy_tree(tree.root, tree.staging):
+        copy = session.copy_tree(tree.root, tree.staging)
+        if not copy.private:
+            copies.told.append(f"{tree.staging} could not be closed to others while the copy lay there")
+        for failure in copy.failures:
             copies.lacking.append((below(tree.root, failure.path), failure.reason))
+
+
+def _guard(step: CopyStopped, session: Session, found: dict[str, tuple[str, str]], copies: Copies) -> None:
+    """Have the host start the services by itself, should we vanish; where it cannot, say so and go on."""
+    try:
+        well = session.start_guard(step.guard, list(found), step.guard_s)
+        reason = "" if well else "nothing was started"
+    except ScriptFailed as error:
+        reason = error.message.rstrip(".")
+    if reason:
+        copies.told.append(
+            f"the host has no guard that would have started its services again by itself: {reason}"
+        )
 
 
 def _tell(journal: Journal, host: str, found: dict[str, tuple[str, str]]) -> None:
@@ -110,8 +127,8 @@ def _put_back(
     try:
         with session.insisting(PUT_BACK_S):
             failed = standing.restart(session, found, step.start_s)
-            for tree in step.trees:
-                session.remove_folder(tree.staging)
+            for folder in (*(tree.staging for tree in step.trees), step.guard):
+                session.remove_folder(folder)
     except HostError as error:
         # The host is gone: the journal says what is owed, and the next run pays.
         journal.event("services-left", host=host, error=error.text)
@@ -121,8 +138,8 @@ def _put_back(
 
 def clear_copies(step: CopyStopped, session: Session, journal: Journal) -> None:
     """Take the copies away; one that cannot be is journaled, and goes with the next run."""
-    for tree in step.trees:
+    for folder in (step.guard, *(tree.staging for tree in step.trees)):
         try:
-            session.remove_folder(tree.staging)
+            session.remove_folder(folder)
         except HostError as error:
-            journal.event("left-behind", host=session.host.name, path=tree.staging, error=error.text)
+            journal.event("left-behind", host=session.host.name, path=folder, error=error.text)
