@@ -62,7 +62,7 @@ foreach ($one in @($Path)) {
             # Not the mask of GetFiles: what it makes of one that ends in .* is not the same everywhere.
             $mask = '^' + [Text.RegularExpressions.Regex]::Escape($one.Split('\')[-1]).Replace('\*', '.*').Replace('\?', '.') + '$'
             $fit = New-Object Text.RegularExpressions.Regex ($mask, 'IgnoreCase, CultureInvariant, Singleline')
-            $file = @([IO.Directory]::GetFiles($one.Substring(0, $one.LastIndexOf('\'))) | Where-Object { $fit.IsMatch($_.Split('\')[-1]) })[0]
+            $file = @([IO.Directory]::GetFiles($one.Substring(0, $one.LastIndexOf('\') + 1)) | Where-Object { $fit.IsMatch($_.Split('\')[-1]) })[0]
         }
         if ($file -and [IO.File]::Exists($file)) {
             if (-not $search) {
