@@ -95,6 +95,7 @@ def test_a_healthy_host_is_well_and_says_what_it_has(old: Cli, engine: str) -> N
         assert findings(ran, check)[0][0] == "ok", check
 
 
+@pytest.mark.not_under_wine("time")
 def test_the_post_office_is_saved_from_where_it_was_moved_to(old: Cli) -> None:
     """Two files of it are held by its services: they are missing, and it is incomplete."""
     ran = old("backup", "--only", "msmail", "--json", code=3)
@@ -209,6 +210,7 @@ def test_mail_that_is_delivered_while_it_is_saved_is_no_loss(old: Cli, world: Wo
     assert "was gone when it was to be read" in reasons[path]
 
 
+@pytest.mark.not_under_wine("time")
 def test_programs_that_corrupt_the_post_office_are_critical(old: Cli, world: World) -> None:
     """Of 16 bit, beside the files of release 8.5; of which the operator may say that they mean nothing."""
     world.write(HOST, IMPORT, dos_program("import of DB6"))
