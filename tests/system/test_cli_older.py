@@ -198,6 +198,24 @@ def test_undelivered_mail_is_saved_where_the_inventory_wants_it(old: Cli) -> Non
     assert "never put back" in reasons[rf"{older.CCMCDATA}\Submit\lab00001.und"]
 
 
+@pytest.mark.not_under_wine("time")
+def test_a_post_office_is_restored_though_its_services_held_it_open(old: Cli, world: World) -> None:
+    """What is replaced is saved when they stand, and an undo brings it back."""
+    site(old, 'backup = ["connectors", "stopped-copy"]')
+    old("backup", "--only", "msmail")
+    path = rf"{older.MAILDATA}\Glb\Process.glb"
+    before = world.read(HOST, path)
+    world.write(HOST, path, b"broken")
+    (told,) = old("restore", f"{HOST}/msmail", "--yes", "--grace", "0", "--json").json["hosts"]
+    assert told["state"] == "done"
+    assert world.read(HOST, path) == before
+    run = next(r["run"] for r in old("runs", "--json").json if r["verb"] == "restore")
+    old("undo", run, "--yes", "--grace", "0")
+    assert world.read(HOST, path) == b"broken"
+    states = [evidence for _, evidence in findings(old("health", HOST, "--json", "--all"), "service.running")]
+    assert all(f"{name}: Running" in states for name in ("MSExchangeMSMI", *older.MTAS, "MSExchangeDX"))
+
+
 @pytest.mark.not_under_wine("changing")
 def test_mail_that_is_delivered_while_it_is_saved_is_no_loss(old: Cli, world: World) -> None:
     site(old, 'backup = ["connectors", "undelivered-mail"]')
