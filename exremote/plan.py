@@ -200,7 +200,7 @@ class CopyStopped:
     start_s: int
     """How long one start may take at most, in seconds."""
     guard: str
-    """Full path of the folder of the guard that starts them should this machine vanish."""
+    """Full path of the folder of the guard that starts them should this machine vanish; '': none can."""
     guard_s: int
     """After how long it does, in seconds."""
 

@@ -149,7 +149,15 @@ class Errand:
         findings = health.judge(facts, {c.name: c for c in chosen})
         gaps += spoiled(findings, chosen)
         digests = {item: listing.digest for item, listing in known.items()}
-        plan = plan_backup(host.name, facts, chosen, digests, gaps, may_stop="stopped-copy" in host.backup)
+        plan = plan_backup(
+            host.name,
+            facts,
+            chosen,
+            digests,
+            gaps,
+            may_stop="stopped-copy" in host.backup,
+            guarded=host.ntbackup.start == "wmi",
+        )
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:
             return self._no_copy(host, plan, facts, findings, warnings, started)

@@ -28,10 +28,11 @@ PATIENCE_S = 1800
 
 
 def stopped(
-    steps: Sequence[Step], connectors: Sequence[Connector], facts: HostFacts
+    steps: Sequence[Step], connectors: Sequence[Connector], facts: HostFacts, guarded: bool
 ) -> tuple[list[Step], list[Gap]]:
     """Given the steps of a plan, return them with one that stops services in place of the folders that these
     hold open, and a gap for each folder for whose copy no drive has room: it stays one that is copied live.
+    `guarded`: the host has WMI, by which a guard is started.
     """
     done = list(steps)
     gaps: list[Gap] = []
@@ -62,7 +63,7 @@ def stopped(
             tuple(service.name for service in running),
             stop_s,
             max(service.start_deadline_s for service in running),
-            f"{drive}{GUARD}{connector.name}",
+            f"{drive}{GUARD}{connector.name}" if guarded else "",
             sum(stop_s) + sum(tree.bytes for tree in trees) // SLOWEST + PATIENCE_S,
         )
         place = min(done.index(each) for each in live)

@@ -37,6 +37,8 @@ T = TypeVar("T")
 _SHA256 = re.compile("[0-9a-fA-F]{64}")
 AT_ONCE = 4000
 """Files that one script moves: a call has an end, and the plan hears of it."""
+GUARD_S = 60.0
+"""How long a guard may take to be set up, in seconds."""
 START_S = 120.0
 """What a script may need beside the waiting that it was told to do."""
 
@@ -188,7 +190,7 @@ class Deeds(Line):
         """Given services, have the host start them after so long, unless the folder is removed before.
 
         Return whether the guard waits. Raise PlanRefused for a place that no plan may have, ScriptFailed
-        (ExRemote.BadArgument, StartFailed), or another HostError.
+        (ExRemote.BadArgument, StartFailed), RemoteTimeout if that takes too long, or another HostError.
         """
         script = "Start-ServiceGuard"
         after = max(1, min(86400, math.ceil(seconds)))
@@ -198,10 +200,9 @@ class Deeds(Line):
             "Seconds": after,
         }
 
-        def read(records: Iterator[object]) -> bool:
+        # Once, and not for long: WMI that hangs must not keep everything else waiting.
+        with closing(self._run(script, parameters, GUARD_S)) as records:
             return guard_started(self._summary(script, [self._fields(script, r) for r in records]))
-
-        return self._ask(script, parameters, read)
 
     def set_registry_values(self, values: Sequence[RegistrySetting]) -> list[RegistryDeed]:
         """Given values of HKLM, set or remove each, byte for byte, and have it read back. Keys are made.
