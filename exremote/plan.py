@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from typing import Any, ClassVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -198,6 +199,10 @@ class CopyStopped:
     """How long each stop may take, in seconds."""
     start_s: int
     """How long one start may take at most, in seconds."""
+    guard: str
+    """Full path of the folder of the guard that starts them should this machine vanish; '': none can."""
+    guard_s: int
+    """After how long it does, in seconds."""
 
     def describe(self) -> str:
         """Return one line for the operator."""
@@ -229,6 +234,11 @@ STEP_KINDS: Mapping[str, type[Step]] = {
 }
 
 
+@cache
+def _adapter(kind: str) -> TypeAdapter[Any]:
+    return TypeAdapter(STEP_KINDS[kind])
+
+
 def step_to_json(step: Step) -> dict[str, Any]:
     """Given a step, return it as a JSON object with its kind."""
     return {"kind": step.kind, **asdict(step)}
@@ -245,7 +255,7 @@ def step_from_json(data: Mapping[str, Any]) -> Step:
     if unknown := given.keys() - names:
         raise ValueError(f"step {kind}: unknown field {sorted(unknown)[0]!r}")
     try:
-        step: Step = TypeAdapter(cls).validate_python(given)
+        step: Step = _adapter(str(kind)).validate_python(given)
     except ValidationError as error:
         first = error.errors()[0]
         said = first["msg"].removeprefix("Value error, ")

@@ -3,9 +3,9 @@
     Copies a folder and all below it into a staging folder of the same host.
 .DESCRIPTION
     For files that can only be read while a service is stopped: the copy is read later, and the service runs again. Times
-    and attributes come along. A link is not followed. A file that is still held is tried again for some seconds in all:
-    a process may end later than its service. What cannot be copied is told file by file, and the rest goes on; a full
-    disk ends it.
+    and attributes come along; the staging folder is closed to all but administrators (Private). A link is not followed.
+    A file that is still held is tried again for some seconds in all: a process may end later than its service. What
+    cannot be copied is told file by file, and the rest goes on; a full disk ends it.
 .PARAMETER Path
     The folder, a full path.
 .PARAMETER Staging
@@ -15,7 +15,7 @@
 .OUTPUTS
     [long] bytes copied so far, now and then
     PSObject: File [string], ErrorId [string], Message [string]
-    PSObject: Path [string], Files [long], Bytes [long], Failed [long]
+    PSObject: Path [string], Files [long], Bytes [long], Failed [long], Private [bool]
 .NOTES
     Effect: Converge
     Rights: the right to read the folder and to write the staging folder
@@ -63,8 +63,16 @@ if (-not [IO.Path]::GetFileName($to).StartsWith('exremote-', 'OrdinalIgnoreCase'
     Write-Error -ErrorId 'ExRemote.BadArgument' -Message "'$Staging' is no folder beside the other one whose name begins with exremote-."
 }
 if (-not [IO.Directory]::Exists($from)) { Write-Error -ErrorId 'ExRemote.PathMissing' -Message "$Path is not there." }
-$answer = @{ Path = $Path; Files = [long]0; Bytes = [long]0; Failed = [long]0 }
+$answer = @{ Path = $Path; Files = [long]0; Bytes = [long]0; Failed = [long]0; Private = $false }
 if ($PSCmdlet.ShouldProcess($from, "Copy to $to")) {
+    $info = [IO.DirectoryInfo]$to
+    $info.Create()
+    try {
+        $rights = New-Object Security.AccessControl.DirectorySecurity
+        $rights.SetSecurityDescriptorSddlForm('D:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;FA;;;CO)')
+        $info.SetAccessControl($rights)
+        $answer.Private = $true
+    } catch { Write-Verbose "Rights could not be set: $($_.Exception.GetBaseException().Message)" }
     $todo = New-Object Collections.Stack
     $todo.Push('')
     while ($todo.Count -gt 0) {

@@ -58,7 +58,12 @@ foreach ($one in @($Path)) {
     }
     try {
         $file, $search = $one, ($one.Split('\')[-1].IndexOfAny('*?'.ToCharArray()) -ge 0)
-        if ($search) { $file = @([IO.Directory]::GetFiles([IO.Path]::GetDirectoryName($one), $one.Split('\')[-1]))[0] }
+        if ($search) {
+            # Not the mask of GetFiles: what it makes of one that ends in .* is not the same everywhere.
+            $mask = '^' + [Text.RegularExpressions.Regex]::Escape($one.Split('\')[-1]).Replace('\*', '.*').Replace('\?', '.') + '$'
+            $fit = New-Object Text.RegularExpressions.Regex ($mask, 'IgnoreCase, CultureInvariant, Singleline')
+            $file = @([IO.Directory]::GetFiles($one.Substring(0, $one.LastIndexOf('\') + 1)) | Where-Object { $fit.IsMatch($_.Split('\')[-1]) })[0]
+        }
         if ($file -and [IO.File]::Exists($file)) {
             if (-not $search) {
                 $stream = [IO.File]::Open($file, 'Open', 'Read', 'ReadWrite, Delete')

@@ -149,7 +149,15 @@ class Errand:
         findings = health.judge(facts, {c.name: c for c in chosen})
         gaps += spoiled(findings, chosen)
         digests = {item: listing.digest for item, listing in known.items()}
-        plan = plan_backup(host.name, facts, chosen, digests, gaps, may_stop="stopped-copy" in host.backup)
+        plan = plan_backup(
+            host.name,
+            facts,
+            chosen,
+            digests,
+            gaps,
+            may_stop="stopped-copy" in host.backup,
+            guarded=host.ntbackup.start == "wmi",
+        )
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:
             return self._no_copy(host, plan, facts, findings, warnings, started)
@@ -340,7 +348,11 @@ class Errand:
         named = [step.item for step in plan.steps if isinstance(step, CopyFiles)]
         files = [f for item in named for f in facts.files.get(item, ()) if f.exists and f.sha256]
         found |= {f.sha256: f.size for f in files}
-        return {digest: size for digest, size in found.items() if not self.repository.has(digest, size)}
+        lacking = {digest: size for digest, size in found.items() if not self.repository.has(digest, size)}
+        # What services hold open now is read when they stand.
+        held = [tree for step in plan.steps if isinstance(step, CopyStopped) for tree in step.trees]
+        closed = [(t, e) for t in held for e in facts.trees[t.item].entries if e.state == "unreadable"]
+        return lacking | {f"{tree.item} {entry.path}": max(0, entry.size) for tree, entry in closed}
 
     def _judge_tables(
         self, chosen: Sequence[Connector], previous: Mapping[str, Snapshot], facts: HostFacts

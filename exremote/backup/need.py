@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from exremote.facts import HostFacts
-from exremote.plan import CopyFiles, CopyRegistryKey, CopyTree, Plan
+from exremote.plan import CopyFiles, CopyRegistryKey, CopyStopped, CopyTree, Plan
 from exremote.repository import Need
 
 LINE = 600
@@ -26,6 +26,9 @@ def need_of(plan: Plan, facts: HostFacts, lacking: Mapping[str, int]) -> Need:
         if isinstance(step, CopyTree) and step.item in facts.trees:
             tree = facts.trees[step.item]
             names = [(entry.path, max(0, entry.size)) for entry in tree.entries]
+        elif isinstance(step, CopyStopped):
+            held = [facts.trees[tree.item] for tree in step.trees]
+            names = [(entry.path, max(0, entry.size)) for tree in held for entry in tree.entries]
         elif isinstance(step, CopyFiles):
             names = [(file.path, file.size) for file in facts.files.get(step.item, ()) if file.exists]
         elif isinstance(step, CopyRegistryKey):

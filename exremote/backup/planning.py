@@ -73,10 +73,12 @@ def plan_backup(
     known_digests: Mapping[str, str],
     gaps: Sequence[Gap] = (),
     may_stop: bool = False,
+    guarded: bool = True,
 ) -> Plan:
     """Given facts and the connectors to save, return the plan: each item once, in the one order of kinds.
 
-    `may_stop`: services that hold files open may be stopped for a copy of them within the host.
+    `may_stop`: services that hold files open may be stopped for a copy of them within the host. `guarded`:
+    the host can start them again by itself, should we vanish.
     """
     owners: dict[str, list[str]] = {}
     items: dict[str, FileTree | NamedFile | RegistryKey | DirectoryObject] = {}
@@ -94,7 +96,7 @@ def plan_backup(
         steps += taken
         lacking += not_taken
     if may_stop:
-        steps, without_room = stopped(steps, connectors, facts)
+        steps, without_room = stopped(steps, connectors, facts, guarded)
         lacking += without_room
     steps += [
         CopyServiceStates((connector.name,), (*(s.name for s in connector.services), *connector.recorded))

@@ -19,11 +19,20 @@ STAGING = "exremote-copy-"
 """How the name of a copy's folder begins: always the same, so what a killed run left goes with the next."""
 
 
+GUARD = "exremote-guard-"
+"""The same of the folder of the guard."""
+SLOWEST = 2_000_000
+"""Bytes a second that a copy within a host makes at the least: the guard waits so long."""
+PATIENCE_S = 1800
+"""What it waits besides, in seconds."""
+
+
 def stopped(
-    steps: Sequence[Step], connectors: Sequence[Connector], facts: HostFacts
+    steps: Sequence[Step], connectors: Sequence[Connector], facts: HostFacts, guarded: bool
 ) -> tuple[list[Step], list[Gap]]:
     """Given the steps of a plan, return them with one that stops services in place of the folders that these
     hold open, and a gap for each folder for whose copy no drive has room: it stays one that is copied live.
+    `guarded`: the host has WMI, by which a guard is started.
     """
     done = list(steps)
     gaps: list[Gap] = []
@@ -47,12 +56,15 @@ def stopped(
             HeldTree(step.item, step.root, f"{drive}{STAGING}{step.item}", step.files, step.bytes)
             for step in live
         )
+        stop_s = tuple(service.stop_deadline_s for service in running)
         step = CopyStopped(
             (connector.name,),
             trees,
             tuple(service.name for service in running),
-            tuple(service.stop_deadline_s for service in running),
+            stop_s,
             max(service.start_deadline_s for service in running),
+            f"{drive}{GUARD}{connector.name}" if guarded else "",
+            sum(stop_s) + sum(tree.bytes for tree in trees) // SLOWEST + PATIENCE_S,
         )
         place = min(done.index(each) for each in live)
         done = [each for each in done if each not in live]

@@ -13,6 +13,11 @@ from exremote.connector import Connector, FileTree, Service, expand, matches, pr
 from exremote.facts import ApiDirectoryFact, HostFacts, ServiceState, in_words
 from exremote.wording import count_text
 
+HELD = (
+    'Services hold it while they run: "stopped-copy" in the host\'s backup has them stopped for a copy; '
+    "a snapshot lacks it otherwise."
+)
+
 
 def judge_services(facts: HostFacts, services: Mapping[str, tuple[Service, str]]) -> Iterator[Finding]:
     """Given the services of the connectors, return what is to be said of each."""
@@ -106,7 +111,16 @@ def judge_tree(facts: HostFacts, item: FileTree, owner: str, services: Iterable[
         return
     closed = [f"{e.path} ({in_words(e.error_id)})" for e in tree.entries if e.state == "unreadable"]
     words = f"{tree.path}: {len(closed)} cannot be read" + (f": {names(closed)}" if closed else "")
-    yield finding(facts, RULES["tree.readable"], Verdict.WARNING if closed else Verdict.OK, words, owner)
+    verdict = Verdict.WARNING if closed else Verdict.OK
+    if (
+        closed
+        and item.held
+        and {e.error_id for e in tree.entries if e.state == "unreadable"} == {"ExRemote.FileLocked"}
+    ):
+        # So it is while they run, and no sign of anything else.
+        yield finding(facts, RULES["tree.readable"], Verdict.INFO, words, owner, HELD)
+    else:
+        yield finding(facts, RULES["tree.readable"], verdict, words, owner)
     if not item.work_files:
         return
     work = [e.path for e in tree.entries if e.size >= 0 and any(matches(e.path, p) for p in item.work_files)]

@@ -104,9 +104,27 @@ class CopyFailure:
         return cls(take(script, record, "File", str), f"{why}: {take(script, record, 'Message', str)}")
 
 
-def copied_to_its_end(record: Record, failures: int) -> bool:
-    """Given what `Copy-FileTree` says at its end, return whether it counts the failures that it told."""
-    return take("Copy-FileTree", record, "Failed", int) == failures
+@dataclass(frozen=True, slots=True)
+class TreeCopy:
+    """What became of a folder that was copied within the host: `Copy-FileTree`."""
+
+    failures: tuple[CopyFailure, ...]
+    """What could not be copied."""
+    private: bool
+    """True if the copy is closed to all but administrators."""
+
+    @classmethod
+    def parse(cls, record: Record, failures: Sequence[CopyFailure]) -> Self:
+        """Given the last record and those before it, return the fact. Raise FactError."""
+        script = "Copy-FileTree"
+        if take(script, record, "Failed", int) != len(failures):
+            raise FactError(script, "Failed", f"it is not {len(failures)}, as many as came")
+        return cls(tuple(failures), take(script, record, "Private", bool))
+
+
+def guard_started(record: Record) -> bool:
+    """Given what `Start-ServiceGuard` answers, return whether the guard waits. Raise FactError."""
+    return take("Start-ServiceGuard", record, "Started", bool)
 
 
 @dataclass(frozen=True, slots=True)

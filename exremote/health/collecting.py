@@ -14,9 +14,7 @@ from typing import Literal, Protocol
 from exremote.checks.expectation import event_ids
 from exremote.checks.finding import names
 from exremote.connector import (
-    ON_PATH,
     ROOTED,
-    Check,
     Connector,
     FileTree,
     NamedFile,
@@ -27,8 +25,6 @@ from exremote.connector import (
     program_of,
     resolve_roots,
     root_queries,
-    root_services,
-    wanted_names,
 )
 from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, ScriptFailed
@@ -47,6 +43,7 @@ from exremote.facts import (
     reason_of,
 )
 from exremote.facts import NamedFile as FileFact
+from exremote.health.places import known_folders, names_on_path, places_of, services_to_ask
 from exremote.health.reading import MAX_TEXT, PackSource, read_file, read_files
 from exremote.health.settling import settled
 from exremote.inventory import Host
@@ -166,11 +163,11 @@ class _Errand:
         checks = [check for c in every for check in c.checks]
         try:
             on_path = list(dict.fromkeys(name for check in checks for name in check.on_path))
-            on_path = list(dict.fromkeys(on_path + self._on_path({})))
+            on_path = list(dict.fromkeys(on_path + names_on_path(self.connectors.values(), {})))
             self.facts = replace(self.facts, host_fact=self.session.host_fact(on_path))
         except ScriptFailed as error:
             self._refused("host", error)
-        services, titles, programs = self._services(checks)
+        services, titles, programs = services_to_ask(self.connectors.values(), self.host.variables)
         try:
             states = self.session.service_states(services, titles, programs)
             self.facts = replace(self.facts, services=tuple(states))
@@ -193,7 +190,11 @@ class _Errand:
     def _ask_path(self) -> None:
         """Ask for files of the PATH whose names only the registry has."""
         host = self.facts.host_fact
-        more = [name for name in self._on_path(self.facts.roots) if name not in self._on_path({})]
+        more = [
+            name
+            for name in names_on_path(self.connectors.values(), self.facts.roots)
+            if name not in names_on_path(self.connectors.values(), {})
+        ]
         if host is None or not more:
             return
         try:
@@ -204,29 +205,6 @@ class _Errand:
         self.facts = replace(
             self.facts, host_fact=replace(host, on_path=(host.on_path or ()) + (found or ()))
         )
-
-    def _on_path(self, roots: Mapping[str, str | None]) -> list[str]:
-        """Given roots, return the names of files that are looked for in the folders of the PATH."""
-        named = [file for c in self.connectors.values() for file in c.named_files]
-        mark = f"{{{ON_PATH}}}\\"
-        templates = [p.removeprefix(mark) for file in named for p in file.paths if p.startswith(mark)]
-        return list(dict.fromkeys(name for template in templates if (name := expand(template, roots))))
-
-    def _services(self, checks: Sequence[Check]) -> tuple[list[str], list[str], list[str]]:
-        """Given the checks, return the short names of services to ask for, beginnings of long ones, and parts
-        of command lines.
-        """
-        every = self.connectors.values()
-        found = [found for c in every for found in c.found_services]
-        names = [*root_services(every), *(service.name for c in every for service in c.services)]
-        said = [expand(name, self.host.variables) for check in checks for name in check.services]
-        said += [name for kind in found for name in wanted_names(kind, self.host.variables)]
-        names += [name for name in said if name and not name.endswith("*")]
-        once: dict[str, str] = {}
-        for name in names:
-            once.setdefault(name.lower(), name)
-        titles = dict.fromkeys(name[:-1] for name in said if name and name.endswith("*"))
-        return list(once.values()), list(titles), [kind.program for kind in found if kind.program]
 
     def _own_roots(self) -> dict[str, str]:
         """Return what the host itself says of its name and its Windows directory."""
@@ -321,22 +299,10 @@ class _Errand:
         images = {s.name.lower(): s.image_exists for s in self.facts.services if s.readable}
         result = {}
         for name, connector in self.connectors.items():
-            folders = self._folders(connector)
+            folders = known_folders(connector, self.facts)
             seen = presence(connector, self.facts.roots, services, images, folders, objects)
             result[name] = Presence(self._listed(name), seen.found, seen.missing, seen.state)
         return result
-
-    def _folders(self, connector: Connector) -> set[str] | None:
-        """Given a connector, return the folders that are there, or None if nobody looked for its own."""
-        signs = [expand(sign.directory, self.facts.roots) for sign in connector.presence if sign.directory]
-        folders: set[str] | None = None
-        for tree in self.facts.trees.values():
-            root = below(tree.path, "").lower()
-            if any(sign and below(sign, "").lower().startswith(root) for sign in signs):
-                folders = folders or set()
-                folders |= {tree.path.lower()} if tree.exists else set()
-                folders |= {below(tree.path, e.path).lower() for e in tree.entries if e.size < 0}
-        return folders
 
     def _there(self) -> list[Connector]:
         """Return the connectors whose items are asked for; one that is not listed is judged, not hashed."""
@@ -379,7 +345,7 @@ class _Errand:
         """Given named files that are programs, look at them, at those of services that were searched for, and
         at what the checks name.
         """
-        wanted = {path.lower(): path for file in files for path in self._places(file)}
+        wanted = {path.lower(): path for file in files for path in places_of(file, self.facts)}
         others: dict[str, str] = {}
         searched = {name.lower() for connector in self._there() for name in connector.searched}
         for state in self.facts.services:
@@ -399,19 +365,6 @@ class _Errand:
         self.read.update({fact.path.lower(): (fact, b"") for fact in facts})
         self.facts = replace(self.facts, looked_at=tuple(f for f in facts if f.path.lower() in others))
 
-    def _places(self, file: NamedFile) -> list[str]:
-        """Given a named file, return where it may be, best first, each place once."""
-        host, places = self.facts.host_fact, list[str]()
-        mark = f"{{{ON_PATH}}}\\"
-        for template in file.paths:
-            if not template.startswith(mark):
-                places += filter(None, [expand(template, self.facts.roots)])
-                continue
-            name = expand(template.removeprefix(mark), self.facts.roots)
-            on_path = host.on_path if host and host.on_path and name else ()
-            places += [path for path in on_path if path.lower().endswith(f"\\{name}".lower())]
-        return list({path.lower(): path for path in places}.values())
-
     def ask_notes_ini(self) -> None:
         """Read the Notes.ini before the trees: it says where some of them are."""
         for file in (file for connector in self._there() for file in connector.named_files):
@@ -428,7 +381,7 @@ class _Errand:
         """Given single files, note each candidate as it is and return them; `listed` says that it is enough
         if a tree lists one.
         """
-        places = self._places(file)
+        places = places_of(file, self.facts)
         if not places:
             self._unanswered(f"file {file.id}", self._unplaced(*file.paths), UNPLACED)
             return ()

@@ -14,7 +14,7 @@ from datetime import timedelta
 from typing import cast
 
 from exremote.lab.binding import Arguments, bind
-from exremote.lab.copies import tree_copy
+from exremote.lab.copies import service_guard, tree_copy
 from exremote.lab.deeds import registry_set, service_set, work_files_remove
 from exremote.lab.gateway import api_directory, connect_share, disconnect_share
 from exremote.lab.machine import SERVICES, START_MODES, Machine
@@ -330,6 +330,7 @@ def event_summary(
 ANSWERS: Mapping[str, Answer] = {
     "Get-HostFact": host_fact,
     "Copy-FileTree": tree_copy,
+    "Start-ServiceGuard": service_guard,
     "Get-FileFact": file_fact,
     "Get-FileTree": file_tree,
     "Read-FilePack": file_pack,

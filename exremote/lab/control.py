@@ -95,6 +95,9 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                         prefix.set_service(name, args["state"])
             case "trouble_service":
                 trouble_service(machine, prefix, **args)
+            case "run_guards":
+                _simulated(prefix, op)
+                machine.run_guards(float("inf"))
             case "remove_service":
                 _simulated(prefix, op)
                 machine.services.pop(args["name"].lower())

@@ -1,16 +1,18 @@
-"""The simulated answer of the script that copies a folder within a host.
+"""The simulated answers of the scripts around a copy within a host: the copy, and the guard of its services.
 
-It keeps to the rules of ps_scripts/Copy-FileTree.ps1.
+They keep to the rules of ps_scripts/Copy-FileTree.ps1 and Start-ServiceGuard.ps1.
 """
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Iterator
 
 from exremote.lab.binding import Arguments
 from exremote.lab.deeds import is_folder
 from exremote.lab.files import REPARSE, Denied, DiskFull, Locked, Missing
-from exremote.lab.machine import Machine
+from exremote.lab.machine import Guard, Machine
 from exremote.lab.trees import refused
 from exremote.lab.wsman.engine import Call, Long, Record
 
@@ -29,6 +31,7 @@ def tree_copy(
     if not machine.files.is_directory(path):
         raise refused("ExRemote.PathMissing", f"{path} is not there.")
     answer: dict[str, object] = {"Path": path, "Files": Long(0), "Bytes": Long(0), "Failed": Long(0)}
+    answer["Private"] = True
     if arguments.flag("WhatIf"):
         yield answer
         return
@@ -64,3 +67,26 @@ def tree_copy(
         failed += 1
         yield {"File": name, "ErrorId": failure[0], "Message": failure[1]}
     yield answer | {"Files": Long(done), "Bytes": Long(size), "Failed": Long(failed)}
+
+
+def service_guard(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Start-ServiceGuard: services that start by themselves, unless a file is gone."""
+    folder, services = arguments.text("Folder"), arguments.texts("Service")
+    if not re.fullmatch(r"[A-Za-z]:\\([\w .-]+\\)*exremote-[\w.-]+", folder, re.ASCII) or ".." in folder:
+        raise refused(
+            "ExRemote.BadArgument", f"'{folder}' is no full path of plain letters.", "InvalidArgument"
+        )
+    for name in services:
+        if re.search(r'[^ -~]|["%&|<>^!]', name):
+            raise refused(
+                "ExRemote.BadArgument", f"'{name}' has a sign of a command file.", "InvalidArgument"
+            )
+    path = rf"{folder}\start.cmd"
+    lines = "".join(f'net start "{name}"\r\n' for name in services)
+    with machine.lock:
+        machine.files.write(path, lines.encode())
+        due = time.monotonic() + arguments.number("Seconds")
+        machine.guards.append(Guard(due, path, tuple(services)))
+    yield {"Folder": folder, "Started": True, "ProcessId": 4000 + len(machine.guards)}

@@ -149,6 +149,17 @@ class RunningJob:
     code: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """A process that waits, and then starts services, if a command file is still there."""
+
+    due: float
+    """When, by the monotonic clock."""
+    path: str
+    """The command file."""
+    services: tuple[str, ...]
+
+
 class Machine:
     """One host. All methods may be called from several threads while `lock` is held."""
 
@@ -181,6 +192,7 @@ class Machine:
         """The job of ntbackup that runs."""
         self.foreign_ntbackup = False
         """Whether somebody else's ntbackup runs."""
+        self.guards: list[Guard] = []
         self.holds: dict[str, tuple[str, ...]] = {}
         """Files that services hold open, and share with nobody, as long as one of them is not stopped."""
         self._furnish()
@@ -253,6 +265,7 @@ class Machine:
 
     def service_state(self, name: str) -> str | None:
         """Return what a service does right now, or None if there is none of that name."""
+        self.run_guards(time.monotonic())
         service = self.services.get(name.lower())
         if service is None:
             return None
@@ -264,6 +277,14 @@ class Machine:
                 service.state = "Stopped"
             self.hold()
         return service.state
+
+    def run_guards(self, now: float) -> None:
+        """Let the guards whose time has come do what they wait for."""
+        due = [guard for guard in self.guards if guard.due <= now]
+        self.guards = [guard for guard in self.guards if guard.due > now]
+        for guard in due:
+            for name in guard.services if self.files.is_file(guard.path) else ():
+                self.set_service(name, "Running")
 
     def hold(self) -> None:
         """Have services hold their files, or let them go, by what they do right now."""

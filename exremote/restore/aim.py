@@ -217,7 +217,8 @@ def aim_of_undo(
         }
         for change in step.files:
             found = by_place.get((step.item, change.path.casefold()))
-            if found is None or found[0].sha256 != change.was:
+            # What could not be read when the plan was made was saved when its services stood.
+            if found is None or change.was not in (found[0].sha256, "?"):
                 found = held.get(change.was) if change.was else None
             if change.was and found is None:
                 lost.append(change.path)

@@ -87,6 +87,8 @@ class Deed:
     """proves; gives a sentence for each thing that is not proven"""
     clock: Callable[[], float]
     """a clock for durations, in seconds"""
+    save: Callable[[], None] | None = None
+    """saves what will be replaced, when services stand that hold it open; raises, and nothing is replaced"""
 
     def __call__(self) -> Done:
         """Carry the plan out. Return what came of it; raise ExremoteError if it could not go on.
@@ -107,8 +109,12 @@ class Deed:
             standing.FOUND, host=self.host.name, services={n: list(s) for n, s in self.found.items()}
         )
         began = self.clock()
+        unsaved = self.save
         try:
             for step in rest:
+                if unsaved is not None and not isinstance(step, StopService):
+                    unsaved()
+                    unsaved = None
                 with self._told(numbers[id(step)], step):
                     self._perform(step, done)
         except BaseException:

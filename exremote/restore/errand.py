@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from exremote import health
-from exremote.changes import ChangePlan, Confirm, Prove
+from exremote.changes import ChangePlan, Confirm, Prove, SwapFiles
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, PlanRefused
@@ -27,7 +27,7 @@ from exremote.restore.aim import Aim
 from exremote.restore.deed import Deed, Done, sent_text
 from exremote.restore.looking import listings, look
 from exremote.restore.order import services_of, start_order
-from exremote.restore.planning import check_machine, plan_changes
+from exremote.restore.planning import Standing, check_machine, plan_changes
 from exremote.restore.saving import save_before
 from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves
@@ -154,21 +154,29 @@ class Errand:
                 f"{host.name}: the server is not what it was when the plan was approved.",
                 "Look at the plan again and approve that. Nothing was changed.",
             )
-        self.stage(host.name, "saving what will be touched")
-        safety = save_before(
-            plan,
-            work.aim,
-            there,
-            host,
-            session,
-            self.repository,
-            self.journal,
-            here.connectors,
-            self.now(),
-            lambda files, size: None,
-        )
-        saved = f"{safety.host}/{safety.id}"
-        self.journal.event("safety", host=host.name, snapshots=[saved], plan=plan.to_json())
+        saved: list[str] = []
+
+        def save() -> None:
+            self.stage(host.name, "saving what will be touched")
+            safety = save_before(
+                plan,
+                work.aim,
+                there,
+                host,
+                session,
+                self.repository,
+                self.journal,
+                here.connectors,
+                self.now(),
+                lambda files, size: None,
+            )
+            saved.append(f"{safety.host}/{safety.id}")
+            self.journal.event("safety", host=host.name, snapshots=saved, plan=plan.to_json())
+
+        # What services hold open now can be saved when they stand, and not before.
+        late = bool(plan.stops) and any(_held(swap, there) for swap in plan.swaps)
+        if not late:
+            save()
         sends = [f for swap in plan.swaps for f in swap.files if f.what in ("new", "changed")]
         self.expect(host.name, len(sends), plan.bytes_to_send)
         done = Deed(
@@ -183,8 +191,9 @@ class Errand:
             lambda step: self.confirm(host.name, step),
             lambda step: list(here._unproven(host, session, step, there.facts)),
             time.monotonic,
+            save if late else None,
         )()
-        detail = Restored(plan, done, (saved,))
+        detail = Restored(plan, done, tuple(saved))
         if done.failed:
             more = f" (and {count_text(len(done.failed) - 1, 'more thing')})" if len(done.failed) > 1 else ""
             remedy = f"`exremote undo {self.journal.run_id}` brings back what was."
@@ -270,3 +279,10 @@ class Errand:
         while (left := end - time.monotonic()) > 0:
             self.stage(host, f"waiting whether services stay ({left:.0f} s)")
             time.sleep(min(left, 0.5))
+
+
+def _held(swap: SwapFiles, there: Standing) -> bool:
+    """Return whether a file that is to be replaced is held open by another process now."""
+    known = there.trees.get(swap.item, {})
+    replaced = [known.get(change.path.casefold()) for change in swap.files if change.was]
+    return any(entry is not None and entry.error_id == "ExRemote.FileLocked" for entry in replaced)

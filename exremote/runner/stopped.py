@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 
 from exremote.connector import below
-from exremote.errors import HostError, ScriptFailed
+from exremote.errors import HostError, RemoteTimeout, ScriptFailed
 from exremote.facts import HostFacts, TreeFact
 from exremote.journal import Journal
 from exremote.plan import CopyStopped
@@ -45,8 +45,9 @@ def copy_while_stopped(step: CopyStopped, session: Session, facts: HostFacts, jo
         state = facts.service(name)
         if state is not None:
             found[name] = ("Running", state.start_mode)
-    for tree in step.trees:
-        session.remove_folder(tree.staging)  # what a killed run left
+    for folder in _folders(step):
+        session.remove_folder(folder)  # what a killed run left
+    _guard(step, session, found, copies)
     _tell(journal, facts.host, found)
     began = time.monotonic()
     try:
@@ -94,8 +95,26 @@ def _stop_and_copy(
             found.update((each, ("Running", "")) for each in reversed(more))
             _tell(journal, host, found)
     for tree in step.trees:
-        for failure in session.copy_tree(tree.root, tree.staging):
+        copy = session.copy_tree(tree.root, tree.staging)
+        if not copy.private:
+            copies.told.append(f"{tree.staging} could not be closed to others while the copy lay there")
+        for failure in copy.failures:
             copies.lacking.append((below(tree.root, failure.path), failure.reason))
+
+
+def _guard(step: CopyStopped, session: Session, found: dict[str, tuple[str, str]], copies: Copies) -> None:
+    """Have the host start the services by itself, should we vanish; where it cannot, say so and go on."""
+    reason = "the inventory says that it has no WMI"
+    if step.guard:
+        try:
+            well = session.start_guard(step.guard, list(found), step.guard_s)
+            reason = "" if well else "nothing was started"
+        except (ScriptFailed, RemoteTimeout) as error:
+            reason = error.message.rstrip(".")
+    if reason:
+        copies.told.append(
+            f"the host has no guard that would have started its services again by itself: {reason}"
+        )
 
 
 def _tell(journal: Journal, host: str, found: dict[str, tuple[str, str]]) -> None:
@@ -110,8 +129,8 @@ def _put_back(
     try:
         with session.insisting(PUT_BACK_S):
             failed = standing.restart(session, found, step.start_s)
-            for tree in step.trees:
-                session.remove_folder(tree.staging)
+            for folder in _folders(step):
+                session.remove_folder(folder)
     except HostError as error:
         # The host is gone: the journal says what is owed, and the next run pays.
         journal.event("services-left", host=host, error=error.text)
@@ -119,10 +138,15 @@ def _put_back(
     journal.event(standing.BACK, host=host, of=journal.run_id, failed=failed)
 
 
+def _folders(step: CopyStopped) -> list[str]:
+    """Return the folders on the host that are there for the copy alone: that of the guard goes first."""
+    return [folder for folder in (step.guard, *(tree.staging for tree in step.trees)) if folder]
+
+
 def clear_copies(step: CopyStopped, session: Session, journal: Journal) -> None:
     """Take the copies away; one that cannot be is journaled, and goes with the next run."""
-    for tree in step.trees:
+    for folder in _folders(step):
         try:
-            session.remove_folder(tree.staging)
+            session.remove_folder(folder)
         except HostError as error:
-            journal.event("left-behind", host=session.host.name, path=tree.staging, error=error.text)
+            journal.event("left-behind", host=session.host.name, path=folder, error=error.text)

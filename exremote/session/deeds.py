@@ -23,9 +23,10 @@ from exremote.facts import (
     ServiceChange,
     StartMode,
     SwapFile,
+    TreeCopy,
     WantedState,
-    copied_to_its_end,
     folder_removed,
+    guard_started,
 )
 from exremote.pack import PackError, encode_lines, seal_settings
 from exremote.session import places
@@ -36,6 +37,8 @@ T = TypeVar("T")
 _SHA256 = re.compile("[0-9a-fA-F]{64}")
 AT_ONCE = 4000
 """Files that one script moves: a call has an end, and the plan hears of it."""
+GUARD_S = 60.0
+"""How long a guard may take to be set up, in seconds."""
 START_S = 120.0
 """What a script may need beside the waiting that it was told to do."""
 
@@ -158,16 +161,16 @@ class Deeds(Line):
 
     def copy_tree(
         self, root: str, staging: str, copied: Callable[[int], None] = lambda size: None
-    ) -> list[CopyFailure]:
+    ) -> TreeCopy:
         """Given a folder, copy it with all below into a folder whose name begins with `exremote-`.
 
-        `copied` is told of bytes now and then. Return what could not be copied. Raise PlanRefused for places
+        `copied` is told of bytes now and then. Return what became of it. Raise PlanRefused for places
         that no plan may have, ScriptFailed (ExRemote.PathMissing, DiskFull), or another HostError.
         """
         script = "Copy-FileTree"
         parameters: dict[str, Value] = {"Path": places.folder(root), "Staging": places.staging(staging)}
 
-        def once() -> list[CopyFailure]:
+        def once() -> TreeCopy:
             failures: list[CopyFailure] = []
             summary: list[Fields] = []
             # As long as gigabytes take; only the host's own deadline holds.
@@ -179,13 +182,27 @@ class Deeds(Line):
                         failures.append(CopyFailure.parse(fields))
                     else:
                         summary.append(fields)
-            if not copied_to_its_end(self._summary(script, summary), len(failures)):
-                raise FactError(
-                    script, "Failed", f"{len(failures)} failures came, and it says another number"
-                )
-            return failures
+            return TreeCopy.parse(self._summary(script, summary), failures)
 
         return self._retry(script, self._library.get(script).effect, once)
+
+    def start_guard(self, folder: str, services: Sequence[str], seconds: float) -> bool:
+        """Given services, have the host start them after so long, unless the folder is removed before.
+
+        Return whether the guard waits. Raise PlanRefused for a place that no plan may have, ScriptFailed
+        (ExRemote.BadArgument, StartFailed), RemoteTimeout if that takes too long, or another HostError.
+        """
+        script = "Start-ServiceGuard"
+        after = max(1, min(86400, math.ceil(seconds)))
+        parameters: dict[str, Value] = {
+            "Folder": places.staging(folder),
+            "Service": list(services),
+            "Seconds": after,
+        }
+
+        # Once, and not for long: WMI that hangs must not keep everything else waiting.
+        with closing(self._run(script, parameters, GUARD_S)) as records:
+            return guard_started(self._summary(script, [self._fields(script, r) for r in records]))
 
     def set_registry_values(self, values: Sequence[RegistrySetting]) -> list[RegistryDeed]:
         """Given values of HKLM, set or remove each, byte for byte, and have it read back. Keys are made.

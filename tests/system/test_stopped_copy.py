@@ -138,6 +138,26 @@ def test_a_kill_while_services_stand_is_healed_by_the_next_run(mail: Cli, world:
     assert saved(mail("backup", "--json"))["complete"] is True
 
 
+def test_a_run_that_vanishes_leaves_a_guard_that_starts_the_services(mail: Cli, world: World) -> None:
+    """Nobody comes back: the host does it by itself. Where all went well, the guard has nothing to do."""
+    world.fault(f"{HOST}:Copy-FileTree:1:delay=8")
+    with mail.started("backup") as process:
+        wait_for(mail, "services-found")
+        end = time.monotonic() + 60
+        while world.struck() == 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+    world.client.clear_faults()
+    world.client.edit(HOST, "run_guards")
+    assert running(mail) == RUNNING
+    mail("backup")
+    world.client.edit(HOST, "set_service", name="MSExchangeDX", state="Stopped")
+    world.client.edit(HOST, "run_guards")
+    assert running(mail) == RUNNING - {"MSExchangeDX"}
+    world.client.edit(HOST, "set_service", name="MSExchangeDX", state="Running")
+
+
 def test_an_interrupt_starts_the_services_before_it_ends(mail: Cli, world: World) -> None:
     world.fault(f"{HOST}:Copy-FileTree:1:delay=8")
     with mail.started("backup") as process:

@@ -72,6 +72,7 @@ def pack(data: bytes) -> Iterator[tuple[str, bytes]]:
 CALLS: dict[str, dict[str, object]] = {
     "Get-HostFact": {"OnPath": ["nnotes.dll"]},
     "Copy-FileTree": {"Path": CONNDATA, "Staging": r"C:\exremote-x"},
+    "Start-ServiceGuard": {"Folder": r"C:\exremote-g", "Service": ["LME-NOTES"], "Seconds": 60},
     "Get-FileFact": {"Path": [rf"{CONNDATA}\Exchconn.ini"]},
     "Get-FileTree": {"Path": CONNDATA},
     "Read-FilePack": {"Path": CONNDATA, "Files": names("Exchconn.ini")},
