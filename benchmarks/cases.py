@@ -59,7 +59,7 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale((1, 4, 16), 20, 1, False, (), 2000, 8, (4, 16))
+QUICK = Scale((1, 4, 16), 10, 1, False, (), 2000, 8, (4, 16))
 
 
 def tree(bench: Bench, scale: Scale) -> Iterator[Row]:
