@@ -15,6 +15,7 @@ from rich.console import Console
 import benchmarks
 from benchmarks.bench import running
 from benchmarks.cases import FULL, QUICK, Case, Scale, decoding, many, random_file, registry, slow_line, tree
+from benchmarks.content import TREE_FILES
 from benchmarks.fleet import fleet
 from benchmarks.plots import draw_all
 from benchmarks.rows import Row, number, show, write_json
@@ -38,7 +39,9 @@ def facts(scale: Scale) -> list[str]:
     """Return what the figures hang on, in sentences."""
     sizes = "/".join(map(str, scale.sizes))
     scaled = (
-        f" The others fetched {scale.fetched} files of the tree, scaled up." if scale.fetched < 1000 else ""
+        f" The others fetched {scale.fetched} files of the tree, scaled up."
+        if scale.fetched < TREE_FILES
+        else ""
     )
     absent = (
         "Script process: Microsoft's PowerShell 7 under Wine; resident memory, from the first MiB on."

@@ -42,9 +42,9 @@ class Scale:
 
     sizes: tuple[int, ...] = (16, 64, 256, 1024)
     """MiB of the random files; the first two are fetched by the others too."""
-    fetched: int = TREE_FILES
+    fetched: int = 200
     """Files of the tree that the others fetch; fewer are scaled up."""
-    repeats: int = 3
+    repeats: int = 2
     """How often what hangs on the clock is measured; the fastest counts."""
     clock: bool = True
     """Whether there are goals that hang on the clock."""
@@ -59,7 +59,7 @@ class Scale:
 
 
 FULL = Scale()
-QUICK = Scale((1, 4, 16), 20, 1, False, (), 2000, 8, (4, 16))
+QUICK = Scale((1, 4, 16), 10, 1, False, (), 2000, 8, (4, 16))
 
 
 def tree(bench: Bench, scale: Scale) -> Iterator[Row]:

@@ -13,6 +13,8 @@ from benchmarks.rows import Row
 
 COUNTS = (1, 10, 100, 1000)
 """Files of the tree that are fetched, for the second picture."""
+_MEASURED = 100
+_FOLDERS = {100: rf"{TREE}\part00", 1000: TREE}
 LABELS = {
     "value": "exremote",
     "baseline": "pypsrp Client.fetch",
@@ -38,12 +40,14 @@ def trips(bench: Bench, counts: Sequence[int] = COUNTS) -> Points:
     """Measure round trips against the number of files, for each way."""
     found: Points = {}
     for number in counts:
-        paths = [rf"{TREE}\{tree_file(n)}" for n in range(min(number, 100))]
+        paths = [rf"{TREE}\{tree_file(n)}" for n in range(min(number, _MEASURED))]
         for name, task in PEERS.items():
-            used = bench.measure(task, paths=paths).used
-            found.setdefault(name, []).append((number, used.round_trips * number / len(paths)))
-        folder = rf"{TREE}\part00" if number == 100 else TREE
-        if number in (100, 1000):
+            if number <= _MEASURED:
+                trips = bench.measure(task, paths=paths).used.round_trips
+            else:  # each file costs what the one before it did
+                trips = round(found[name][-1][1] * number / _MEASURED)
+            found.setdefault(name, []).append((number, trips))
+        if folder := _FOLDERS.get(number):
             one = bench.measure("tree", root=folder, repository=str(bench.new_place()))
             found.setdefault("value", []).append((number, one.used.round_trips))
     return found

@@ -64,6 +64,9 @@ MAX_PLAIN = 512 << 20
 LAST_S = 15.0
 """What is left for the end of a session when the host's time is over: its shell is to be deleted."""
 BAD_ANSWER = "Session.BadAnswer"
+TOO_LARGE = "Transport.EnvelopeTooLarge"
+SMALLER_KB = (140, 48)
+"""Largest messages to try where a host refuses one: the first is below what a host of old takes."""
 
 
 class TransportFactory(Protocol):
@@ -262,20 +265,22 @@ class Line:
         a host that was never met, where patience does not help.
         """
         bad_answers = in_vain = 0
+        smaller = False
 
         def attempt() -> T:
-            nonlocal bad_answers, in_vain
+            nonlocal bad_answers, in_vain, smaller
             try:
                 return once()
             except (HostError, FactError, PackError) as error:
                 sorted_out = self._sorted_out(what, error)
                 in_vain += sorted_out.lasting and not self._met
+                smaller = self._speak_smaller(sorted_out)
                 bad_answers += isinstance(sorted_out, ScriptFailed) and sorted_out.error_id == BAD_ANSWER
                 raise sorted_out from None
 
         def worth_it(error: BaseException) -> bool:
             bad = isinstance(error, ScriptFailed) and error.error_id == BAD_ANSWER and bad_answers <= 1
-            return isinstance(error, HostError) and (error.transient or bad) and in_vain <= 1
+            return isinstance(error, HostError) and (error.transient or bad or smaller) and in_vain <= 1
 
         def tell(state: tenacity.RetryCallState) -> None:
             error = state.outcome.exception() if state.outcome else None
@@ -293,6 +298,16 @@ class Line:
             before_sleep=tell,
             reraise=True,
         )(attempt)
+
+    def _speak_smaller(self, error: HostError) -> bool:
+        """Given what went wrong, return whether smaller messages may help; they are spoken from now on."""
+        if not isinstance(error, ScriptFailed) or error.error_id != TOO_LARGE:
+            return False
+        left = [size for size in SMALLER_KB if size < self._envelope_kb]
+        if left:
+            self._envelope_kb = left[0]
+            self.close()
+        return bool(left)
 
     def _tell(self, script: str, attempt: int, wait_s: float, error: BaseException | None) -> None:
         """Tell of a try that failed and of the next one."""

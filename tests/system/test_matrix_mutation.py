@@ -92,10 +92,10 @@ KINDS = ("flip", "cut", "empty", "remove", "rename", "swap")
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Door:
-    """Return a repository with all kinds of files: two hosts, several snapshots, checks, journals."""
+    """Return a repository with all kinds of files: two hosts, three snapshots, checks, journals."""
     door = Door(tmp_path_factory.mktemp("kept"))
-    for host in ("EXCH01", "EXCH02"):
-        for day in (1, 2, 3):
+    for host, days in (("EXCH01", (1, 2)), ("EXCH02", (1,))):
+        for day in days:
             with running(door, day, host) as journal:
                 snapshot = backup(door.place, day, host=host)
                 said = {"host": host, "connector": "groupwise", "snapshot": snapshot.id}
@@ -202,7 +202,7 @@ def mutate(door: Door, path: Path, kind: str) -> str | None:
         return told(door, path)
     finally:
         mutation.over()
-        door("verify", code=None)  # forgets what it noted
+        shutil.rmtree(door.place.path / "damage", ignore_errors=True)  # what `verify` noted of it
 
 
 @pytest.mark.matrix
@@ -226,8 +226,8 @@ def test_each_file(kept: Door, kind: str, record_cell: Record) -> None:
 
 @pytest.mark.matrix(share=True)
 @pytest.mark.parametrize("kind", ["flip", "remove", "swap"])
-def test_one_file_of_each_role_at_once(kept: Door, kind: str) -> None:
-    """One `verify` names them all; each is of a snapshot of its own, or of none."""
+def test_one_file_of_each_snapshot_at_once(kept: Door, kind: str) -> None:
+    """One `verify` names them all; each is of another role, and of a snapshot of its own or of none."""
     todo: dict[str, Path] = {}
     used: set[str] = set()
     for path in files(kept):
