@@ -15,6 +15,7 @@ from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, PlanRefused
 from exremote.facts import TreeFact
 from exremote.inventory import Host
 from exremote.journal import Journal
+from exremote.pack import datetime_to_ticks
 from exremote.repository import Repository, Snapshot
 from exremote.restore.aim import Aim, Content
 from exremote.restore.planning import SPARE, free_on
@@ -75,7 +76,7 @@ def documents(snapshots: tuple[Snapshot, ...]) -> list[Outgoing]:
     """Given snapshots, return their registry texts and records as files: what a person may want beside."""
     found: dict[str, Outgoing] = {}
     for snapshot in snapshots:
-        ticks = 0
+        ticks = datetime_to_ticks(snapshot.created)
         for document in snapshot.manifest.documents:
             if document.stored.startswith("registry/") or document.stored == "services.json":
                 path = f"{snapshot.connector}\\{document.stored.replace('/', chr(92))}"

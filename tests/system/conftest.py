@@ -188,8 +188,13 @@ class World:
             old = self.client.read_file(host, path)
             self._undo.append(lambda: self.client.edit(host, "write_file", path=path, data=old))
         except LabTrouble:
-            self._undo.append(lambda: self.client.edit(host, "remove_file", path=path))
+            self._undo.append(lambda: self._forget(host, path))
         self.client.edit(host, "write_file", path=path, data=data, **more)
+
+    def _forget(self, host: str, path: str) -> None:
+        """Remove a file, unless a command has done so already."""
+        with contextlib.suppress(LabTrouble):
+            self.client.edit(host, "remove_file", path=path)
 
     def remove(self, host: str, path: str) -> None:
         """Remove a file; afterwards it is there again."""

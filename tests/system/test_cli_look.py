@@ -105,6 +105,7 @@ def test_discover_prints_the_line_to_add(cli: Cli) -> None:
     assert found["notes"] != "present"
 
 
+@pytest.mark.not_under_wine("records")
 def test_discover_gives_no_line_where_a_question_was_left_open(cli: Cli, world: World) -> None:
     """Such a line would be `connectors = []`: pasted, it would end the backup of what is there."""
     world.fault("EXGW01:Get-ServiceState:*:throw=ExRemote.AccessDenied")

@@ -84,7 +84,7 @@ def test_a_backup_says_what_to_do_itself(cli: Cli, world: World) -> None:
     ran = cli("backup", HOST)
     assert re.search(r"critical: table.shrunk: .* -> Keep the last good snapshot", ran.out)
     assert "has the remedies" not in ran.out
-    assert f"1 more finding (api.probe): see `exremote health {HOST}`" in ran.out
+    assert f"2 more findings (api.probe, groupwise.netware-record): see `exremote health {HOST}`" in ran.out
     newest = cli.snapshots()[-1]["id"]
     assert re.search(r"finding: critical: table.shrunk: .* -> Keep the last good", cli("show", newest).out)
 
