@@ -22,7 +22,8 @@
     │   ├── RepositoryLocked(owner)           11
     │   ├── SnapshotNotFound                  12
     │   └── IntegrityError(entry, expected, actual)   13
-    └── PlanRefused                            4
+    ├── PlanRefused                            4
+    └── Waiting                                6
 
 Three exit codes belong to no class: 3 a run that finished incomplete, 5 bad news as the answer,
 130 interrupted.
@@ -248,3 +249,9 @@ class PlanRefused(ExremoteError):
     """A plan was not carried out: a precondition, drift, or no approval."""
 
     exit_code = 4
+
+
+class Waiting(ExremoteError):
+    """It goes no further without a person, or before another host is done; nothing is wrong with it."""
+
+    exit_code = 6

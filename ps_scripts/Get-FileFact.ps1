@@ -7,6 +7,8 @@
     path whose last part has * or ? in it only the first file that fits is looked for, and it is not read.
 .PARAMETER Path
     Full paths.
+.PARAMETER NoHash
+    Only opens each file, and does not read it: Sha256, Kind and Version stay empty.
 .EXAMPLE
     .\Get-FileFact.ps1 -Path 'C:\WINNT\System32\ntbackup.exe'
 .OUTPUTS
@@ -21,7 +23,8 @@
 param(
     [Parameter(Mandatory = $true)]
     [ValidateNotNullOrEmpty()]
-    [string[]]$Path
+    [string[]]$Path,
+    [switch]$NoHash
 )
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -68,11 +71,14 @@ foreach ($one in @($Path)) {
             if (-not $search) {
                 $stream = [IO.File]::Open($file, 'Open', 'Read', 'ReadWrite, Delete')
                 try {
-                    $answer.Kind = Get-Kind $stream
-                    $stream.Position = 0
-                    $sha = New-Object Security.Cryptography.SHA256Managed
-                    $answer.Sha256 = [BitConverter]::ToString($sha.ComputeHash($stream)).Replace('-', '').ToLowerInvariant()
-                    $answer.Size = [long]$stream.Position
+                    if ($NoHash) { $answer.Size = [long]$stream.Length }
+                    else {
+                        $answer.Kind = Get-Kind $stream
+                        $stream.Position = 0
+                        $sha = New-Object Security.Cryptography.SHA256Managed
+                        $answer.Sha256 = [BitConverter]::ToString($sha.ComputeHash($stream)).Replace('-', '').ToLowerInvariant()
+                        $answer.Size = [long]$stream.Position
+                    }
                 } finally { $stream.Close() }
                 if ($answer.Kind -eq 'PE' -or $answer.Kind -eq 'NE') { $answer.Version = Get-Version $file }
             }

@@ -2,7 +2,8 @@
 
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
 exit code; anything else is a defect and shows a traceback. `verbs` saves, `restoring` and `undoing` bring
-back what `choosing` finds, `drilling` tries it, `checking` and `doctor` ask, `keep` and `carry` tend the
+back what `choosing` finds, `drilling` tries it, `recovering` and `confirming` see a lost server through,
+`checking` and `doctor` ask, `keep` and `carry` tend the
 repository, `look`, `inside`, `status`, `runs` and `site` look. `running` is a run over hosts, with `limiting`
 and `journaling`; `resume` runs one again, by what `resuming` knows of its kind; `planned` shows plans, and
 `asking` asks a person.
@@ -21,11 +22,13 @@ from exremote import __version__
 from exremote.cli import (
     carry,
     checking,
+    confirming,
     doctor,
     drilling,
     inside,
     keep,
     look,
+    recovering,
     restoring,
     schedule,
     site,
@@ -42,8 +45,9 @@ from exremote.wording import flowing
 
 EXIT_CODES = (
     "Exit codes: 0 all was done; 2 wrong command line or inventory; 3 a host or item was not done; "
-    "4 a plan was refused; 5 the answer is bad news; 10 repository, 11 locked, 12 no such snapshot or run, "
-    "13 damage; one host was asked: 20 unreachable, 21 refused, 22 a script said no, 23 digests disagree; "
+    "4 a plan was refused; 5 the answer is bad news; 6 it waits for a person; 10 repository, 11 locked, "
+    "12 no such snapshot or run, 13 damage; one host was asked: 20 unreachable, 21 refused, 22 a script said "
+    "no, 23 digests disagree; "
     "130 interrupted; 1 a defect of exremote."
 )
 app = typer.Typer(
@@ -69,6 +73,8 @@ _command(app, "backup", verbs.back_up)
 _command(app, "restore", restoring.restore_command)
 _command(app, "undo", undoing.undo)
 _command(app, "drill", drilling.drill)
+_command(app, "recover", recovering.recover_command)
+_command(app, "confirm", confirming.confirm)
 _command(app, "status", status.status)
 _command(app, "snapshots", look.snapshots)
 _command(app, "show", inside.show)

@@ -20,6 +20,34 @@ def has_terminal() -> bool:
     return sys.stdin is not None and sys.stdin.isatty()
 
 
+class Lines:
+    """What a person types, line by line, while something else may happen meanwhile."""
+
+    def __init__(self, going_on: Callable[[], None]) -> None:
+        """Given what raises after an interrupt."""
+        self._going_on = going_on
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader: threading.Thread | None = None
+
+    def next(self, meanwhile: Callable[[], bool] = lambda: False) -> str | None:
+        """Return the next line of the terminal, empty at its end; None as soon as `meanwhile` says so."""
+        if self._reader is None:  # a daemon: nobody waits for a terminal that says nothing
+            self._reader = threading.Thread(target=self._read, daemon=True)
+            self._reader.start()
+        while True:
+            try:
+                return self._lines.get(timeout=_POLL_S)
+            except queue.Empty:
+                self._going_on()
+                if meanwhile():
+                    return None
+
+    def _read(self) -> None:
+        while line := sys.stdin.readline():
+            self._lines.put(line)
+        self._lines.put("")
+
+
 class Asker:
     """One person for all hosts of a run: asked one question at a time."""
 
@@ -36,10 +64,8 @@ class Asker:
         self._report = report
         self._answered = answered
         self._paused = paused
-        self._going_on = going_on
         self._turn = threading.Lock()
-        self._lines: queue.Queue[str] = queue.Queue()
-        self._reader: threading.Thread | None = None
+        self._lines = Lines(going_on)
 
     def __call__(self, host: str, step: Confirm) -> str:
         """Given what a person has to do at a host, ask until it is done. Return the answer.
@@ -53,7 +79,7 @@ class Asker:
         with self._turn, self._paused():
             while True:
                 self._report.note(f"{host}: {step.text}\nIs it done, and was it well? Type yes or no:")
-                match self._line().strip().lower():
+                match (self._lines.next() or "").strip().lower():
                     case "yes" | "y":
                         return "yes, at the terminal"
                     case "no" | "n" | "":
@@ -61,19 +87,3 @@ class Asker:
                             f"{host}: {step.name} was not confirmed.",
                             "`exremote undo` of this run brings back what was.",
                         )
-
-    def _line(self) -> str:
-        """Return the next line of the terminal, hearing of an interrupt meanwhile; empty at its end."""
-        if self._reader is None:  # a daemon: nobody waits for a terminal that says nothing
-            self._reader = threading.Thread(target=self._read, daemon=True)
-            self._reader.start()
-        while True:
-            try:
-                return self._lines.get(timeout=_POLL_S)
-            except queue.Empty:
-                self._going_on()
-
-    def _read(self) -> None:
-        while line := sys.stdin.readline():
-            self._lines.put(line)
-        self._lines.put("")

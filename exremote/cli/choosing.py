@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from exremote.cli.common import now
 from exremote.errors import PlanRefused, SnapshotNotFound, UsageError
 from exremote.inventory import Host, Inventory
-from exremote.repository import Composed, Repository, Snapshot, compose
+from exremote.repository import Composed, Repository, Snapshot
 from exremote.wording import count_text
 
 
@@ -50,11 +50,7 @@ def _newest(place: Repository, host: str, connector: str) -> Composed | None:
 
 def _named(place: Repository, name: str) -> Snapshot | Composed:
     """Given a snapshot's name, or HOST/FULL+TABLES as a plan has it, return it. Raise as `find` does."""
-    head, plus, tables = name.partition("+")
-    if not plus:
-        return place.pick_current(name, now())
-    full = place.find(head)
-    return compose(full, place.find(f"{full.host}/{tables}"))
+    return place.named(name) if "+" in name else place.pick_current(name, now())
 
 
 def all_complete(snapshots: Sequence[Snapshot | Composed]) -> None:

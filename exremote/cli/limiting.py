@@ -34,13 +34,13 @@ DeadlineOption = Annotated[
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-def seconds(text: str) -> float:
+def seconds(text: str, option: str = "--deadline") -> float:
     """Given `6h`, `90m` or a sum such as `1h30m`, return it in seconds. Raise UsageError if it is none."""
     parts = re.findall(r"([0-9]{1,6})([smhd])", text)
     total = sum(int(number) * _UNITS_S[unit] for number, unit in parts)
     if not total or "".join(number + unit for number, unit in parts) != text:
         raise UsageError(
-            f"--deadline: {text!r} is no time that a run may take.", "Write 6h, 90m, 45s, or 1h30m."
+            f"{option}: {text!r} is no time that a run may take.", "Write 6h, 90m, 45s, or 1h30m."
         )
     return float(total)
 

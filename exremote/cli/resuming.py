@@ -37,6 +37,8 @@ class Told:
     """The run that this one takes up."""
     subjects: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """By host, what is done there, where the command names that instead of the host: snapshots, a run."""
+    more: Mapping[str, object] = field(default_factory=dict)
+    """What else the first event says."""
 
     @classmethod
     def of(
@@ -60,7 +62,7 @@ class Told:
         }
         if self.subjects:
             found["subjects"] = {host: list(names) for host, names in self.subjects.items()}
-        return found | ({"resumes": self.resumes} if self.resumes else {})
+        return found | ({"resumes": self.resumes} if self.resumes else {}) | dict(self.more)
 
 
 def options_of(context: typer.Context) -> list[str]:
@@ -130,6 +132,14 @@ def same_subjects(record: RunRecord, left: Sequence[str]) -> list[str]:
     return [*line, "--inventory", str(start.get("inventory"))]
 
 
+def same_recovery(record: RunRecord, left: Sequence[str]) -> list[str]:
+    """Given a run of a recovery and the hosts that it left, return the command line that goes on with it."""
+    line = same_command(record, left)
+    if "--resume" not in line:
+        line += ["--resume", record.run_id]
+    return line
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """How the runs of one verb are taken up again."""
@@ -152,6 +162,7 @@ KINDS: dict[str, Kind] = {
     "restore": Kind(line=same_subjects, against=_dry),
     "undo": Kind(line=same_subjects, against=_dry),
     "drill": Kind(line=same_subjects),
+    "recover": Kind(line=same_recovery),
 }
 """By verb."""
 

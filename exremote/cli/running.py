@@ -28,6 +28,7 @@ from exremote.runner import (
     clear_dead_runs,
     each_host,
     exit_code,
+    interrupted,
     left_down,
     leftover_shells,
     tell_end,
@@ -88,7 +89,7 @@ def resolve_secrets(hosts: Sequence[Host]) -> dict[str, Secret | ExremoteError]:
 def on_hosts(
     verb: str,
     hosts: Sequence[Host],
-    work: Callable[[Run], Callable[[Host, Session], Outcome]],
+    work: Callable[[Run], Callable[[Host, Session], Outcome]] | None,
     *,
     report: Report,
     repository: Repository | None,
@@ -98,6 +99,8 @@ def on_hosts(
     ends_with: Callable[[Sequence[Outcome]], int] = exit_code,
     limits: Limits = UNLIMITED,
     told: Told | None = None,
+    through: Callable[[Run, Visit], Callable[[Host], Outcome]] | None = None,
+    also: Sequence[Host] = (),
 ) -> list[Outcome]:
     """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
 
@@ -105,8 +108,10 @@ def on_hosts(
     `heals`: services that a killed run stopped are put back first; as a rule by what writes.
     `ends_with` makes the exit code of the outcomes: the journal records the one that the process ends with.
     `limits` bound the run as a whole. `told`: what the journal says of the command line, for `resume`.
+    `through`, in the place of `work`, opens sessions itself, when and where it needs one; `also` are hosts
+    whose secrets it needs besides.
     """
-    secrets = resolve_secrets(hosts)
+    secrets = resolve_secrets([*hosts, *also])
     past = journal_folders(repository)
     folders = past[:1] if writes else past
     leftovers = leftover_shells(past, now())
@@ -148,7 +153,7 @@ def on_hosts(
                 secrets,
                 journal,
                 leftovers,
-                work(run),
+                work(run) if work is not None else lambda host, _: interrupted(host),
                 stop,
                 stage,
                 limits=limits,
@@ -157,7 +162,7 @@ def on_hosts(
             )
             outcomes = each_host(
                 hosts,
-                visit,
+                visit if through is None else through(run, visit),
                 parallel=parallel,
                 stop=stop,
                 limits=limits,

@@ -22,7 +22,11 @@ def advice(site: Inventory, variables: Collection[str]) -> list[str]:
     for host in site.hosts.values():
         if host.unusable is not None:
             found.setdefault(f"it cannot be asked: {host.unusable.text}", []).append(host.name)
-        for key, credential in (("credential", host.credential), ("api_credential", host.api_credential)):
+        for key, credential in (
+            ("credential", host.credential),
+            ("api_credential", host.api_credential),
+            ("recover_credential", host.recover_credential),
+        ):
             for trouble in _missing(credential) if credential is not None else ():
                 found.setdefault(f"{key}: {trouble}", []).append(host.name)
         for name in host.variables:

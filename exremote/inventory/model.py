@@ -155,6 +155,12 @@ class Host(Endpoint):
     """The host where its snapshots are tried by `exremote drill`."""
     drill_folder: str | None = None
     """The folder there in which scratch folders are made."""
+    recover_address: str | None = None
+    """Where the new machine is reached until it has its old name again: ADDRESS or ADDRESS:PORT."""
+    recover_credential: Credential | None = None
+    """Who we are there: an account of that machine; none: the host's own credential."""
+    after: tuple[str, ...] = ()
+    """Hosts that are recovered before this one."""
     ntbackup: NtBackup = NtBackup()
     """How system state and storage groups are saved, where `backup` or `--only` names them."""
     probe: bool = False

@@ -20,6 +20,10 @@ def name_problem(name: str) -> str:
     return ""
 
 
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
+"""What may be a name in DNS, or of NetBIOS."""
+
+
 def is_address(text: str) -> bool:
     """Given an address, return whether it is an IP address and not a name."""
     try:
@@ -27,3 +31,22 @@ def is_address(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def split_address(text: str) -> tuple[str, int | None]:
+    """Given ADDRESS or ADDRESS:PORT, return both; an IPv6 address with a port stands in brackets.
+
+    Raise ValueError saying what was expected.
+    """
+    expected = "a host name or IP address, with :PORT if that is another one"
+    if is_address(text):
+        return text, None
+    address, colon, port = text.rpartition(":")
+    if not colon:
+        address, port = text, ""
+    address = address.removeprefix("[").removesuffix("]")
+    if not (is_address(address) or HOST_NAME.fullmatch(address)):
+        raise ValueError(expected)
+    if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise ValueError(expected)
+    return address, int(port) if port else None

@@ -38,7 +38,7 @@ from exremote.inventory.model import (
     find_name,
     near,
 )
-from exremote.inventory.names import NAME, is_address, name_problem
+from exremote.inventory.names import HOST_NAME, NAME, is_address, name_problem, split_address
 from exremote.inventory.schema import (
     _REFERENCE,
     TABLE,
@@ -52,7 +52,6 @@ from exremote.inventory.schema import (
 )
 
 _VARIABLE = re.compile(r"[a-z][a-z0-9_]{0,62}")
-_HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 _SECRET_KEY = re.compile(r".*password.*|passwd|passphrase|pass|pwd", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _ENDLESS_NUMBER = re.compile(r"[0-9_]{4300}")
@@ -366,6 +365,9 @@ class Reader:
             variables=MappingProxyType(merged.table("variables", {})),
             backup=_once(merged.take("backup")),
             drill_on=self._drill_on(merged, table),
+            recover_address=self._recover_address(merged),
+            recover_credential=self._credential(merged, "recover_credential"),
+            after=self._after(merged, table),
             drill_folder=merged.take("drill_folder"),
             ntbackup=NtBackup(**merged.table("ntbackup", asdict(NtBackup()))),
             probe=merged.take("probe"),
@@ -376,14 +378,38 @@ class Reader:
     def _drill_on(self, merged: _Merged, table: FileTable) -> str | None:
         """Given the layers, return the host where snapshots are tried, if any. Raise InventoryError."""
         said: str | None = merged.take("drill_on")
-        found = find_name(table.hosts, said) if said else None
-        if said and found is None:
+        return self._host_named(merged, table, "drill_on", said) if said else None
+
+    def _after(self, merged: _Merged, table: FileTable) -> tuple[str, ...]:
+        """Given the layers, return the hosts that are recovered before this one. Raise InventoryError."""
+        said: tuple[str, ...] = merged.take("after")
+        found = _once(self._host_named(merged, table, "after", name) for name in said)
+        if merged.name in found:
             raise self.error(
-                merged.where("drill_on"),
+                merged.where("after"), f"expected other hosts: {merged.name} is the host itself."
+            )
+        return found
+
+    def _host_named(self, merged: _Merged, table: FileTable, key: str, said: str) -> str:
+        """Given the name of a host as a key says it, return it as its table does. Raise InventoryError."""
+        found = find_name(table.hosts, said)
+        if found is None:
+            raise self.error(
+                merged.where(key),
                 f"expected the name of a [hosts.NAME] table; there is none of {said}.",
                 near(said, table.hosts),
             )
         return found
+
+    def _recover_address(self, merged: _Merged) -> str | None:
+        """Given the layers, return where the new machine is reached, if they say so. Raise InventoryError."""
+        said: str | None = merged.take("recover_address")
+        if said is not None:
+            try:
+                split_address(said)
+            except ValueError as error:
+                raise self.error(merged.where("recover_address"), f"expected {error}.") from error
+        return said
 
     def _endpoint(self, merged: _Merged, *, direct: bool) -> dict[str, Any]:
         """Given the layers, resolve what hosts and gateways share, and hold settings against each other.
@@ -391,7 +417,7 @@ class Reader:
         `direct` says whether WinRM goes there at all. Return the fields. Raise InventoryError.
         """
         address = merged.take("address") or merged.name
-        if not (is_address(address) or _HOST_NAME.fullmatch(address)):
+        if not (is_address(address) or HOST_NAME.fullmatch(address)):
             expected = HostTable.model_fields["address"].description
             raise self.error(merged.where("address"), f"expected {expected}.")
         scheme, port = merged.take("scheme"), merged.take("port")

@@ -144,6 +144,15 @@ class SettingsTable(EndpointTable):
         pattern=r"^[A-Za-z]:\\[^/:*?\"<>|\x00-\x1f]*$",
         description="the full path of a folder on that host, such as 'D:\\drill'",
     )
+    recover_address: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._:\[\]-]+$",
+        description="a host name or IP address, with :PORT if that is another one",
+    )
+    recover_credential: CredentialTable | None = Field(default=None, description=_REFERENCE)
+    after: tuple[str, ...] | None = Field(
+        default=None, strict=False, description="a list of names of hosts of this inventory"
+    )
     ntbackup: NtBackupTable | None = Field(default=None, description=TABLE)
     probe: bool | None = Field(default=None, description="true or false")
     limit_rate: str | None = Field(default=None, description=f'{RATE_TEXT}, or "" for none')
@@ -198,6 +207,7 @@ SECTIONS: Final[Mapping[str, type[Table]]] = {
 _NESTED: Final[Mapping[str, type[Table]]] = {
     "deadlines": DeadlineTable, "retry": RetryTable, "ntbackup": NtBackupTable,
     "credential": CredentialTable, "api_credential": CredentialTable,
+    "recover_credential": CredentialTable,
 }  # fmt: skip
 
 

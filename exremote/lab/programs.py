@@ -105,14 +105,15 @@ def file_fact(
                         raise Missing(path)
                     node = machine.files.find(path)
                     content = machine.files.open(path).content
-                    data = b"".join(content.chunks())
-                    kind = _kind(data)
-                    answer |= {
-                        "Size": Long(content.size),
-                        "Sha256": content.sha256().hex(),
-                        "Kind": kind,
-                        "Version": _version(data) if kind in ("PE", "NE") else "",
-                    }
+                    answer["Size"] = Long(content.size)
+                    if not arguments.flag("NoHash"):
+                        data = b"".join(content.chunks())
+                        kind = _kind(data)
+                        answer |= {
+                            "Sha256": content.sha256().hex(),
+                            "Kind": kind,
+                            "Version": _version(data) if kind in ("PE", "NE") else "",
+                        }
                 answer |= {
                     "Exists": True,
                     "ModifiedTicks": Long(node.modified),

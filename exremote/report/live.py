@@ -13,10 +13,10 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Column
 
 from exremote.report.outlet import plain_letters
-from exremote.report.text import STYLES, shown
+from exremote.report.text import STYLES, alone, shown
 from exremote.wording import count_text, size_text
 
-SILENT = ("failed", "unreachable", "incomplete")
+SILENT = ("failed", "unreachable", "incomplete", "waiting")
 """How a host ends of which the report says why."""
 
 
@@ -77,7 +77,7 @@ class Live:
             row.stage = text
             self._show(host, row)
         if self._display is None and not self.quiet:
-            self.console.print(shown(f"{host}: {text}"))
+            self.console.print(alone(f"{host}: {text}"))
 
     def expect(self, host: str, files: int, size: int) -> None:
         """Given how many files and bytes the plan says will come from a host, show them as the whole."""
@@ -86,7 +86,7 @@ class Live:
             row.all_files, row.all_size = files, size
             self._show(host, row)
         if self._display is None and not self.quiet:
-            self.console.print(shown(f"{host}: {count_text(files, 'file')}, {size_text(size)} to come"))
+            self.console.print(alone(f"{host}: {count_text(files, 'file')}, {size_text(size)} to come"))
 
     def moved(self, host: str, files: int, size: int) -> None:
         """Given files and bytes that arrived from a host, add them to its line."""
@@ -111,7 +111,7 @@ class Live:
                 self._display.update(self._whole, note=f"{done} of {len(self.hosts)}")
         if self._display is None and not self.quiet:
             # Why a host failed, or what it lacks, stands in the report, once.
-            self.console.print(shown(f"{host}: {style if style in SILENT else text}"))
+            self.console.print(alone(f"{host}: {style if style in SILENT else text}"))
 
     def _show(self, host: str, row: _Row) -> None:
         if self._display is not None and row.task is not None:

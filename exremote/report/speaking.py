@@ -22,7 +22,7 @@ from rich.table import Table
 from exremote.errors import ExremoteError
 from exremote.report.live import Live
 from exremote.report.outlet import outlet, plain_letters
-from exremote.report.text import STYLES, cell, plain, shown, wrapped
+from exremote.report.text import STYLES, alone, cell, plain, shown, wrapped
 from exremote.report.text import least as least_width
 from exremote.report.text import widths as widths_of
 
@@ -188,7 +188,7 @@ class Report:
         below: Sequence[str],
     ) -> None:
         """Print each row in columns without a frame; what is longer than a line, and `below`, indented."""
-        self._out.print(shown(title), style="bold")
+        self._out.print(alone(title), style="bold")
         widths = {c: max(map(len, [c.replace("_", " "), *cells[c]])) for c in columns}
         head = "  ".join(c.replace("_", " ").ljust(widths[c]) for c in columns)
         if len(head.rstrip()) <= self._out.width:
@@ -206,11 +206,11 @@ class Report:
     def line(self, text: str, style: str = "") -> None:
         """Given one line for the operator, print it as it is; a JSON report leaves it out."""
         if not self.as_json:
-            self._out.print(shown(text), soft_wrap=True, style=style or None)
+            self._out.print(alone(text), soft_wrap=True, style=style or None)
 
     def note(self, text: str) -> None:
         """Given a remark that is no part of the answer, print it to standard error."""
-        self._err.print(shown(text))
+        self._err.print(alone(text))
 
     def error(self, error: ExremoteError, code: int | None = None) -> None:
         """Given an error that ended the command, print its sentence and its remedy to standard error.

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich.markup import escape
+from rich.text import Text
 
 STYLES: Mapping[str, str] = {
     "ok": "green",
@@ -54,8 +55,15 @@ def _written_out(found: re.Match[str]) -> str:
 
 
 def shown(text: str) -> str:
-    """Given text, return it as rich prints it: nothing in it is a command, for rich or for the terminal."""
+    """Given text, return it as a part of what rich prints: nothing in it is a command, for rich or for the
+    terminal. A text that stands alone is `alone`.
+    """
     return escape(visible(text))
+
+
+def alone(text: str) -> Text:
+    """Given a line, return it as rich prints it, a backslash at its end once."""
+    return Text(visible(text))
 
 
 def plain(value: Any) -> str:

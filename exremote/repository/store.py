@@ -290,6 +290,12 @@ class Repository:
         every = self.snapshots(*meant)
         return self.latest(*meant, now=now) or ([s for s in every if s.kind == "full"] or every)[-1]
 
+    def named(self, name: str) -> Snapshot | Composed:
+        """Given a snapshot's name, or HOST/FULL+TABLES as plans have it, return it. Raise as `find` does."""
+        head, plus, tables = name.partition("+")
+        full = self.find(head)
+        return compose(full, self.find(f"{full.host}/{tables}")) if plus else full
+
     def current(
         self, host: str, connector: str, *, now: datetime | None = None, full: Snapshot | None = None
     ) -> Composed | None:

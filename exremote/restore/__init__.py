@@ -24,6 +24,7 @@ from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, undoable
 from exremote.restore.into import IntoErrand, Laid
 from exremote.restore.planning import plan_changes
+from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves, in_waves
 
 __all__ = [
@@ -46,4 +47,5 @@ __all__ = [
     "parts_of",
     "plan_changes",
     "undoable",
+    "verify_whole",
 ]

@@ -14,6 +14,7 @@ from exremote.errors import (
     ExremoteError,
     HostError,
     RepositoryError,
+    Waiting,
 )
 from exremote.inventory import Host
 from exremote.repository import UnsafeName
@@ -27,6 +28,7 @@ class State(StrEnum):
     FAILED = "failed"
     UNREACHABLE = "unreachable"
     SKIPPED = "skipped"
+    WAITING = "waiting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,8 @@ def interrupted(host: Host) -> Outcome:
 
 def failed(host: Host, error: ExremoteError) -> Outcome:
     """Given an error that ended a host's errand, return it as a value."""
+    if isinstance(error, Waiting):
+        return Outcome(host.name, State.WAITING, error.exit_code, error.text.removeprefix(f"{host.name}: "))
     unreachable = isinstance(error, HostError) and error.exit_code == 20
     message = error.text.removeprefix(f"{host.name}: ")
     # A name that is not taken says something about this host, and nothing about the repository.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -147,13 +147,7 @@ class Visit:
         self.journal.event("host-started", host=host.name)
         outcome = interrupted(host)
         try:
-            account = self._account(host)
-            with self._guard(host), self._session(host, account) as session:
-                self.stage(host.name, "connecting")
-                self._clear(host, session)
-                session.open()
-                for sentence in put_back(session, host.name, self.owed.get(host.name, ()), self.journal):
-                    self.say(f"{host.name}: {sentence}")
+            with self._guard(host), self.session(host) as session:
                 outcome = self.work(host, session)
         except Stopped:
             outcome = self._stopped(host)
@@ -164,6 +158,21 @@ class Visit:
         finally:
             tell_end(self.journal, outcome)
         return outcome
+
+    @contextmanager
+    def session(self, host: Host) -> Iterator[Session]:
+        """Given a host, yield an open session; what a killed run left there is seen to first.
+
+        Raise ExremoteError if the host cannot be asked, or is not to be had.
+        """
+        account = self._account(host)
+        with self._session(host, account) as session:
+            self.stage(host.name, "connecting")
+            self._clear(host, session)
+            session.open()
+            for sentence in put_back(session, host.name, self.owed.get(host.name, ()), self.journal):
+                self.say(f"{host.name}: {sentence}")
+            yield session
 
     def _is_to_stop(self) -> bool:
         return self.stop.is_set() or self.limits.over

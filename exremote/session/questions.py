@@ -92,12 +92,16 @@ class Session(Deeds, Jobs, Scratch):
         parameters: dict[str, Value] = {"Name": names, "Title": titles or None, "Program": programs or None}
         return self._each(name, parameters, ServiceState.parse, names, lambda s: s.name, due)
 
-    def file_facts(self, paths: Sequence[str]) -> list[NamedFile]:
-        """Given full paths, return each file as it is, there or not; see Get-FileFact. Raise HostError."""
+    def file_facts(self, paths: Sequence[str], hashed: bool = True) -> list[NamedFile]:
+        """Given full paths, return each file as it is, there or not; see Get-FileFact. Raise HostError.
+
+        Not `hashed`: each is opened, and not read.
+        """
         if not paths:
             return []
         name = "Get-FileFact"
-        return self._each(name, {"Path": paths}, NamedFile.parse, paths, lambda file: file.path)
+        parameters: dict[str, Value] = {"Path": paths, "NoHash": None if hashed else True}
+        return self._each(name, parameters, NamedFile.parse, paths, lambda file: file.path)
 
     def file_tree(
         self,

@@ -1,0 +1,216 @@
+"""Whoever does what a machine cannot in a recovery: asked at the terminal, or answering from another one.
+
+It takes no answer for yes that is none. An answer from elsewhere (`exremote confirm`) stands in a journal of
+its own, and is taken up once.
+"""
+
+from __future__ import annotations
+
+import getpass
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+
+from exremote import recover
+from exremote.changes import ChangePlan, Confirm
+from exremote.cli.asking import Lines, has_terminal
+from exremote.cli.common import now
+from exremote.cli.planned import show_plans
+from exremote.errors import PlanRefused, Waiting
+from exremote.journal import Journal, journals, read_run
+from exremote.recover import Answer, Evidence, RecoveryRecord, Step
+from exremote.report import Report
+from exremote.repository import Repository
+
+_LONGEST = 500
+"""Letters of a name or of words that are kept."""
+
+
+def account_name() -> str:
+    """Return who runs this, as the system says."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "unknown"
+
+
+def step_text(host: str, step: Step) -> list[str]:
+    """Given a step, return the lines by which a person does it."""
+    lines = [f"{host}: {step.title} [{step.name}, step {step.tip} of the tip]"]
+    lines += [f"  {number}. {text}" for number, text in enumerate(step.text, start=1)]
+    lines += [f"     {name}: {value}" for name, value in step.facts]
+    return lines
+
+
+def wrong_text(wrong: Sequence[Evidence]) -> list[str]:
+    """Given what was wrong when a step was said to be done, return a line for each."""
+    return [f"  NOT YET: {e.what}: {e.said}{f' -> {e.remedy}' if e.remedy else ''}" for e in wrong]
+
+
+class Attendant:
+    """One person, or several at several terminals, for all hosts of a recovery."""
+
+    def __init__(
+        self,
+        report: Report,
+        place: Repository,
+        record: RecoveryRecord,
+        journal: Journal,
+        paused: Callable[[], AbstractContextManager[None]],
+        going_on: Callable[[], None],
+    ) -> None:
+        """Given the recovery, what clears the screen, and what raises after an interrupt."""
+        self._report = report
+        self._place = place
+        self._record = record
+        self._journal = journal
+        self._paused = paused
+        self._turn = threading.Lock()
+        self._lines = Lines(going_on)
+        self._taken = record.taken
+
+    def __call__(self, host: str, step: Step, wrong: Sequence[Evidence]) -> Answer:
+        """Given a step and what was wrong with it before, return the answer. Raise as `Person` says."""
+        if (answer := self._elsewhere(host, step.name)) is not None:
+            return answer
+        if not has_terminal():
+            raise self._waiting(host, step, wrong)
+        with self._turn, self._paused():
+            for line in [*step_text(host, step), *wrong_text(wrong)]:
+                self._report.note(line)
+            return self._asked(host, step)
+
+    def confirm(self, host: str, step: Confirm) -> str:
+        """Given what a person has to do while step 8 goes on, ask until it is done. Return the answer."""
+        if (answer := self._elsewhere(host, step.name)) is not None:
+            self._note(answer)
+            return f"{answer.by}: {answer.words}".rstrip(": ")
+        if not has_terminal():
+            raise PlanRefused(f"{host}: nobody is there to confirm {step.name}: {step.text}")
+        with self._turn, self._paused():
+            self._report.note(f"{host}: {step.text}")
+            asked = Step(step.name, 8, "person", step.text)
+            answer = self._asked(host, asked)
+        self._note(answer)
+        return f"{answer.by}: {answer.words}".rstrip(": ")
+
+    def approve(self, host: str, plan: ChangePlan, yes: bool) -> None:
+        """Given the plan of step 8, show it, and have it approved.
+
+        Raise PlanRefused if the answer is no, Waiting if nobody is there.
+        """
+        step = recover.CONNECTORS
+        with self._turn, self._paused():
+            if not self._report.as_json:
+                show_plans(self._report, [plan], self._place)
+            if yes:
+                self._note(self._own(host, step, f"--yes, plan {plan.digest[:12]}"))
+                return
+            if has_terminal():
+                self._report.note(f"{host}: restore the connectors by this plan? Type yes or no:")
+                if not self._yes():
+                    raise PlanRefused(f"{host}: the plan was not approved. Nothing of it was done.")
+                self._note(self._own(host, step, f"approved plan {plan.digest[:12]}"))
+                return
+        noted = self._record.hosts[host].noted.get("plan")
+        if noted == plan.digest and (answer := self._elsewhere(host, step)) is not None:
+            self._note(answer)
+            return
+        self._journal.event("recovery-noted", host=host, plan=plan.digest)
+        names = [one.name for one in plan if isinstance(one, Confirm)]
+        open_ = [name for name in names if not self._has_answer(host, name)]
+        also = "".join(f", and beforehand `exremote confirm {self._journal.run_id} {n}`" for n in open_)
+        raise Waiting(
+            f"{host}: the plan of {step} is to be approved.",
+            f"`exremote confirm {self._journal.run_id} {step}`{also}; then `exremote resume "
+            f"{self._journal.run_id}`.",
+        )
+
+    # ------------------------------------------------------------ at this terminal
+
+    def _asked(self, host: str, step: Step) -> Answer:
+        """Ask whether a step is done until it is. An answer from elsewhere counts as well."""
+        elsewhere: list[Answer] = []
+
+        def meanwhile() -> bool:
+            if (found := self._elsewhere(host, step.name)) is not None:
+                elsewhere.append(found)
+            return bool(elsewhere)
+
+        while True:
+            self._report.note("Is it done? Type yes, or later:")
+            line = self._lines.next(meanwhile)
+            if line is None:
+                self._report.note(f"{step.name}: confirmed by {elsewhere[0].by}, elsewhere")
+                return elsewhere[0]
+            match line.strip().lower():
+                case "yes" | "y":
+                    break
+                case "later" | "no" | "n" | "":
+                    raise Waiting(
+                        f"{host}: {step.name} is to be done: {step.title}.",
+                        f"When it is, go on with `exremote resume {self._journal.run_id}`.",
+                    )
+        asked: dict[str, bool] = {}
+        for question in step.asks:
+            self._report.note(f"{question.text} Type yes or no:")
+            asked[question.name] = self._yes()
+        own = account_name()
+        self._report.note(f"Your name ({own}):")
+        by = (self._lines.next() or "").strip() or own
+        words = ""
+        if not step.checked:
+            while not words:
+                self._report.note("No machine can see that. In a few words, what did you see?")
+                line = self._lines.next()
+                if not line:
+                    raise Waiting(f"{host}: {step.name} was not confirmed.", "Go on with `exremote resume`.")
+                words = line.strip()
+        return Answer(host, step.name, by[:_LONGEST], words[:_LONGEST], asked, now(), self._journal.run_id)
+
+    def _yes(self) -> bool:
+        while True:
+            match (self._lines.next() or "no").strip().lower():
+                case "yes" | "y":
+                    return True
+                case "no" | "n":
+                    return False
+            self._report.note("Type yes or no:")
+
+    # ------------------------------------------------------------ from elsewhere
+
+    def _answers(self) -> list[Answer]:
+        folder = self._place.runs_folder
+        # Only what came since the recovery began: a repository has the runs of years.
+        paths = [p for p in journals(folder) if p.stem >= self._record.id[:16] and p.stem not in self._taken]
+        records = [read_run(path) for path in reversed(paths)]
+        return list(recover.answers_for(self._record.id, records))
+
+    def _has_answer(self, host: str, step: str) -> bool:
+        return any((a.host, a.step) == (host, step) for a in self._answers())
+
+    def _elsewhere(self, host: str, step: str) -> Answer | None:
+        """Return an answer that was given by `confirm` and not taken up yet."""
+        for answer in self._answers():
+            if (answer.host, answer.step) == (host, step) and answer.via not in self._taken:
+                self._taken.add(answer.via)
+                return answer
+        return None
+
+    def _waiting(self, host: str, step: Step, wrong: Sequence[Evidence]) -> Waiting:
+        not_yet = f" {wrong[0].what}: {wrong[0].said}. {wrong[0].remedy}" if wrong else ""
+        for line in step_text(host, step):
+            self._report.note(line)
+        for line in wrong_text(wrong):
+            self._report.note(line)
+        return Waiting(
+            f"{host}: {step.name} is to be done by a person: {step.title}.{not_yet}",
+            f"Then `exremote confirm {self._journal.run_id} {step.name}` and `exremote resume "
+            f"{self._journal.run_id}`.",
+        )
+
+    def _own(self, host: str, step: str, words: str) -> Answer:
+        return Answer(host, step, account_name(), words, {}, now(), self._journal.run_id)
+
+    def _note(self, answer: Answer) -> None:
+        self._journal.event("recovery-confirmed", **recover.answer_fields(answer))

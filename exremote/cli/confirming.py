@@ -1,0 +1,160 @@
+"""The command `confirm`: notes that a person did a step of a recovery. It does nothing else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from exremote import recover
+from exremote.cli.answering import account_name
+from exremote.cli.asking import has_terminal
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    known_repository,
+    speaking,
+)
+from exremote.cli.journaling import journaled
+from exremote.connector import Connector
+from exremote.errors import PlanRefused, SnapshotNotFound, UsageError
+from exremote.journal import journals, list_runs
+from exremote.recover import HostRecord, Question, RecoveryRecord
+from exremote.repository import Repository
+from exremote.runner import alive_runs
+
+
+def confirm(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run of the recovery, or the beginning of its id.")
+    ],
+    step: Annotated[str, typer.Argument(metavar="STEP", help="The step, as `recover` names it.")],
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Which host, if several are at that step.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", metavar="NAME", help="Who did it. Default: who runs this.")
+    ] = None,
+    words: Annotated[
+        str,
+        typer.Option("--words", metavar="TEXT", help="What was seen; asked for where no machine can tell."),
+    ] = "",
+    answers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--answer", metavar="NAME=yes|no", help="The answer to a question of the step; may be repeated."
+        ),
+    ] = None,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say that a step of a recovery was done by a person. It is looked at before it counts: by the run, if it
+    waits at a terminal, else by `exremote resume RUN`.
+    """
+    with speaking(as_json) as report:
+        place = Repository.open(repository) if repository else known_repository(None, inventory)
+        if place is None:
+            raise UsageError(
+                "Where is the repository?", "Name it with --repository, or an inventory that does."
+            )
+        record = find_recovery(place, run)
+        name = host_at(record, step, host)
+        found = record.hosts[name]
+        question_of = {question.name: question for question in _questions(found, step)}
+        asked = _asked(question_of, answers or ())
+        plain = found.plan.step(step)
+        if (plain is None or (plain.who == "person" and not plain.checked)) and not words.strip():
+            raise UsageError(
+                f"No machine can tell whether {step} was done.", 'Say what was seen: --words "TEXT".'
+            )
+        answer: dict[str, Any] = {
+            "host": name,
+            "step": plain.name if plain else step,
+            "by": (by or account_name()).strip()[:500],
+            "words": words.strip()[:500],
+            "asked": asked,
+        }
+        with journaled(
+            [place.runs_folder], recover.CONFIRM, [record.id, step], report.note, {"recovery": record.id}
+        ) as journal:
+            journal.event(recover.ANSWERED, **answer)
+        alive = alive_runs(place.runs_folder)
+        last = record.last.run_id
+        then = (
+            f"{last} waits, and takes it up"
+            if last in alive
+            else f"it is looked at by: exremote resume {last}"
+        )
+        if as_json:
+            report.json({"recovery": record.id, **answer, "run": journal.run_id, "exit_code": 0})
+        else:
+            report.line(f"{name}: {step} confirmed by {answer['by']}; {then}")
+
+
+def find_recovery(place: Repository, run: str) -> RecoveryRecord:
+    """Given the beginning of a run's id, return the recovery that it belongs to. Raise SnapshotNotFound."""
+    found = [
+        one
+        for one in recover.recoveries(list_runs(journals(place.runs_folder))).values()
+        if any(each.run_id.startswith(run) for each in one.runs)
+    ]
+    if len(found) != 1:
+        raise SnapshotNotFound(
+            f"{run} begins the runs of {len(found)} recoveries." if found else f"there is no recovery {run}.",
+            path=place.path,
+            remedy="`exremote runs` lists all runs.",
+        )
+    return found[0]
+
+
+def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
+    """Given a step, return the host that is at it. Raise UsageError or PlanRefused if there is not one."""
+    known = {name.casefold(): name for name in record.hosts}
+    if host is not None and host.casefold() not in known:
+        raise UsageError(
+            f"The recovery {record.id} has no host {host}.", f"It has {', '.join(known.values())}."
+        )
+    chosen = [known[host.casefold()]] if host is not None else list(record.hosts)
+    at = [name for name in chosen if _is_at(record.hosts[name], step)]
+    if not at:
+        turns = ", ".join(f"{n} is at {record.hosts[n].next or 'its end'}" for n in chosen)
+        raise PlanRefused(f"It is not the turn of {step}: {turns}.", "Nothing was noted.")
+    if len(at) > 1:
+        raise UsageError(f"{', '.join(at)} are at {step}.", "Say which with --host.")
+    return at[0]
+
+
+def _is_at(record: HostRecord, step: str) -> bool:
+    if record.next == step.casefold():
+        return (found := record.plan.step(step)) is not None and (
+            found.who == "person" or found.name == recover.CONNECTORS
+        )
+    if record.next != recover.CONNECTORS:
+        return False
+    known = Connector.load_all()
+    names = [one.of for one in record.plan.connectors]
+    return any(human.name == step for name in names if name in known for human in known[name].human_steps)
+
+
+def _questions(record: HostRecord, step: str) -> tuple[Question, ...]:
+    found = record.plan.step(step)
+    return found.asks if found is not None else ()
+
+
+def _asked(questions: dict[str, Question], answers: list[str] | tuple[str, ...]) -> dict[str, bool]:
+    """Given the questions of a step and what stands behind --answer, return the answers. Raise UsageError."""
+    asked: dict[str, bool] = {}
+    for text in answers:
+        name, _, said = text.partition("=")
+        if name not in questions or said.lower() not in ("yes", "no"):
+            names = ", ".join(questions) or "none"
+            raise UsageError(f"--answer {text}: expected NAME=yes or NAME=no.", f"This step asks: {names}.")
+        asked[name] = said.lower() == "yes"
+    lacking = [question for name, question in questions.items() if name not in asked]
+    if lacking and not has_terminal():
+        raise UsageError(f"{lacking[0].text}", f"Answer it: --answer {lacking[0].name}=yes, or =no.")
+    for question in lacking:
+        asked[question.name] = typer.confirm(question.text, default=None, err=True)
+    return asked

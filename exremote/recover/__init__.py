@@ -1,0 +1,65 @@
+"""Recovery of a lost server along the nine steps of Microsoft's tip (KB 328835), over days and restarts.
+
+What a machine can do it does; what only a person can, it has a person do, and looks whether it was done. It
+writes nothing to a machine that could be the wrong one.
+
+steps         a recovery as plain values
+original      what the lost server was, read from its snapshots
+instructions  what a person does at the console, in words
+planning      the plan, from what the repository holds
+record        what the journals say of a recovery, over all its runs
+reaching      how the new machine is reached, before step 5 and after
+asking        what is asked of it for each step
+checks        whether a step was really done, pure
+bringing      what a person needs at the console, put there
+proving       step 9
+rehearsing    whether each step could be done now
+errand        one host through all steps
+"""
+
+from exremote.recover.errand import Person, RecoveryErrand
+from exremote.recover.instructions import CONNECTORS, console_text
+from exremote.recover.planning import newest, plan_recovery
+from exremote.recover.reaching import temporary_host
+from exremote.recover.record import (
+    ANSWERED,
+    CONFIRM,
+    VERB,
+    Answer,
+    HostRecord,
+    RecoveryRecord,
+    answer_fields,
+    answers_for,
+    read_recovery,
+    recoveries,
+    recovery_of,
+)
+from exremote.recover.rehearsing import Rehearsal, rehearsed
+from exremote.recover.steps import Evidence, Question, RecoveryPlan, Step
+
+__all__ = [
+    "ANSWERED",
+    "CONFIRM",
+    "CONNECTORS",
+    "VERB",
+    "Answer",
+    "Evidence",
+    "HostRecord",
+    "Person",
+    "Question",
+    "RecoveryErrand",
+    "RecoveryPlan",
+    "RecoveryRecord",
+    "Rehearsal",
+    "Step",
+    "answer_fields",
+    "answers_for",
+    "console_text",
+    "newest",
+    "plan_recovery",
+    "read_recovery",
+    "recoveries",
+    "recovery_of",
+    "rehearsed",
+    "temporary_host",
+]

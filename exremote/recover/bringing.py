@@ -1,0 +1,108 @@
+"""What a person needs at the console, put there: the verified .bkf of each set, and a text with what to do.
+
+It writes into a folder of its own on the new machine, and touches nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from exremote.errors import PlanRefused
+from exremote.facts import HostFact
+from exremote.pack import datetime_to_ticks
+from exremote.recover.instructions import console_text
+from exremote.recover.steps import Evidence, RecoveryPlan
+from exremote.repository import Repository
+from exremote.restore import verify_whole
+from exremote.session import Session
+from exremote.transfer import Outgoing, push_files
+from exremote.wording import count_text, size_text
+
+READ_ME = "READ-ME.txt"
+SPARE = 256 << 20
+"""Bytes that stay free on the drive."""
+
+
+def bring_files(
+    plan: RecoveryPlan,
+    repository: Repository,
+    session: Session,
+    fact: HostFact,
+    expect: Callable[[int, int], None],
+    moved: Callable[[int, int], None],
+) -> list[Evidence]:
+    """Given a plan and an open session with the new machine, put the files there. Return the evidence.
+
+    Only what is not there is sent; each file is read back on the host. Raise PlanRefused if there is no room,
+    IntegrityError if a snapshot is damaged, HostError.
+    """
+    files: list[Outgoing] = []
+    for part in ("systemstate", "storagegroups"):
+        saved = plan.part(part)
+        if saved is None:
+            continue
+        snapshot = repository.find(saved.snapshot)
+        verify_whole(repository, [snapshot])
+        files += [
+            Outgoing(
+                f"{part}\\{entry.path}",
+                snapshot.file(entry),
+                entry.size,
+                entry.sha256,
+                datetime_to_ticks(entry.modified),
+                entry.attributes,
+            )
+            for entry in snapshot.manifest.entries
+            if entry.path.casefold().endswith(".bkf")
+        ]
+    text = console_text(plan.host, plan.folder, plan.steps).replace("\n", "\r\n").encode("utf-8-sig")
+    with tempfile.TemporaryDirectory(prefix="exremote-") as folder:
+        read_me = Path(folder) / READ_ME
+        read_me.write_bytes(text)
+        files.append(
+            Outgoing(
+                READ_ME,
+                read_me,
+                len(text),
+                hashlib.sha256(text).hexdigest(),
+                datetime_to_ticks(plan.original.as_of),
+            )
+        )
+        size = sum(file.size for file in files)
+        there = {
+            entry.path.casefold(): entry.size
+            for entry in session.file_tree(plan.folder, hashed=False).entries
+        }
+        lacking = sum(max(0, file.size - there.get(file.path.casefold(), 0)) for file in files)
+        _room(plan, fact, lacking)
+        expect(len(files), lacking)
+        pushed = push_files(session, plan.folder, files, fresh=not there, progress=moved)
+    found = [
+        Evidence("files", "wrong", f"{path} could not be written: {reason}", "See to it, then go on.")
+        for path, reason in pushed.failed
+    ]
+    if found:
+        raise PlanRefused(f"{plan.host}: {found[0].said}.", found[0].remedy)
+    return [
+        Evidence(
+            "files",
+            "ok",
+            f"{count_text(len(files), 'file')} ({size_text(size)}) in {plan.folder}, each read back there",
+        )
+    ]
+
+
+def _room(plan: RecoveryPlan, fact: HostFact, lacking: int) -> None:
+    root = plan.folder[:3].casefold()
+    disk = next((d for d in fact.disks if d.root.casefold() == root), None)
+    if disk is None:
+        raise PlanRefused(f"{plan.host}: there is no drive {plan.folder[:3]} on the new machine.", "Make it.")
+    if lacking + SPARE > disk.free:
+        raise PlanRefused(
+            f"{plan.host}: {disk.root} has {size_text(disk.free)} free, and {size_text(lacking + SPARE)} "
+            "are needed.",
+            "Make room there.",
+        )

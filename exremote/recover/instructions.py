@@ -1,0 +1,276 @@
+"""What a person does at the console, in words: the steps that no machine can do for him. It asks nobody.
+
+Facts about Windows and Exchange carry their source where they stand in the text; `(R)` marks what is recalled
+and could not be read anywhere, above all the words in windows of programs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exremote.recover.steps import Original, Question, Saved, Step
+from exremote.wording import size_text
+
+REINSTALL = "reinstall-windows"
+BRING = "bring-files"
+SYSTEM_STATE = "restore-system-state"
+BACK = "restart-restored"
+EXCHANGE = "install-exchange"
+GROUPS = "restore-storage-groups"
+RESTART = "restart-recovered"
+CONNECTORS = "restore-connectors"
+PROVE = "prove-connectors"
+
+LAST_SET = "last-backup-set"
+MOUNTED = "mounted"
+
+_WINDOWS = {"5.0": "Windows 2000 Server", "5.2": "Windows Server 2003"}
+
+
+def windows_text(version: str) -> str:
+    """Given a version of Windows, return its name, as far as Exchange 2000 and 2003 run on it."""
+    return _WINDOWS.get(".".join(version.split(".")[:2]), f"Windows {version}".strip())
+
+
+def _known(*facts: tuple[str, str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value or "unknown") for name, value in facts)
+
+
+def reinstall(original: Original, reached_at: str) -> Step:
+    """Return step 4: Windows under another name, and a listener."""
+    name = original.computer_name
+    old = original.os_version.startswith("5.0")
+    listener = (
+        (
+            "Windows 2000 has no WinRM: it is reached through a gateway, if at all. What exremote cannot "
+            "ask, it asks you."
+        )
+        if old
+        else (
+            "Install .NET Framework 2.0 and KB968930 (PowerShell 2.0 and WinRM 2.0 for Windows Server 2003). "
+            'Then type: powershell -Command "Enable-PSRemoting -Force"'
+        )
+    )
+    parts = (
+        f"Keep the lost {name} off the network until the new machine was restarted with its System State.",
+        f"Install {windows_text(original.os_version)} into "
+        f"{original.system_root or 'the same folder as before'}, in a workgroup, under a computer name that "
+        f"is not {name}. A System State goes only onto the same "
+        "Windows folder (KB 811944), the same drive letters and the same or identical hardware (KB 249694).",
+        f"Install {original.service_pack or 'the same service pack as before'}.",
+        "Install SMTP and NNTP of Internet Information Services: setup of Exchange wants both."
+        if old
+        else "",
+        listener,
+        f"exremote asks for it at {reached_at}.",
+    )
+    return Step(
+        REINSTALL,
+        4,
+        "person",
+        "reinstall Windows under another name, and make it reachable",
+        tuple(part for part in parts if part),
+        _known(
+            ("System", windows_text(original.os_version)),
+            ("Version", original.os_version),
+            ("Service pack", original.service_pack),
+            ("Windows folder", original.system_root),
+            ("Drives", ", ".join(original.drives)),
+            ("Computer name", f"any but {name}"),
+            ("Role", original.role),
+        ),
+        (
+            "its name is another one",
+            "version, service pack and Windows folder are those of the lost server",
+            "every drive is there",
+            "the account is an administrator",
+            "no Exchange runs on it",
+            "the lost server does not answer any more",
+        ),
+    )
+
+
+def bring(folder: str, parts: Sequence[Saved]) -> Step:
+    """Return the step that brings what is needed at the console."""
+    what = ", ".join(f"{one.of} ({size_text(one.bytes)})" for one in parts) or "instructions alone"
+    return Step(
+        BRING,
+        4,
+        "machine",
+        f"put what you need at the console into {folder}: {what}",
+        facts=tuple((one.of, one.snapshot) for one in parts),
+        checked=("each file has, read on the host, the digest that the snapshot has",),
+    )
+
+
+def system_state(original: Original, saved: Saved | None, folder: str) -> Step:
+    """Return step 5: the System State, by ntbackup's window, and a restart."""
+    source = (
+        f"In ntbackup's window choose Restore, and catalog the file of {saved.snapshot} in "
+        f"{folder}\\systemstate (R: Tools, Catalog a backup file)."
+        if saved is not None
+        else "exremote holds no System State of this server: take the newest one that you have (tape, share)."
+    )
+    ticks = "System State"
+    if saved is not None and saved.whole_set:
+        ticks = "System State and the volumes of Windows beside it, both of the same set (aa996476)"
+    return Step(
+        SYSTEM_STATE,
+        5,
+        "person",
+        "restore the System State, and restart",
+        (
+            "At the console start ntbackup. Files cannot be restored from a command line.",
+            source,
+            f"Tick {ticks}; restore to the original location. It overwrites what is there.",
+            "When it says that it is complete, restart the computer. It comes back under its old name.",
+        ),
+        _known(
+            ("Computer name afterwards", original.computer_name),
+            ("Domain afterwards", original.domain),
+            ("Set", saved.snapshot if saved is not None else "not in the repository"),
+        ),
+        (),
+    )
+
+
+def back(original: Original, at: str) -> Step:
+    """Return the wait for the restart of step 5."""
+    return Step(
+        BACK,
+        5,
+        "machine",
+        f"wait until it comes back as {original.computer_name}",
+        (f"exremote asks for it at {at}, with the account of the inventory.",),
+        checked=(
+            "it was started anew",
+            "name and domain are the old ones",
+            "the registry is that of the set, value by value where the snapshot has them",
+            "the services of each connector are registered again",
+        ),
+    )
+
+
+def exchange(original: Original, titles: Sequence[str]) -> Step:
+    """Return step 6: setup in disaster recovery mode."""
+    return Step(
+        EXCHANGE,
+        6,
+        "person",
+        "setup /disasterrecovery, with every connector that was there",
+        (
+            "From the media of the same version of Exchange type: setup /disasterrecovery",
+            "Set the action of every component that was installed to Disaster Recovery (R), among them: "
+            + (", ".join(titles) or "no connector is known"),
+            "Do not let it create a new store. Do not delete the server's object or its computer account.",
+            "Then install the service pack of Exchange that was there, also with /disasterrecovery (R).",
+        ),
+        _known(
+            ("Folder of Exchange", original.exchange_folder),
+            ("Build of Exchange", original.exchange_build),
+            ("Connectors", ", ".join(titles)),
+        ),
+        (
+            "Exchange lies in the same folder",
+            "its build is the same",
+            "each connector's services are there, with their programs",
+        ),
+    )
+
+
+def groups(original: Original, saved: Saved | None, folder: str) -> Step:
+    """Return step 7: storage groups, with both boxes asked for."""
+    names = ", ".join(original.storage_groups) or "all that the set has"
+    source = (
+        f"In ntbackup's window choose Restore, and catalog the file of {saved.snapshot} in "
+        f"{folder}\\storagegroups."
+        if saved is not None
+        else "exremote holds no storage groups of this server: take the newest set that you have."
+    )
+    return Step(
+        GROUPS,
+        7,
+        "person",
+        "restore the storage groups",
+        (
+            "The service MSExchangeIS has to run, and the stores have to be dismounted. Say of each store "
+            "that it can be overwritten by a restore (R).",
+            source,
+            f"Tick the storage groups: {names}.",
+            f"As the temporary place for log and patch files name {temporary(folder)}, which is to be empty: "
+            "never the folder of the logs or of the databases (aa996213).",
+            "Tick Last Backup Set if this is the only set, or the last one: it starts the hard recovery "
+            "(KB 232938). If it was forgotten, type: eseutil /cc and the folder in which Restore.env lies.",
+            "Have the databases mounted after the restore, or mount them by hand when it is complete.",
+        ),
+        _known(
+            ("Storage groups", names),
+            ("Set", saved.snapshot if saved is not None else "not in the repository"),
+            ("Temporary place", temporary(folder)),
+        ),
+        (
+            "the service MSExchangeIS runs",
+            "no Restore.env waits for its hard recovery in the temporary place",
+            "the databases in the folder Mdbdata are held open",
+        ),
+        (
+            Question(LAST_SET, "Was Last Backup Set ticked, for the last set?"),
+            Question(MOUNTED, "Are all databases mounted?"),
+        ),
+    )
+
+
+def temporary(folder: str) -> str:
+    """Given the folder on the new machine, return where logs and patch files go meanwhile."""
+    return f"{folder}\\restore-temp"
+
+
+def restart() -> Step:
+    """Return the restart of step 8."""
+    return Step(
+        RESTART,
+        8,
+        "machine",
+        "wait until it was restarted",
+        ("Restart the computer.",),
+        checked=("it was started anew", "it answers under its name"),
+    )
+
+
+def connectors(saved: Sequence[Saved]) -> Step:
+    """Return the restore of step 8."""
+    names = ", ".join(one.of for one in saved)
+    return Step(
+        CONNECTORS,
+        8,
+        "machine",
+        f"restore {names}: files and registry values, work files erased, services started",
+        facts=tuple((one.of, one.snapshot) for one in saved),
+        checked=("each file and value is what the snapshot has", "what is replaced is saved before"),
+    )
+
+
+def prove(original: Original) -> Step:
+    """Return step 9."""
+    return Step(
+        PROVE,
+        9,
+        "machine",
+        "prove that the connectors start, and work",
+        facts=(("Services", ", ".join(original.services) or "unknown"),),
+        checked=("every service that ran, runs", "health finds nothing critical that was not there before"),
+    )
+
+
+def console_text(host: str, folder: str, steps: Sequence[Step]) -> str:
+    """Given the plan's steps, return the text file that lies beside the files on the new machine."""
+    lines = [f"Recovery of {host}: what to do at this console.", f"This folder: {folder}", ""]
+    for step in steps:
+        if step.who != "person" and not step.text:
+            continue
+        lines += [f"Step {step.tip} of the tip (KB 328835): {step.title}  [{step.name}]"]
+        lines += [f"  {number}. {text}" for number, text in enumerate(step.text, start=1)]
+        lines += [f"     {name}: {value}" for name, value in step.facts]
+        lines += [f"  Answer beside it: {question.text}" for question in step.asks]
+        lines.append("")
+    return "\n".join(lines)

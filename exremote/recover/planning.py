@@ -1,0 +1,121 @@
+"""The plan of a recovery, from what the repository holds. Pure but for reading it: it asks no host."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from exremote.connector import Connector
+from exremote.errors import PlanRefused
+from exremote.inventory import Host
+from exremote.recover import instructions
+from exremote.recover.original import document, original_of
+from exremote.recover.steps import RecoveryPlan, Saved
+from exremote.repository import Composed, Repository, Snapshot
+from exremote.restore import name_of
+
+FOLDER = "exremote-recover"
+"""At the root of a drive of the new machine."""
+PARTS = ("systemstate", "storagegroups")
+
+
+def newest(
+    place: Repository, host: str, named: Sequence[Snapshot | Composed], now: datetime
+) -> list[Snapshot | Composed]:
+    """Given a host, return the newest complete snapshot of all that it has, or the named one in its stead."""
+    chosen: dict[str, Snapshot | Composed] = {one.connector: one for one in named if one.host == host}
+    for connector in dict.fromkeys(s.connector for s in place.snapshots(host) if s.kind != "safety"):
+        if connector in chosen:
+            continue
+        if connector in PARTS:
+            part = place.latest(host, connector, now=now)
+            if part is not None:
+                chosen[connector] = part
+        elif (full := place.reliable(host, connector, now=now)) is not None:
+            chosen[connector] = place.current(host, connector, now=now, full=full) or full
+    return sorted(chosen.values(), key=lambda s: (s.connector in PARTS, s.connector))
+
+
+def plan_recovery(
+    place: Repository, host: Host, snapshots: Sequence[Snapshot | Composed], known: Mapping[str, Connector]
+) -> RecoveryPlan:
+    """Given a host and what it is to be recovered from, return the plan.
+
+    Raise PlanRefused if no connector's snapshot is there, or none says what the server was.
+    """
+    parts = {s.connector: s for s in snapshots if s.connector in PARTS and not isinstance(s, Composed)}
+    mail = [s for s in snapshots if s.connector not in PARTS]
+    if not mail:
+        raise PlanRefused(
+            f"{host.name}: there is no complete snapshot of a connector of it.",
+            f"`exremote snapshots {host.name}` lists what there is; a recovery without one cannot bring the "
+            "connectors back.",
+        )
+    original = original_of(mail, parts.get("systemstate"), known)
+    if original is None:
+        raise PlanRefused(
+            f"{host.name}: no snapshot says what the server was.", "Name another one with --snapshot."
+        )
+    saved = [_saved(place, one) for one in snapshots]
+    by_part = {one.of: one for one in saved if one.of in PARTS}
+    system, groups = by_part.get("systemstate"), by_part.get("storagegroups")
+    titles = [known[s.connector].title for s in mail if s.connector in known]
+    folder = f"{_drive(original.drives, original.system_root)}{FOLDER}"
+    temporary = host.recover_address or "the address that --at names"
+    steps = (
+        instructions.reinstall(original, temporary),
+        instructions.bring(folder, list(by_part.values())),
+        instructions.system_state(original, system, folder),
+        instructions.back(original, host.address),
+        instructions.exchange(original, titles),
+        instructions.groups(original, groups, folder),
+        instructions.restart(),
+        instructions.connectors([one for one in saved if one.of not in PARTS]),
+        instructions.prove(original),
+    )
+    return RecoveryPlan(
+        host.name, original, tuple(saved), folder, steps, host.after, tuple(_notes(host, original, by_part))
+    )
+
+
+def _drive(drives: Sequence[str], system_root: str) -> str:
+    """Return the drive for the folder: the first beside that of Windows, which a person reinstalls."""
+    windows = system_root[:3].upper()
+    others = [d for d in drives if d.upper() != windows]
+    return (others or list(drives) or [windows or "C:\\"])[0]
+
+
+def _saved(place: Repository, one: Snapshot | Composed) -> Saved:
+    if isinstance(one, Composed):
+        manifest, as_of = one.manifest, one.created
+    else:
+        manifest, as_of = one.manifest, place.last_true(one)
+    whole = False
+    if one.connector == "systemstate" and not isinstance(one, Composed):
+        data = document(one, "job.json")
+        lines = json.loads(data).get("selection", []) if data else []
+        whole = any(str(line).casefold() != "systemstate" for line in lines)
+    size = sum(entry.size for entry in manifest.entries)
+    return Saved(one.connector, f"{one.host}/{name_of(one)}", as_of, len(manifest.entries), size, whole)
+
+
+def _notes(host: Host, original: object, parts: Mapping[str, Saved]) -> list[str]:
+    notes = []
+    if "systemstate" not in parts:
+        notes.append("the repository has no System State of it: bring your own for step 5")
+    elif not parts["systemstate"].whole_set:
+        notes.append(
+            "the System State was saved alone, as the tip says; Microsoft's Windows backup set would have "
+            "the volumes of Windows beside it (aa996476)"
+        )
+    if "storagegroups" not in parts:
+        notes.append("the repository has no storage groups of it: bring your own for step 7")
+    if host.recover_address is None:
+        notes.append("the inventory names no recover_address: say --at ADDRESS when the new machine has one")
+    if getattr(original, "role", "") == "domain controller":
+        notes.append(
+            "it was a domain controller: its System State is restored in Directory Services Restore Mode, "
+            "and the directory before Exchange"
+        )
+    return notes

@@ -1,0 +1,60 @@
+"""Step 9: services that ran on the lost server run, and health finds nothing critical that is new.
+
+It asks and judges; it changes nothing but the probe file that a GroupWise connector is proven with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from exremote import health
+from exremote.connector import Connector
+from exremote.credential import Secret as Account
+from exremote.errors import ExremoteError
+from exremote.health import Verdict
+from exremote.inventory import Host
+from exremote.recover import checks
+from exremote.recover.steps import Evidence, RecoveryPlan
+from exremote.repository import Composed, Repository, Snapshot
+from exremote.session import Session
+
+
+def findings_before(snapshots: Sequence[Snapshot | Composed]) -> set[tuple[str, str]]:
+    """Given snapshots, return check and verdict of what health found when they were made."""
+    return {
+        (str(found.get("check")), str(found.get("verdict")))
+        for snapshot in snapshots
+        for found in snapshot.manifest.findings
+    }
+
+
+def prove(
+    plan: RecoveryPlan,
+    host: Host,
+    session: Session,
+    connectors: Mapping[str, Connector],
+    repository: Repository,
+    now: datetime,
+    account: Account | ExremoteError | None,
+) -> Iterator[Evidence]:
+    """Given a recovered machine, yield whether it does what the lost one did. Raise HostError."""
+    names = [one.of for one in plan.connectors]
+    facts = health.collect(
+        session, host, connectors, probe="groupwise" in names, now=now, api_account=account
+    )
+    yield from checks.running(plan.original.services, facts.services)
+    chosen = {name: connectors[name] for name in names if name in connectors}
+    before = findings_before([repository.named(one.snapshot) for one in plan.connectors])
+    bad = [f for f in health.judge(facts, chosen) if f.verdict.rank >= Verdict.WARNING.rank]
+    for finding in bad:
+        said = f"{finding.verdict}: {finding.evidence}"
+        known = (finding.check, str(finding.verdict)) in before
+        if finding.verdict is Verdict.CRITICAL and not known:
+            yield Evidence(f"health {finding.check}", "wrong", said, finding.remedy)
+        else:
+            yield Evidence(
+                f"health {finding.check}", "unknown", f"{said}{', as it was before' if known else ''}"
+            )
+    if not any(f.verdict is Verdict.CRITICAL for f in bad):
+        yield Evidence("health", "ok", f"nothing critical is found of {', '.join(names)}")

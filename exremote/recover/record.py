@@ -1,0 +1,230 @@
+"""What the journals say of a recovery: its runs, how far it is, and who said so. It writes nothing.
+
+A recovery goes on over days, in one run after another; each has a journal of its own. The first run's id is
+the recovery's. Each later run names the one before it with the number and digest of its last event, so that
+the chain of events goes through all of them. What a person confirms elsewhere stands in a journal of its own
+(`confirm`) until the recovery takes it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from exremote.journal import Event, RunRecord
+from exremote.recover.steps import Evidence, RecoveryPlan, evidence_from_json
+
+VERB = "recover"
+CONFIRM = "confirm"
+PLANNED = "recovery-planned"
+STEP = "recovery-step"
+CONFIRMED = "recovery-confirmed"
+NOTED = "recovery-noted"
+ANSWERED = "answered"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a person said of a step."""
+
+    host: str
+    """of which host"""
+    step: str
+    """of which step"""
+    by: str
+    """who"""
+    words: str
+    """what he said besides"""
+    asked: Mapping[str, bool]
+    """by question: yes or no"""
+    at: datetime
+    """when"""
+    via: str
+    """the run in which it was said"""
+    head: str = ""
+    """digest of the last event of that run's journal, if it was another run"""
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """How far one step is."""
+
+    state: str
+    """`started`, `waiting`, `wrong`, `done` or `again`"""
+    at: datetime
+    """when that was noted"""
+    evidence: tuple[Evidence, ...] = ()
+    """what was found then"""
+
+
+@dataclass(slots=True)
+class HostRecord:
+    """How far the recovery of one host is."""
+
+    plan: RecoveryPlan
+    """as it was made at the beginning"""
+    steps: dict[str, StepState] = field(default_factory=dict)
+    """by name, those that were begun"""
+    answers: list[Answer] = field(default_factory=list)
+    """that were taken up"""
+    noted: dict[str, Any] = field(default_factory=dict)
+    """what later steps go by, such as when the machine was last started"""
+
+    @property
+    def next(self) -> str:
+        """Return the name of the first step that is not done; empty if all are."""
+        return next((s.name for s in self.plan.steps if not self.is_done(s.name)), "")
+
+    def is_done(self, step: str) -> bool:
+        """Return whether a step is done."""
+        return (found := self.steps.get(step)) is not None and found.state == "done"
+
+
+@dataclass(slots=True)
+class RecoveryRecord:
+    """One recovery, as its journals have it."""
+
+    id: str
+    """the first run's"""
+    runs: tuple[RunRecord, ...]
+    """in their order"""
+    hosts: dict[str, HostRecord]
+    """by name"""
+    problems: list[str]
+    """a sentence for each thing about the journals that is not as it was written"""
+
+    @property
+    def last(self) -> RunRecord:
+        """Return the run that was at it last."""
+        return self.runs[-1]
+
+    @property
+    def to_go_on(self) -> dict[str, object]:
+        """Return what the first event of a run says that goes on from the last one."""
+        last = self.last
+        return {
+            "recovery": self.id,
+            "before": {"run": last.run_id, "events": last.count, "head": last.head},
+        }
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Return the hosts that are not through."""
+        return [name for name, host in self.hosts.items() if host.next]
+
+    @property
+    def taken(self) -> set[str]:
+        """Return the runs of `confirm` whose answers were taken up."""
+        return {answer.via for host in self.hosts.values() for answer in host.answers}
+
+
+def recovery_of(record: RunRecord) -> str:
+    """Given a run, return the recovery that it belongs to; empty if to none."""
+    return str(record.start.get("recovery") or record.run_id) if record.verb == VERB else ""
+
+
+def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
+    """Given runs, return the recoveries among them, by id, the oldest first."""
+    groups: dict[str, list[RunRecord]] = {}
+    for record in sorted(records, key=lambda r: (str(r.started), r.run_id)):
+        if record.verb == VERB and record.count:
+            groups.setdefault(recovery_of(record), []).append(record)
+    return {name: read_recovery(name, group) for name, group in groups.items()}
+
+
+def read_recovery(name: str, runs: Sequence[RunRecord]) -> RecoveryRecord:
+    """Given the runs of one recovery in their order, return what they say.
+
+    Behind what was changed in a journal nothing of it counts: a step that was noted there is to be done, or
+    looked at, again.
+    """
+    found = RecoveryRecord(name, tuple(runs), {}, list(_problems(runs)))
+    for run in runs:
+        for event in run.events:
+            _take(found, event, run)
+    return found
+
+
+def _problems(runs: Sequence[RunRecord]) -> Iterator[str]:
+    known = {run.run_id: run for run in runs}
+    for run in runs:
+        if not run.intact:
+            yield (
+                f"the journal of {run.run_id} was changed: {run.problem}; what it says after "
+                "that does not count"
+            )
+        before = run.start.get("before")
+        if not isinstance(before, Mapping):
+            continue
+        earlier = known.get(str(before.get("run")))
+        if earlier is None:
+            yield f"the journal of {before.get('run')}, which {run.run_id} goes on from, is gone"
+        elif earlier.intact and (earlier.count, earlier.head) != (before.get("events"), before.get("head")):
+            yield (
+                f"the journal of {earlier.run_id} had {before.get('events')} events when {run.run_id} went "
+                f"on from it, and has {earlier.count}: it was changed"
+            )
+
+
+def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
+    fields = event.fields
+    name = str(fields.get("host", ""))
+    if event.kind == PLANNED and name not in found.hosts:
+        try:
+            found.hosts[name] = HostRecord(RecoveryPlan.from_json(fields.get("plan")))
+        except ValueError as error:
+            found.problems.append(f"the plan of {name} in {run.run_id} cannot be read: {error}")
+        return
+    host = found.hosts.get(name)
+    if host is None:
+        return
+    if event.kind == STEP:
+        try:
+            evidence = evidence_from_json(fields.get("evidence", ()))
+        except ValueError:
+            evidence = ()
+        host.steps[str(fields.get("step"))] = StepState(str(fields.get("state")), event.at, evidence)
+    elif event.kind == CONFIRMED:
+        host.answers.append(answer_in(fields, event.at, str(fields.get("via") or run.run_id)))
+    elif event.kind == NOTED:
+        host.noted.update({k: v for k, v in fields.items() if k != "host"})
+
+
+def answer_in(fields: Mapping[str, Any], at: datetime, via: str) -> Answer:
+    """Given the fields of an event that tells an answer, return it."""
+    asked = fields.get("asked")
+    return Answer(
+        str(fields.get("host", "")),
+        str(fields.get("step", "")),
+        str(fields.get("by", "")),
+        str(fields.get("words", "")),
+        {str(k): v is True for k, v in asked.items()} if isinstance(asked, Mapping) else {},
+        at,
+        via,
+        str(fields.get("head", "")),
+    )
+
+
+def answer_fields(answer: Answer) -> dict[str, Any]:
+    """Given an answer, return it as the fields of an event."""
+    return {
+        "host": answer.host,
+        "step": answer.step,
+        "by": answer.by,
+        "words": answer.words,
+        "asked": dict(answer.asked),
+        "via": answer.via,
+        "head": answer.head,
+    }
+
+
+def answers_for(recovery: str, records: Iterable[RunRecord]) -> Iterator[Answer]:
+    """Given a recovery and runs of `confirm`, yield what they say about it. A damaged one says nothing."""
+    for record in records:
+        if record.verb != CONFIRM or not record.intact or record.start.get("recovery") != recovery:
+            continue
+        for event in record.events:
+            if event.kind == ANSWERED:
+                yield replace(answer_in(event.fields, event.at, record.run_id), head=record.head)

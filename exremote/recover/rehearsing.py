@@ -1,0 +1,206 @@
+"""Whether each step could be done now: what is there, what lacks, what nobody knows. Changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+
+from exremote.credential import Secret as Account
+from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, ExremoteError, HostError
+from exremote.inventory import Host
+from exremote.journal import Journal
+from exremote.recover import asking, instructions
+from exremote.recover.reaching import Answered, quick, same_place, temporary_host, who_answers
+from exremote.recover.steps import Evidence, RecoveryPlan, Saved, evidence_to_json
+from exremote.repository import Composed, Repository, Snapshot
+from exremote.restore import parts_of
+from exremote.runner import Outcome, State, Stopped, failed, interrupted, tell_end
+from exremote.session import Session
+from exremote.wording import count_text, size_text
+
+OLD = timedelta(days=7)
+"""A System State is to be saved weekly at least (Microsoft's Windows backup set)."""
+_PERSON = "only a person can see to it"
+
+Rehearsal = list[tuple[str, list[Evidence]]]
+"""By step: what speaks for it and against it."""
+REHEARSED = "rehearsed"
+
+
+def rehearse(
+    plan: RecoveryPlan,
+    host: Host,
+    at: str | None,
+    repository: Repository,
+    session: Callable[[Host], AbstractContextManager[Session]],
+    accounts: Mapping[str, Account | ExremoteError],
+    now: datetime,
+    stage: Callable[[str], None],
+) -> Rehearsal:
+    """Given a plan, ask of every step whether it could be done now. Return the answers in its order."""
+    before = temporary_host(host, at)
+    saved: list[Evidence] = []
+    for one in plan.saved:
+        stage(f"verifying {one.snapshot}")
+        saved += list(_saved(repository, one, now))
+    if plan.part("systemstate") is None:
+        saved.append(
+            Evidence("systemstate", "wrong", "there is no snapshot of it", _backup(plan.host, "systemstate"))
+        )
+    if plan.part("storagegroups") is None:
+        saved.append(Evidence("storagegroups", "wrong", "there is none", _backup(plan.host, "storagegroups")))
+    found: Rehearsal = [("snapshots", saved)]
+    machine = list(_machine(plan, host, before, session, accounts, stage))
+    medium = plan.original
+    for step in plan.steps:
+        match step.name:
+            case instructions.REINSTALL:
+                windows = instructions.windows_text(medium.os_version)
+                media = f"media of {windows}, {medium.service_pack or 'its service pack'}, and the drivers"
+                found.append((step.name, [*machine, Evidence("media", "unknown", f"{media}: {_PERSON}")]))
+            case instructions.BRING:
+                found.append((step.name, list(_room(plan))))
+            case instructions.EXCHANGE:
+                media = (
+                    f"media of Exchange, build {medium.exchange_build or 'unknown'}, with its service pack"
+                )
+                found.append((step.name, [Evidence("media", "unknown", f"{media}: {_PERSON}")]))
+            case instructions.CONNECTORS:
+                found.append((step.name, list(_drills(repository, plan, now))))
+            case _:
+                pass
+    return found
+
+
+def _backup(host: str, what: str) -> str:
+    return f"`exremote backup {host} --only {what}`, or have your own set at hand."
+
+
+def _saved(repository: Repository, one: Saved, now: datetime) -> Iterator[Evidence]:
+    """Yield whether a snapshot is whole, and how old it is."""
+    try:
+        snapshot = repository.named(one.snapshot)
+        damage = next((problem for part in parts_of([snapshot]) for problem in repository.verify(part)), None)
+    except ExremoteError as error:
+        yield Evidence(one.of, "wrong", error.message, error.remedy)
+        return
+    days = (now - one.as_of).days
+    age = f"{one.snapshot}, {count_text(days, 'day')} old, {size_text(one.bytes)}"
+    if damage is not None:
+        yield Evidence(
+            one.of, "wrong", f"{age}: {damage.message}", "Take another one; `exremote verify` says more."
+        )
+    elif one.of == "systemstate" and now - one.as_of > OLD:
+        yield Evidence(
+            one.of, "wrong", f"{age}: weekly at least, says Microsoft", _backup(snapshot.host, one.of)
+        )
+    else:
+        yield Evidence(one.of, "ok", f"{age}, every byte read")
+
+
+def _machine(
+    plan: RecoveryPlan,
+    host: Host,
+    before: Host | None,
+    session: Callable[[Host], AbstractContextManager[Session]],
+    accounts: Mapping[str, Account | ExremoteError],
+    stage: Callable[[str], None],
+) -> Iterator[Evidence]:
+    """Yield who answers at both addresses, and whether the accounts are to be had."""
+    for what, each in (("account", host), ("account before step 5", before)):
+        account = accounts.get(each.credential.identity) if each is not None else None
+        if isinstance(account, ExremoteError):
+            yield Evidence(what, "wrong", account.message, account.remedy)
+        elif account is not None:
+            yield Evidence(what, "ok", "it is to be had")
+    stage("looking who answers at its address")
+    answer = who_answers(host, session)
+    if isinstance(answer, Answered):
+        who = answer.fact.computer_name if answer.fact else "somebody"
+        yield Evidence("lost server", "unknown", f"{who} answers at {host.address}: it is not lost today")
+    else:
+        yield Evidence("lost server", "ok", f"nobody answers at {host.address}")
+    if before is None:
+        yield Evidence(
+            "address",
+            "wrong",
+            "nobody says where the new machine would be reached",
+            "Say recover_address in the inventory, or --at ADDRESS.",
+        )
+    elif not same_place(before, host):
+        stage("looking who answers at the temporary address")
+        try:
+            with session(quick(before)) as line:
+                yield from asking.after_reinstall(plan, line, line.host_fact())
+        except HostError as error:
+            yield Evidence(
+                "new machine", "unknown", f"nobody answers at {before.address} today: {error.message}"
+            )
+
+
+def _room(plan: RecoveryPlan) -> Iterator[Evidence]:
+    size = sum(one.bytes for one in plan.saved if one.of in ("systemstate", "storagegroups"))
+    yield Evidence("room", "unknown", f"{size_text(size)} are wanted in {plan.folder} of the new machine")
+
+
+def _drills(repository: Repository, plan: RecoveryPlan, now: datetime) -> Iterator[Evidence]:
+    """Yield when the snapshots of connectors were last proven to restore."""
+    for one in plan.connectors:
+        snapshot: Snapshot | Composed = repository.named(one.snapshot)
+        full = snapshot.full if isinstance(snapshot, Composed) else snapshot
+        # An older snapshot's drill says that such snapshots restore; this one's says more.
+        proofs = [
+            proof
+            for other in repository.snapshots(full.host, full.connector)
+            for proof in repository.proofs(other)
+        ]
+        last = max(proofs, key=lambda proof: proof.at, default=None)
+        if last is None:
+            yield Evidence(
+                f"drill of {one.of}",
+                "wrong",
+                "it was never drilled",
+                f"`exremote drill {plan.host}/{one.of}`",
+            )
+        elif not last.green:
+            yield Evidence(f"drill of {one.of}", "wrong", f"the last one was not green: {last.said}")
+        else:
+            days = (now - last.at).days
+            yield Evidence(
+                f"drill of {one.of}", "ok", f"{count_text(days, 'day')} ago, green, {last.seconds:.0f} s"
+            )
+
+
+def rehearsed(
+    plan: RecoveryPlan,
+    host: Host,
+    at: str | None,
+    repository: Repository,
+    session: Callable[[Host], AbstractContextManager[Session]],
+    accounts: Mapping[str, Account | ExremoteError],
+    now: datetime,
+    stage: Callable[[str, str], None],
+    found: dict[str, Rehearsal],
+    journal: Journal,
+) -> Outcome:
+    """Given a host's plan, rehearse it, and put what was found under its name. Return the outcome."""
+    journal.event("host-started", host=host.name)
+    outcome = interrupted(host)
+    try:
+        answers = rehearse(
+            plan, host, at, repository, session, accounts, now, lambda text: stage(host.name, text)
+        )
+        found[host.name] = answers
+        for step, evidence in answers:
+            journal.event(REHEARSED, host=host.name, step=step, evidence=evidence_to_json(evidence))
+        missing = sum(e.verdict == "wrong" for _, evidence in answers for e in evidence)
+        code = EXIT_BAD_NEWS if missing else EXIT_OK
+        outcome = Outcome(host.name, State.DONE, code, f"{count_text(missing, 'thing')} missing")
+    except Stopped:
+        pass
+    except ExremoteError as error:
+        outcome = failed(host, error)
+    finally:
+        tell_end(journal, outcome)
+    return outcome
