@@ -265,6 +265,9 @@ def act(
     component: Annotated[
         list[str] | None, typer.Option(help="exchange: a connector that is ticked; repeat it. Else all.")
     ] = None,
+    service_pack: Annotated[
+        bool | None, typer.Option(help="exchange: its service pack again, as well.")
+    ] = None,
     last_set: Annotated[bool | None, typer.Option(help="storage-groups: Last Backup Set is ticked.")] = None,
     mount: Annotated[bool | None, typer.Option(help="storage-groups: and Mount after restore.")] = None,
     temp: Annotated[str | None, typer.Option(help="storage-groups: the temporary folder.")] = None,
@@ -280,6 +283,7 @@ def act(
         "away_s": away,
         "move": move,
         "components": component or None,
+        "service_pack": service_pack,
         "last_set": last_set,
         "mount": mount,
         "temp": temp,

@@ -150,8 +150,9 @@ class LabClient:
     def act(self, host: str, what: str, **options: object) -> dict[str, Any]:
         """Do at a host's console what a person does. Return its port, and what was done (`said`).
 
-        `system-state` (stale), `reboot` (away_s, move), `exchange` (components), `storage-groups` (last_set,
-        mount, temp). A reboot without `away_s` returns when the machine answers again, with it at once.
+        `system-state` (stale), `reboot` (away_s, move), `exchange` (components, service_pack),
+        `storage-groups` (last_set, mount, temp). A reboot without `away_s` returns when the machine answers
+        again, with it at once.
         """
         return dict(self.ask("act", host=host, what=what, options=options))
 

@@ -79,11 +79,15 @@ def replace_machine(
             raise CannotBe("under Wine every machine has Wine's own system, Windows folder and service pack")
         new = new_windows(gone, called, _system(gone.os, os, system_root, service_pack), drives)
         world.endpoint.refuse(world.listener(name), hold=True)
-        if old is not None:
-            loss = Loss(gone, old.port, old.was, Standing(), old.number + 1, revived=old.revived)
-        else:
-            loss = Loss(gone, host.port, survey(machine, host.prefix), Standing())
-        prefix = _prefix(world, new, host.prefix) if host.prefix is not None else None
+        try:
+            if old is not None:
+                loss = Loss(gone, old.port, old.was, Standing(), old.number + 1, revived=old.revived)
+            else:
+                loss = Loss(gone, host.port, survey(machine, host.prefix), Standing())
+            prefix = _prefix(world, new, host.prefix) if host.prefix is not None else None
+        except WineTrouble:
+            world.endpoint.accept(world.listener(name))  # nothing is lost
+            raise
         listener = f"{name}/{loss.number}"
         where = world.endpoint.add(world.site(listener, host.spec, new, prefix))
         if old is not None:
@@ -91,7 +95,7 @@ def replace_machine(
         if host.prefix is not None:
             host.prefix.close()
         host.machine, host.prefix, host.port = new, prefix, where.port
-        host.listener, host.loss, host.away = listener, loss, False
+        host.listener, host.loss, host.away, host.trouble = listener, loss, False, ""
     return {
         "port": where.port,
         "original_port": loss.port,
@@ -124,9 +128,12 @@ def _prefix(world: World, new: Machine, old: Prefix) -> Prefix:
 
 def _present(name: str, host: Host, *, strays: bool = False) -> None:
     """Raise CannotBe if a host's machine is switched off or starting, so that nobody is at its console."""
+    stray = host.loss is not None and host.loss.standing.stray
+    if strays and (host.trouble or stray):
+        return
     if host.trouble:
         raise WineTrouble(host.trouble)
-    if host.away and not (strays and host.loss is not None and host.loss.standing.stray):
+    if host.away:
         raise CannotBe(f"{name} is starting, or does not come up: nothing can be done at its console")
 
 
@@ -138,7 +145,7 @@ def act(world: World, name: str, what: str, options: Mapping[str, Any]) -> Answe
     deeds: dict[str, tuple[Callable[..., Answer], set[str]]] = {
         "system-state": (_system_state, {"stale"}),
         "reboot": (_reboot, {"away_s", "move"}),
-        "exchange": (_exchange, {"components"}),
+        "exchange": (_exchange, {"components", "service_pack"}),
         "storage-groups": (_storage_groups, {"last_set", "mount", "temp"}),
     }
     if what not in deeds:
@@ -239,13 +246,18 @@ def _arrive(world: World, name: str, host: Host, machine: Machine, home: bool) -
 
 
 def _exchange(
-    world: World, name: str, host: Host, machine: Machine, components: Sequence[str] | None = None
+    world: World,
+    name: str,
+    host: Host,
+    machine: Machine,
+    components: Sequence[str] | None = None,
+    service_pack: bool = True,
 ) -> Answer:
     loss = _loss(name, host)
     had = host.spec.connectors
     chosen = tuple(had if components is None else components)
     with machine.lock:
-        changes = set_up(machine, loss.standing, loss.machine, had, chosen)
+        changes = set_up(machine, loss.standing, loss.machine, had, chosen, service_pack)
         if host.prefix is not None:
             _follow(host.prefix, changes)
     return {

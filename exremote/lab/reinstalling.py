@@ -47,7 +47,7 @@ _NEVER_FRESH = re.compile(
     r"\\(Tables|Submit|Bad|badfiles|freebusy|bulk)\\|\\lab\d+\.\w+$|\.(seq|ck)$", re.IGNORECASE
 )
 _FRESH = b"; lab data: as a fresh setup makes it\r\n"
-_OLDER_BUILD = 7226
+_OLDER_BUILD, _FIRST_BUILD = 7226, 6944
 
 
 class CannotBe(ValueError):
@@ -204,9 +204,17 @@ def services_of(lost: Machine, components: Sequence[str]) -> list[str]:
 
 
 def set_up(
-    machine: Machine, standing: Standing, lost: Machine, had: Sequence[str], components: Sequence[str]
+    machine: Machine,
+    standing: Standing,
+    lost: Machine,
+    had: Sequence[str],
+    components: Sequence[str],
+    service_pack: bool = True,
 ) -> Changes:
-    """Run setup /disasterrecovery with some of the connectors that the lost machine had. Raise CannotBe."""
+    """Run setup /disasterrecovery with some of the connectors that the lost machine had. Raise CannotBe.
+
+    `service_pack`: its service pack is installed again, too.
+    """
     if wrong := sorted(set(components) - set(had)):
         raise CannotBe(f"{lost.name} had no {', '.join(wrong)}; it had: {', '.join(had) or 'no connector'}")
     if not standing.restored:
@@ -232,7 +240,8 @@ def set_up(
             changes.registered.append(name)
     _fresh(machine, lost, had, components, changes)
     for name in ("NewestBuild", "Service Pack Build"):
-        machine.registry.set(SETUP, name, lost.registry.number(SETUP, name))
+        build = lost.registry.number(SETUP, name) if service_pack else _FIRST_BUILD
+        machine.registry.set(SETUP, name, build)
     changes.keys.append(SETUP)
     machine.holds = {path: names for path, names in lost.holds.items() if set(names) & set(chosen)} | {
         path: names for path, names in machine.holds.items() if path in DATABASES
