@@ -3,13 +3,13 @@
     Says what kind of machine this is: names, versions, disks, clock, and whose rights the caller has.
 .DESCRIPTION
     Reads the registry and the class library only; it asks no WMI, which old servers often have damaged.
-    Domain is the primary DNS suffix, empty on a machine without one.
+    Domain is the primary DNS suffix, empty on a machine without one. StartedUtc is null where it cannot be read.
 .PARAMETER OnPath
     Names of files to look for in the folders of the machine's PATH; those on other computers are left out.
 .EXAMPLE
     .\Get-HostFact.ps1 -OnPath 'nnotes.dll'
 .OUTPUTS
-    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]], OnPath [string[]]
+    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], StartedUtc [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]], OnPath [string[]]
 .NOTES
     Effect: Read
     Rights: any account that may log on
@@ -55,6 +55,16 @@ $found = @(foreach ($folder in @($path.Split(';') | ForEach-Object { $_.Trim().T
         }
     })
 
+# Windows starts the service control manager, and ends with it. WMI, which would say the same, is not asked. An account
+# that may not query a process of the system is told nothing; another program of that name would be younger.
+$started = $null
+foreach ($process in @([Diagnostics.Process]::GetProcessesByName('services'))) {
+    try {
+        $time = $process.StartTime.ToUniversalTime()
+        if ($null -eq $started -or $time -lt $started) { $started = $time }
+    } catch { Write-Verbose "process $($process.Id) does not say since when it runs: $($_.Exception.Message)" }
+}
+
 $identity = [Security.Principal.WindowsIdentity]::GetCurrent()
 $principal = New-Object Security.Principal.WindowsPrincipal $identity
 $version = [Environment]::OSVersion.Version
@@ -70,6 +80,7 @@ New-Object PSObject -Property @{
     ClrVersion        = [Environment]::Version.ToString()
     SystemRoot        = [string]$env:SystemRoot
     UtcNow            = [DateTime]::UtcNow
+    StartedUtc        = $started
     FipsPolicy        = $fips
     UserName          = [string]$identity.Name
     IsAdministrator   = $principal.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)

@@ -66,6 +66,8 @@ class HostFact:
     """Ready drives."""
     on_path: tuple[str, ...] | None = None
     """Full paths of the files that were looked for in the folders of the PATH; None if none was."""
+    started: datetime | None = None
+    """When Windows was started, by its own clock; None if that could not be read, or was not asked yet."""
 
     @property
     def powershell_major(self) -> int | None:
@@ -107,6 +109,7 @@ class HostFact:
             system_path=take(script, record, "SystemPath", str),
             disks=tuple(disks),
             on_path=texts(script, record, "OnPath"),
+            started=take(script, record, "StartedUtc", datetime) if record.get("StartedUtc") else None,
         )
 
 

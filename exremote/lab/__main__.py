@@ -32,6 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 SITE_VARIABLE = "EXREMOTE_LAB_SITE"
+ACTS = ("system-state", "reboot", "exchange", "storage-groups", "original-on", "original-off")
 EXTRA = ("psrpcore", "cryptography")
 """What the extra `lab` installs: only a lab that listens needs it."""
 
@@ -189,6 +190,10 @@ def list_() -> None:
         client = LabClient.of_this_user()
         for name, host in client.hosts().items():
             what = "nothing listens" if host["down"] else ", ".join(host["connectors"]) or "no connector"
+            if host["lost"]:
+                what = f"lost; in its place {host['machine']}, to be 127.0.0.1:{host['original_port']} again"
+            if host["away"]:
+                what += " (it is starting, or does not come up)"
             typer.echo(f"{name:<16} 127.0.0.1:{host['port']:<6} {what}")
         for fault in client.faults():
             typer.echo(f"{fault['text']}  ({fault['struck']} times so far)")
@@ -226,6 +231,74 @@ def break_(
         _fail(error)
 
 
+Host = Annotated[str, typer.Argument(metavar="HOST", help="A host of the running lab.")]
+
+
+def lose(
+    host: Host,
+    name: Annotated[str, typer.Option(help="Computer name of the new Windows.")] = "TEMP01",
+    os_: Annotated[str | None, typer.Option("--os", help="2000, 2003 or 2008r2; else as it was.")] = None,
+    system_root: Annotated[str | None, typer.Option(help="Its Windows folder; else as it was.")] = None,
+    service_pack: Annotated[str | None, typer.Option(help="In words; else as it was.")] = None,
+    drive: Annotated[
+        list[str] | None, typer.Option(help="A drive, as C:; repeat it. Else as it was.")
+    ] = None,
+) -> None:
+    """Lose a host of the running lab, and have a new Windows answer at another port.
+
+    Nothing answers any more where the lost machine did. The new one has no Exchange, is in no domain, and
+    takes the same account. What brings it to the lost one's place is `act`.
+    """
+    try:
+        client = LabClient.of_this_user()
+        typer.echo(client.replace(host, name, os_, system_root, service_pack, drive)["said"])
+    except LabTrouble as error:
+        _fail(error)
+
+
+def act(
+    host: Host,
+    what: Annotated[str, typer.Argument(metavar="WHAT", help=f"{', '.join(ACTS)}.")],
+    stale: Annotated[bool, typer.Option("--stale", help="system-state: from an older set.")] = False,
+    away: Annotated[float | None, typer.Option(help="reboot: seconds in which nothing answers.")] = None,
+    move: Annotated[bool | None, typer.Option(help="reboot: to the lost machine's port, or not.")] = None,
+    component: Annotated[
+        list[str] | None, typer.Option(help="exchange: a connector that is ticked; repeat it. Else all.")
+    ] = None,
+    service_pack: Annotated[
+        bool | None, typer.Option(help="exchange: its service pack again, as well.")
+    ] = None,
+    last_set: Annotated[bool | None, typer.Option(help="storage-groups: Last Backup Set is ticked.")] = None,
+    mount: Annotated[bool | None, typer.Option(help="storage-groups: and Mount after restore.")] = None,
+    temp: Annotated[str | None, typer.Option(help="storage-groups: the temporary folder.")] = None,
+) -> None:
+    """Do at a host's console what only a person can.
+
+    `system-state`: ntbackup's window restores it, for the next start. `reboot`: with it the machine is in the
+    lost one's place. `exchange`: setup /disasterrecovery. `storage-groups`: they are restored, and mounted.
+    `original-on` and `original-off`: the lost machine answers again, or does not.
+    """
+    given = {
+        "stale": stale or None,
+        "away_s": away,
+        "move": move,
+        "components": component or None,
+        "service_pack": service_pack,
+        "last_set": last_set,
+        "mount": mount,
+        "temp": temp,
+    }
+    try:
+        client = LabClient.of_this_user()
+        if what in ("original-on", "original-off"):
+            answer = client.revive(host, off=what == "original-off")
+        else:
+            answer = client.act(host, what, **{key: one for key, one in given.items() if one is not None})
+        typer.echo(answer["said"])
+    except LabTrouble as error:
+        _fail(error)
+
+
 def reset() -> None:
     """Forget all that was to go wrong, and count anew."""
     try:
@@ -244,6 +317,8 @@ for _name, _function in (
     ("list", list_),
     ("fault", fault),
     ("break", break_),
+    ("lose", lose),
+    ("act", act),
     ("reset", reset),
 ):
     app.command(_name, help=HELP if _name == "fault" else flowing(_function.__doc__))(_function)

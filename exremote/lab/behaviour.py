@@ -17,6 +17,7 @@ from exremote.lab.binding import Arguments, bind
 from exremote.lab.copies import service_guard, tree_copy
 from exremote.lab.deeds import registry_set, service_set, work_files_remove
 from exremote.lab.gateway import api_directory, connect_share, disconnect_share
+from exremote.lab.images import image_exists
 from exremote.lab.machine import SERVICES, START_MODES, Machine
 from exremote.lab.moves import aside_move, staged_move, staging_remove
 from exremote.lab.ntbackup import get_job, remove_job, start_job
@@ -25,7 +26,7 @@ from exremote.lab.programs import file_fact
 from exremote.lab.registry import HIVES, KeyDenied, Kind
 from exremote.lab.registry import Value as RegistryValue
 from exremote.lab.scratch import scratch_key_remove
-from exremote.lab.trees import file_pack, file_tree, refused, rooted
+from exremote.lab.trees import file_pack, file_tree, refused
 from exremote.lab.writing import file_write
 from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, ScriptThrew
 from exremote.script import Script, ScriptLibrary
@@ -56,6 +57,7 @@ def host_fact(
         "ClrVersion": machine.os.clr,
         "SystemRoot": machine.os.system_root,
         "UtcNow": machine.now(),
+        "StartedUtc": machine.started,
         "FipsPolicy": bool(fips),
         "UserName": call.user,
         "IsAdministrator": machine.administrator,
@@ -122,24 +124,6 @@ def registry_value(
             if value is not None:
                 answer |= {"Exists": True, "Kind": value.kind.name, "Text": _registry_text(machine, value)}
         yield answer
-
-
-def _image_exists(machine: Machine, command: str) -> bool:
-    root = machine.os.system_root
-    path = re.sub(r"^\\\?\?\\", "", command.strip())
-    path = re.sub(r"^\\SystemRoot\\", lambda _: root + "\\", path, flags=re.IGNORECASE)
-    if not path:
-        return False
-    if path.startswith('"'):
-        return machine.files.is_file(path.split('"')[1])
-    if not rooted(path):
-        path = rf"{root}\{path}"
-    words = path.split(" ")
-    for count in range(1, len(words) + 1):
-        candidate = " ".join(words[:count]).lstrip()
-        if machine.files.is_file(candidate) or machine.files.is_file(candidate + ".exe"):
-            return True
-    return False
 
 
 def service_state(
@@ -222,7 +206,7 @@ def _service(machine: Machine, name: str) -> dict[str, object]:
             "StartMode": START_MODES[start] if 0 <= start <= 4 else "Unknown",
             "Account": registry.text(key, "ObjectName"),
             "ImagePath": image,
-            "ImageExists": _image_exists(machine, image),
+            "ImageExists": image_exists(machine, image),
             "DependsOn": [text for text in depends.data if text]
             if depends is not None and isinstance(depends.data, tuple)
             else [],

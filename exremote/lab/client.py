@@ -27,6 +27,8 @@ import platformdirs
 from exremote.lab.site import HostSpec, specs_to_json
 
 _END_S = 30.0
+_SLOW, _SLOW_S = ("replace", "act"), 400
+"""What has Wine make or start a Windows."""
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -61,7 +63,7 @@ class LabClient:
             self.url, json.dumps({"do": do, **question}).encode(), {"X-Lab-Token": self.token}
         )
         try:
-            with _OPENER.open(request, timeout=120) as answer:
+            with _OPENER.open(request, timeout=_SLOW_S if do in _SLOW else 120) as answer:
                 value = json.loads(answer.read())
         except (OSError, urllib.error.URLError, ValueError) as error:
             raise LabTrouble(f"the lab does not answer: {error}") from error
@@ -127,6 +129,43 @@ class LabClient:
     def break_host(self, machine: str) -> list[tuple[str, str]]:
         """Break a host in every way that a restore mends. Return what was done: a word and a place each."""
         return [(str(what), str(where)) for what, where in self.ask("break", host=machine)]
+
+    def replace(
+        self,
+        host: str,
+        name: str = "TEMP01",
+        os: str | None = None,
+        system_root: str | None = None,
+        service_pack: str | None = None,
+        drives: Sequence[str] | None = None,
+    ) -> dict[str, Any]:
+        """Lose a host's machine: nothing answers there any more, and a new Windows does at the port returned.
+
+        It has the lost one's system, Windows folder, service pack and drives unless told otherwise.
+        """
+        given = {"os": os, "system_root": system_root, "service_pack": service_pack, "drives": drives}
+        options = {key: value for key, value in given.items() if value is not None}
+        return dict(self.ask("replace", host=host, options={"called": name, **options}))
+
+    def act(self, host: str, what: str, **options: object) -> dict[str, Any]:
+        """Do at a host's console what a person does. Return its port, and what was done (`said`).
+
+        `system-state` (stale), `reboot` (away_s, move), `exchange` (components, service_pack),
+        `storage-groups` (last_set, mount, temp). A reboot without `away_s` returns when the machine answers
+        again, with it at once.
+        """
+        return dict(self.ask("act", host=host, what=what, options=options))
+
+    def lost(self, host: str, now: bool = False) -> dict[str, Any]:
+        """Return what a host's lost machine was: name, port, files, registry, services.
+
+        `now`: what its machine is now, in the same form.
+        """
+        return dict(self.ask("lost", host=host, now=now))
+
+    def revive(self, host: str, off: bool = False) -> dict[str, Any]:
+        """Have the lost machine answer again beside the new one, or be off again."""
+        return dict(self.ask("revive", host=host, off=off))
 
     def end(self) -> None:
         """Ask the lab to end."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from exremote.lab import losing
 from exremote.lab.breaking import break_host, trouble_service
 from exremote.lab.files import Generated, Lying
 from exremote.lab.machine import SERVICES, Disk, Machine, ticks
@@ -155,6 +156,10 @@ def _deny(machine: Machine, path: str, denied: bool) -> None:
         machine.files.find(path).denied = denied
 
 
+def _options(question: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(question.get("options") or {})
+
+
 class Control:
     """The server of the channel."""
 
@@ -212,22 +217,28 @@ class Control:
                         "port": host.port,
                         "down": host.machine is None,
                         "connectors": list(host.spec.connectors),
+                        "machine": "" if host.machine is None else host.machine.name,
+                        "away": host.away,
+                        "lost": host.loss is not None and not host.loss.moved,
+                        "original_port": host.port if host.loss is None else host.loss.port,
                     }
                     for key, host in world.hosts.items()
                 }
             case "counters":
                 return world.counters(name)
             case "reset_counters":
-                world.endpoint.counters(name).reset()
+                world.endpoint.counters(world.listener(name)).reset()
             case "shells":
                 return world.shells(name)
             case "drop_shell":
-                return world.endpoint.drop_shell(name, question["shell_id"])
+                return world.endpoint.drop_shell(world.listener(name), question["shell_id"])
             case "set_limits":
                 world.set_limits(name, question["limits"])
             case "set_line":
                 world.endpoint.set_line(
-                    name, float(question.get("latency_s", 0.0)), question.get("bandwidth_bps")
+                    world.listener(name),
+                    float(question.get("latency_s", 0.0)),
+                    question.get("bandwidth_bps"),
                 )
             case "fault":
                 return world.fault(question["text"])
@@ -242,6 +253,14 @@ class Control:
                 machine = world.machine(name)
                 with machine.lock:
                     return break_host(machine, world.hosts[name].prefix)
+            case "replace":
+                return losing.replace_machine(world, name, **_options(question))
+            case "act":
+                return losing.act(world, name, str(question["what"]), _options(question))
+            case "lost":
+                return losing.lost(world, name, bool(question.get("now")))
+            case "revive":
+                return losing.revive(world, name, bool(question.get("off")))
             case "edit":
                 prefix = world.hosts[name].prefix
                 return edit(world.machine(name), prefix, question["op"], question.get("args", {}))

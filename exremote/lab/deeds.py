@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from exremote.lab.binding import Arguments
 from exremote.lab.files import REPARSE, Denied, FileSystem, Locked, Node
+from exremote.lab.images import can_run
 from exremote.lab.machine import SERVICES, START_MODES, Machine
 from exremote.lab.packing import BLOCK, blocks, decode_names
 from exremote.lab.registry import KeyDenied, Kind, Value, raw
@@ -93,6 +94,9 @@ class _Waiting:
                 raise refused("ExRemote.ServiceDisabled", f"{name} is disabled. It cannot start.")
             if self._machine.services[name.lower()].denied:
                 raise refused("ExRemote.ServiceDenied", f"{name}: Access is denied", "PermissionDenied")
+            if wanted == "Running" and not can_run(self._machine, name):
+                message = f"{name}: The system cannot find the file specified"
+                raise refused("ExRemote.ServiceFailed", message)
             self._machine.set_service(name, wanted)
         yield from self.settled(name, wanted)
 

@@ -126,6 +126,10 @@ class Disk:
     format: str = "NTFS"
 
 
+DISKS = (Disk("C:\\", 36 * 1024**3, 21 * 1024**3), Disk("D:\\", 136 * 1024**3, 90 * 1024**3))
+"""What a machine has unless it is told otherwise."""
+
+
 @dataclass(slots=True)
 class Share:
     r"""A share on another computer, `\\server\share`."""
@@ -163,13 +167,22 @@ class Guard:
 class Machine:
     """One host. All methods may be called from several threads while `lock` is held."""
 
-    def __init__(self, name: str, *, os: OperatingSystem = WINDOWS_2003, clock_offset_s: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        os: OperatingSystem = WINDOWS_2003,
+        clock_offset_s: float = 0.0,
+        disks: Sequence[Disk] = DISKS,
+    ) -> None:
         """`clock_offset_s`: how wrong its clock is, against this system's."""
         self.name = name.upper()
         self.domain = "LAB"
         self.dns_domain = "lab.example"
         self.os = os
         self.clock_offset_s = clock_offset_s
+        self.started = self.now()
+        """When it was started, by its own clock."""
         self.lock = threading.RLock()
         self.files = FileSystem(ticks(self.now()))
         self.registry = Registry()
@@ -179,7 +192,7 @@ class Machine:
         self.directory_available = True
         self.events: list[LoggedEvents] = []
         self.event_log_available = True
-        self.disks = [Disk("C:\\", 36 * 1024**3, 21 * 1024**3), Disk("D:\\", 136 * 1024**3, 90 * 1024**3)]
+        self.disks = list(disks)
         self.shares: dict[str, Share] = {}
         r"""By lower-case `\\server\share`.
 

@@ -16,7 +16,8 @@ from exremote.lab.files import Generated
 from exremote.lab.machine import WINDOWS_2000, WINDOWS_2003, WINDOWS_2008_R2, Machine, Share, share_of
 
 _FURNISHERS = {**furnish.FURNISHERS, **older.FURNISHERS}
-_SYSTEMS = {"2000": WINDOWS_2000, "2003": WINDOWS_2003, "2008r2": WINDOWS_2008_R2}
+SYSTEMS = {"2000": WINDOWS_2000, "2003": WINDOWS_2003, "2008r2": WINDOWS_2008_R2}
+"""Systems, by the names that a description gives them."""
 
 
 class SpecText(ValueError):
@@ -117,9 +118,9 @@ def add_bulk(machine: Machine, bulk: Bulk) -> None:
 
 def build(spec: HostSpec) -> Machine:
     """Return the machine that a description asks for. Raise SpecText for a name that nobody knows."""
-    if spec.os not in _SYSTEMS:
-        raise SpecText(f"{spec.name}: no system {spec.os!r}; there are {', '.join(_SYSTEMS)}")
-    machine = Machine(spec.name, os=_SYSTEMS[spec.os], clock_offset_s=spec.clock_offset_s)
+    if spec.os not in SYSTEMS:
+        raise SpecText(f"{spec.name}: no system {spec.os!r}; there are {', '.join(SYSTEMS)}")
+    machine = Machine(spec.name, os=SYSTEMS[spec.os], clock_offset_s=spec.clock_offset_s)
     furnish.exchange(machine)
     for name in spec.connectors:
         if name not in _FURNISHERS:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import platformdirs
@@ -25,14 +25,16 @@ from exremote.lab.ntbackup import program_of
 from exremote.lab.registry import Kind
 
 WINLAB_VARIABLE = "EXREMOTE_LAB_WINLAB"
-_KEYS = (
+KEYS = (
     r"HKLM\SOFTWARE\Microsoft\Exchange",
     r"HKLM\SOFTWARE\Lotus",
     rf"{SERVICES}\LanmanServer\Shares",
     rf"{SERVICES}\MSExchangePCMTA",
     rf"{SERVICES}\Eventlog\Application",
 )
-_BUILT_IN = frozenset({"eventlog", "rpcss"})
+"""What of a machine's registry Wine shall have, besides its services."""
+BUILT_IN = frozenset({"eventlog", "rpcss"})
+"""Services that Wine has by itself."""
 _UNIX_EPOCH_TICKS = 621_355_968_000_000_000
 _READY = ".exremote-ready"
 _START_S = 180.0
@@ -40,9 +42,11 @@ _START_S = 180.0
 _KEEPER = """
 $ErrorActionPreference = 'Stop'
 Add-Type -AssemblyName System.ServiceProcess
-# Wine takes the name of the machine that it runs on, anew at each start.
+# Wine takes the name and the domain of the machine that it runs on, anew at each start.
 $active = 'HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Control\\ComputerName\\ActiveComputerName'
 [Microsoft.Win32.Registry]::SetValue($active, 'ComputerName', NAMED)
+$network = 'HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\Tcpip\\Parameters'
+[Microsoft.Win32.Registry]::SetValue($network, 'Domain', WHERE)
 foreach ($name in @(STOPPED)) {
     $service = New-Object ServiceProcess.ServiceController $name
     if ([string]$service.Status -ne 'Stopped') {
@@ -81,6 +85,7 @@ while ($true) {
         } catch { Start-Sleep -Milliseconds 50 }    # somebody reads it just now
     }
     if (-not $ready) { Write-Output 'ready'; $ready = $true }
+    if (-not STAYS) { exit }
     if ($watched.Length -eq 0) { Start-Sleep -Seconds 864000 }
     Start-Sleep -Milliseconds 100
 }
@@ -104,8 +109,8 @@ def _winlab(engine: Sequence[str]) -> Path:
     return folder
 
 
-def _run(command: Sequence[str], prefix: Path, timeout_s: float = 120.0) -> None:
-    """Run one command of the engine for a prefix. Raise WineTrouble."""
+def run(command: Sequence[str], prefix: Path, timeout_s: float = 120.0) -> bytes:
+    """Run one command of the engine for a prefix. Return what it said. Raise WineTrouble."""
     # Into a file: what Wine leaves running would hold a pipe open.
     with tempfile.TemporaryFile() as output:
         try:
@@ -124,6 +129,19 @@ def _run(command: Sequence[str], prefix: Path, timeout_s: float = 120.0) -> None
             output.seek(0)
             said = output.read().decode("cp1252", "replace")[-500:]
             raise WineTrouble(f"{' '.join(command[:4])} ended with {done.returncode}: {said}")
+        output.seek(0)
+        return output.read()
+
+
+def _bury(keepers: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End processes whose machine is off."""
+    for keeper in keepers:
+        with contextlib.suppress(ProcessLookupError):
+            keeper.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            keeper.wait(10)
+        if keeper.stdout is not None:
+            keeper.stdout.close()
 
 
 class Prefix:
@@ -164,14 +182,14 @@ class Prefix:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not (ready / _READY).exists():
                 shutil.rmtree(ready, ignore_errors=True)
-                _run([engine[0], "prefix"], ready, 300.0)
-                _run([engine[0], "wine-stop"], ready)
+                run([engine[0], "prefix"], ready, 300.0)
+                run([engine[0], "wine-stop"], ready)
                 (ready / _READY).touch()
             for left in home.iterdir():
                 owner = left.name.partition("-")[0]
                 if owner.isdigit() and left.is_dir() and not Path(f"/proc/{owner}").exists():
                     with contextlib.suppress(WineTrouble):
-                        _run([engine[0], "wine-stop"], left)
+                        run([engine[0], "wine-stop"], left)
                     shutil.rmtree(left, ignore_errors=True)
         return ready
 
@@ -184,14 +202,29 @@ class Prefix:
             file.unlink()
             shutil.copy2(ready / file.name, file)
         self._put_files()
+        self.import_registry()
+        # The service manager reads what is registered when it starts.
+        self.stop()
+        self.start()
+
+    def import_registry(self) -> None:
+        """Bring over what of the machine's registry Wine shall have. Raise WineTrouble."""
         text = self.folder / "drive_c" / "lab.reg"
         text.write_bytes(self._registry())
-        _run([self.engine[0], "wine-run", "reg.exe", "import", r"C:\lab.reg"], self.folder)
+        run([self.engine[0], "wine-run", "reg.exe", "import", r"C:\lab.reg"], self.folder)
         text.unlink()
-        # The service manager reads what is registered when it starts.
-        _run([self.engine[0], "wine-stop"], self.folder)
-        services = [one for one in self.machine.services.values() if one.name.lower() not in _BUILT_IN]
-        self._keep(
+
+    def stop(self) -> None:
+        """End all that runs in the prefix, as a machine that is switched off does. Raise WineTrouble."""
+        run([self.engine[0], "wine-stop"], self.folder)
+        with self._lock:
+            keepers, self._keepers = self._keepers, []
+        _bury(keepers)
+
+    def start(self) -> None:
+        """Start the machine; its services are as it has them, and its files are held. Raise WineTrouble."""
+        services = [one for one in self.machine.services.values() if one.name.lower() not in BUILT_IN]
+        self.keep(
             running=[one.name for one in services if self.machine.service_state(one.name) == "Running"],
             stopped=[one.name for one in services if self.machine.service_state(one.name) == "Stopped"],
             locked=[
@@ -200,7 +233,7 @@ class Prefix:
             held=["|".join((path, *names)) for path, names in self.machine.holds.items()],
         )
 
-    def _keep(
+    def keep(
         self,
         *,
         running: Sequence[str] = (),
@@ -208,6 +241,7 @@ class Prefix:
         locked: Sequence[str] = (),
         pinned: Sequence[str] = (),
         held: Sequence[str] = (),
+        stays: bool = True,
     ) -> None:
         """Start a process that brings services to a state, locks files, and stays. Raise WineTrouble.
 
@@ -215,11 +249,15 @@ class Prefix:
         """
         script = (
             _KEEPER.replace("NAMED", _quoted([self.machine.name]))
+            .replace(
+                "WHERE", _quoted([self.machine.registry.text(rf"{SERVICES}\Tcpip\Parameters", "Domain")])
+            )
             .replace("STOPPED", _quoted(stopped))
             .replace("RUNNING", _quoted(running))
             .replace("LOCKED", _quoted(locked))
             .replace("PINNED", _quoted(pinned))
             .replace("HELD", _quoted(held))
+            .replace("STAYS", "$true" if stays else "$false")
         )
         encoded = base64.b64encode(script.encode("utf-16-le")).decode()
         keeper = subprocess.Popen(  # noqa: S603 - as above
@@ -271,7 +309,7 @@ class Prefix:
         return found
 
     def _put_files(self) -> None:
-        labsvc = (_winlab(self.engine) / "labsvc.exe").read_bytes()
+        labsvc = self.service_program()
         program = self.drive_c / "windows" / "system32" / "ntbackup.exe"
         if program_of(self.machine) and (standin := _winlab(self.engine) / "ntbackup.exe").is_file():
             program.write_bytes(standin.read_bytes())
@@ -321,14 +359,18 @@ class Prefix:
         image = self.machine.expand(self.machine.registry.text(rf"{SERVICES}\{service}", "ImagePath"))
         return image.split('"')[1] if image.startswith('"') else image.split(" ")[0]
 
+    def service_program(self) -> bytes:
+        """Return the program that plays every service. Raise WineTrouble."""
+        return (_winlab(self.engine) / "labsvc.exe").read_bytes()
+
     def _registry(self) -> bytes:
         """Return what of the machine's registry Wine shall have, as a .reg file."""
         registry = self.machine.registry
-        keys = [key for key in _KEYS if registry.find(key) is not None]
+        keys = [key for key in KEYS if registry.find(key) is not None]
         keys += [
             rf"{SERVICES}\{one.name}"
             for one in self.machine.services.values()
-            if one.name.lower() not in _BUILT_IN
+            if one.name.lower() not in BUILT_IN
         ]
         registry_path = registry.text(ENVIRONMENT, "Path")
         paths = f"{registry_path};%SystemRoot%\\system32\\wbem" if registry_path else ""
@@ -357,6 +399,22 @@ class Prefix:
             part.replace(place)
         self._set_time(place, modified or node.modified)
 
+    def write_program(self, remote: str) -> None:
+        """Put a service's program there. Raise WineTrouble."""
+        place = self.path(remote)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(self.service_program())
+
+    def register_service(self, name: str) -> None:
+        """Have the service manager, which runs, know one more service of the machine. Raise WineTrouble."""
+        key = rf"{SERVICES}\{name}"
+        registry = self.machine.registry
+        image, title = registry.text(key, "ImagePath"), registry.text(key, "DisplayName")
+        start = {2: "auto", 4: "disabled"}.get(registry.number(key, "Start"), "demand")
+        words = ["create", name, "binPath=", image, "start=", start, "DisplayName=", title]
+        run([self.engine[0], "wine-run", "sc.exe", *words], self.folder)
+        self.set_registry(key)
+
     def remove_file(self, remote: str) -> None:
         """Remove a file or folder."""
         place = self.path(remote)
@@ -367,17 +425,17 @@ class Prefix:
 
     def lock_file(self, remote: str, shared: bool = False) -> None:
         """Have a process hold a file open without sharing, or shared with readers. Raise WineTrouble."""
-        self._keep(locked=() if shared else [remote], pinned=[remote] if shared else ())
+        self.keep(locked=() if shared else [remote], pinned=[remote] if shared else ())
 
     def set_service(self, name: str, state: str) -> None:
         """Bring a service to Running or Stopped. Raise WineTrouble."""
-        self._keep(running=[name] if state == "Running" else (), stopped=[name] if state == "Stopped" else ())
+        self.keep(running=[name] if state == "Running" else (), stopped=[name] if state == "Stopped" else ())
 
     def set_registry(self, key: str) -> None:
         """Bring one key over as the machine has it now. Raise WineTrouble."""
         text = self.drive_c / f"lab-{ticks(self.machine.now())}.reg"
         text.write_bytes(self.machine.registry.export_many([key]))
-        _run([self.engine[0], "wine-run", "reg.exe", "import", "C:\\" + text.name], self.folder)
+        run([self.engine[0], "wine-run", "reg.exe", "import", "C:\\" + text.name], self.folder)
         text.unlink()
 
     def close(self) -> None:
@@ -387,13 +445,25 @@ class Prefix:
         self._closed = True
         if self.folder.exists():
             with contextlib.suppress(WineTrouble):
-                _run([self.engine[0], "wine-stop"], self.folder, 30.0)
-        for keeper in self._keepers:
-            with contextlib.suppress(ProcessLookupError):
-                keeper.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                keeper.wait(10)
-            if keeper.stdout is not None:
-                keeper.stdout.close()
+                run([self.engine[0], "wine-stop"], self.folder, 30.0)
+        _bury(self._keepers)
         shutil.rmtree(self.folder, ignore_errors=True)
         Path(f"{self.folder}.lock").unlink(missing_ok=True)
+
+
+def furnished(
+    machine: Machine, engine: Sequence[str], note: Callable[[Prefix], None] = lambda prefix: None
+) -> Prefix:
+    """Return a machine as a Windows of its own. `note`: is told of each that is tried. Raise WineTrouble."""
+    for attempt in (1, 2):
+        prefix = Prefix(machine, engine)
+        note(prefix)
+        try:
+            prefix.furnish()
+            break
+        except WineTrouble:
+            # Wine's own start fails now and then on a busy machine, and a new prefix helps.
+            prefix.close()
+            if attempt == 2:
+                raise
+    return prefix

@@ -13,7 +13,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -22,10 +22,11 @@ from exremote.lab import older
 from exremote.lab.behaviour import Behaviour
 from exremote.lab.console import console
 from exremote.lab.faults import Fault, FaultText, Schedule
+from exremote.lab.losing import Loss
 from exremote.lab.machine import Machine
 from exremote.lab.packing import bomb
 from exremote.lab.site import HostSpec, build
-from exremote.lab.wine import Prefix, WineTrouble
+from exremote.lab.wine import Prefix, furnished
 from exremote.lab.wsman.engine import Call, ErrorRecord, Record, RunScript, ScriptThrew
 from exremote.lab.wsman.server import WINRM_2, Counters, Endpoint, Limits, Misfortune, RequestInfo, Site
 from exremote.script import ScriptLibrary
@@ -47,6 +48,16 @@ class Host:
     """None: it is down."""
     prefix: Prefix | None = None
     """Where the real engine plays it."""
+    listener: str = ""
+    """The name of the endpoint's site where it answers now; empty: its own name."""
+    loss: Loss | None = None
+    """What is known of the machine that was lost, where another one stands in its place."""
+    away: bool = False
+    """Whether its machine is off, or starting."""
+    trouble: str = ""
+    """Why a start that nobody waited for failed."""
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    """Held while its machine is lost, or somebody is at its console."""
 
 
 def spoiled(
@@ -168,22 +179,17 @@ class World:
         return f"{self.endpoint.domain}\\{self.endpoint.user}"
 
     def _furnish(self, specs: Sequence[HostSpec], engine: list[str]) -> None:
+        self.engine = engine
         prefixes: dict[str, Prefix] = {}
         machines = {spec.name: build(spec) for spec in specs if not spec.down}
         if engine:
             Prefix.template(engine)
 
             def make(name: str) -> None:
-                for attempt in (1, 2):
-                    prefixes[name] = Prefix(machines[name], engine)
-                    try:
-                        prefixes[name].furnish()
-                        return
-                    except WineTrouble:
-                        # Wine's own start fails now and then on a busy machine, and a new prefix helps.
-                        prefixes[name].close()
-                        if attempt == 2:
-                            raise
+                def note(prefix: Prefix) -> None:
+                    prefixes[name] = prefix
+
+                furnished(machines[name], engine, note)
 
             with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
                 made = [pool.submit(make, name) for name in machines]
@@ -204,29 +210,36 @@ class World:
                 continue
             machine = machines[spec.name]
             played_by = prefixes.get(spec.name)
-            run = self._script_runner(spec.name, machine)
-            where = self.endpoint.add(
-                Site(
-                    spec.name,
-                    run_script=run,
-                    run_command=console(machine.name, run, self.library),
-                    relay=engine if played_by else None,
-                    relay_environment=played_by.environment if played_by else None,
-                    limits=self._limits(spec),
-                    hook=self._hook,
-                    https=spec.https,
-                    latency_s=spec.latency_s,
-                    bandwidth_bps=spec.bandwidth_bps,
-                )
-            )
+            where = self.endpoint.add(self.site(spec.name, spec, machine, played_by))
             self.hosts[spec.name] = Host(spec, where.port, machine, played_by)
+
+    def site(self, listener: str, spec: HostSpec, machine: Machine, prefix: Prefix | None) -> Site:
+        """Return the listener of one machine, by a name of its own: the host's, or that and `/` and more."""
+        run = self._script_runner(spec.name, machine)
+        return Site(
+            listener,
+            run_script=run,
+            run_command=console(machine.name, run, self.library),
+            relay=self.engine if prefix else None,
+            relay_environment=prefix.environment if prefix else None,
+            limits=self._limits(spec),
+            hook=self._hook,
+            https=spec.https,
+            latency_s=spec.latency_s,
+            bandwidth_bps=spec.bandwidth_bps,
+        )
+
+    def listener(self, name: str) -> str:
+        """Return the name of the listener where a host answers now. Raise KeyError."""
+        return self.hosts[name].listener or name
 
     @staticmethod
     def _limits(spec: HostSpec) -> Limits:
         return WINRM_2 if spec.winrm == 2 else Limits()
 
     def _script_runner(self, name: str, machine: Machine) -> RunScript:
-        behaviour = self.behaviours[name] = Behaviour(machine, self.library)
+        behaviour = Behaviour(machine, self.library)
+        self.behaviours.setdefault(name, behaviour)
 
         def run(
             text: str, parameters: Mapping[str, object], source: Iterator[object], call: Call
@@ -243,17 +256,19 @@ class World:
 
     def _drop(self, name: str, shell_id: str) -> None:
         # From a thread of its own: it waits for the engine's thread, which may be the one that asks.
-        threading.Thread(target=self.endpoint.drop_shell, args=(name, shell_id), daemon=True).start()
+        where = self.listener(name)
+        threading.Thread(target=self.endpoint.drop_shell, args=(where, shell_id), daemon=True).start()
 
     def _hook(self, info: RequestInfo) -> Misfortune | None:
         effects = misfortunes.BEFORE if info.phase == "request" else misfortunes.AFTER
-        struck = self.schedule.strike(info.site, info.action, effects)
+        name = info.site.partition("/")[0]
+        struck = self.schedule.strike(name, info.action, effects)
         for fault in struck:
             if fault.effect == "restart":
-                self.restart(info.site)
+                self.restart(name)
             elif fault.effect == "reboot":
                 self.endpoint.refuse(info.site)
-                self._later(fault.number, self.endpoint.accept, info.site)
+                self.later(fault.number, self.endpoint.accept, info.site)
         return misfortune(struck, info.size)
 
     # --- what the control channel asks ---
@@ -289,13 +304,14 @@ class World:
             case "disk-full":
                 machine.files.full = True
             case "refused":
-                self.endpoint.refuse(name)
+                self.endpoint.refuse(self.listener(name))
             case "restart":
                 self.restart(name)
         if fault.seconds:
-            self._later(fault.seconds, self._mend, name, machine)
+            self.later(fault.seconds, self._mend, name, machine)
 
-    def _later(self, seconds: float, what: Callable[..., None], *args: object) -> None:
+    def later(self, seconds: float, what: Callable[..., None], *args: object) -> None:
+        """Do something after a time, if the lab is there then."""
         timer = threading.Timer(seconds, what, args)
         timer.daemon = True
         timer.start()
@@ -303,16 +319,17 @@ class World:
 
     def _mend(self, name: str, machine: Machine) -> None:
         machine.files.full = False
-        self.endpoint.accept(name)
+        if not self.hosts[name].away:
+            self.endpoint.accept(self.listener(name))
 
     def restart(self, name: str) -> None:
         """Restart a host's WinRM service: all connections and shells are gone. Raise KeyError."""
-        self.endpoint.refuse(name)
-        self.endpoint.accept(name)
+        self.endpoint.refuse(self.listener(name))
+        self.endpoint.accept(self.listener(name))
 
     def counters(self, name: str) -> dict[str, object]:
         """Return what was counted about a host. Raise KeyError."""
-        counters: Counters = self.endpoint.counters(name)
+        counters: Counters = self.endpoint.counters(self.listener(name))
         return {
             key: dict(value) if isinstance(value, dict) else value
             for key, value in vars(counters).items()
@@ -321,13 +338,13 @@ class World:
 
     def shells(self, name: str) -> list[dict[str, object]]:
         """Return the shells of a host. Raise KeyError."""
-        return [asdict(shell) for shell in self.endpoint.shells(name)]
+        return [asdict(shell) for shell in self.endpoint.shells(self.listener(name))]
 
     def set_limits(self, name: str, changes: Mapping[str, object]) -> None:
         """Change some quotas of a host. Raise KeyError for an unknown host, TypeError for a quota."""
-        current = self.endpoint._service(name).site.limits
+        current = self.endpoint._service(self.listener(name)).site.limits
         values = {field.name: getattr(current, field.name) for field in fields(current)} | dict(changes)
-        self.endpoint.set_limits(name, Limits(**values))
+        self.endpoint.set_limits(self.listener(name), Limits(**values))
 
     def machine(self, name: str) -> Machine:
         """Return the machine of a host. Raise KeyError if there is none of that name, or it is down."""

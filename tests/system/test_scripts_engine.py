@@ -571,6 +571,9 @@ def test_host_fact_needs_no_wmi(answers: dict[str, Answer]) -> None:
     assert str(fact["OSVersion"]).startswith("10.0.")
     assert fact["IsAdministrator"] is True
     assert isinstance(fact["UtcNow"], datetime)
+    assert isinstance(fact["StartedUtc"], datetime)
+    assert fact["StartedUtc"] < fact["UtcNow"]
+    assert answers["host path"].last["StartedUtc"] == fact["StartedUtc"]
     assert isinstance(fact["Disks"], list)
     name, kind, system, total, free = fact["Disks"][0].split("|")
     assert (name, kind) == ("C:\\", "Fixed")

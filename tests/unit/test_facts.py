@@ -53,6 +53,9 @@ HOST: dict[str, object] = {
 def test_a_host_is_parsed() -> None:
     fact = HostFact.parse(HOST)
     assert (fact.computer_name, fact.disks[0].free, fact.utc_now) == ("EX01", 40, NOW)
+    assert fact.started is None  # an answer of before the question was asked
+    assert HostFact.parse({**HOST, "StartedUtc": None}).started is None
+    assert HostFact.parse({**HOST, "StartedUtc": NOW}).started == NOW
 
 
 @pytest.mark.parametrize(
@@ -61,6 +64,8 @@ def test_a_host_is_parsed() -> None:
         ("ComputerName", 3),
         ("UtcNow", datetime(2026, 1, 1)),
         ("UtcNow", "2026"),
+        ("StartedUtc", "2026"),
+        ("StartedUtc", datetime(2026, 1, 1)),
         ("FipsPolicy", 1),
         ("Disks", ["C:"]),
         ("Disks", ["C:\\|Fixed|NTFS|many|40"]),

@@ -12,6 +12,7 @@ the system. Whoever has the password runs what the sites run, as the user of thi
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Mapping
@@ -65,6 +66,16 @@ class Listening:
         return f"{self.scheme}://{self.host}:{self.port}/wsman"
 
 
+def _bound(port: int) -> socket.socket:
+    """Return a socket that has a port and listens to nobody."""
+    holder = socket.socket()
+    if os.name != "nt":
+        # As create_server does: connections that have just ended leave the port in use for a while.
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    holder.bind((_HOST, port))
+    return holder
+
+
 class _Listener:
     """One listening socket, its site and its connections."""
 
@@ -74,6 +85,7 @@ class _Listener:
         self._connections: set[Connection] = set()
         self._lock = threading.Lock()
         self._closed = False
+        self._holder: socket.socket | None = None
         self.where = Listening(
             service.site.name, _HOST, self._socket.getsockname()[1], "https" if service.site.https else "http"
         )
@@ -82,10 +94,14 @@ class _Listener:
     def close(self) -> None:
         """End the listener, its connections and its shells."""
         self.refuse()
+        self._let_go()
         self.service.verbs.close()
 
-    def refuse(self) -> None:
-        """Refuse connections from now on; end those that are there, then all shells. May be called twice."""
+    def refuse(self, hold: bool = False) -> None:
+        """Refuse connections from now on; end those that are there, then all shells. May be called twice.
+
+        `hold`: nobody else gets the port, however long that is.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -97,15 +113,23 @@ class _Listener:
         for connection in connections:
             connection.close()
         self.service.verbs.restart()
+        if hold:
+            self._holder = _bound(self.where.port)
 
     def accept(self) -> None:
         """Take connections again, on the same port. Does nothing if it does so already. Raise OSError."""
         with self._lock:
             if not self._closed:
                 return
+            self._let_go()
             self._socket = socket.create_server((_HOST, self.where.port), backlog=64)
             self._closed = False
         self._listen()
+
+    def _let_go(self) -> None:
+        if self._holder is not None:
+            self._holder.close()
+            self._holder = None
 
     def _listen(self) -> None:
         name = f"wsman {self.service.site.name}"
@@ -208,9 +232,18 @@ class Endpoint:
         listener = self._listeners[site.name] = _Listener(service)
         return listener.where
 
-    def refuse(self, name: str) -> None:
-        """Have a host refuse connections, as one that is down; its shells are gone. Raise KeyError."""
-        self._listeners[name].refuse()
+    def refuse(self, name: str, hold: bool = False) -> None:
+        """Have a host refuse connections, as one that is down; its shells are gone. Raise KeyError.
+
+        `hold`: its port stays its own meanwhile.
+        """
+        self._listeners[name].refuse(hold)
+
+    def play(self, name: str, site: Site) -> None:
+        """Have something else answer at a host's address. Its quotas and its wire stay. Raise KeyError."""
+        here = self._service(name).site
+        here.run_script, here.run_command = site.run_script, site.run_command
+        here.relay, here.relay_environment = site.relay, site.relay_environment
 
     def accept(self, name: str) -> None:
         """Have it take connections again, on the same port. Raise KeyError."""
