@@ -100,31 +100,41 @@ class Attendant:
         Raise PlanRefused if the answer is no, Waiting if nobody is there.
         """
         step = recover.CONNECTORS
+        approved = f"plan {plan.digest[:12]}"
         with self._turn, self._paused():
             if not self._report.as_json:
                 show_plans(self._report, [plan], self._place)
+            self._answerable(host, plan)
             if yes:
-                self._note(self._own(host, step, f"--yes, plan {plan.digest[:12]}"))
+                self._note(self._own(host, step, f"--yes, {approved}"))
                 return
             if has_terminal():
                 self._report.note(f"{host}: restore the connectors by this plan? Type yes or no:")
                 if not self._yes():
                     raise PlanRefused(f"{host}: the plan was not approved. Nothing of it was done.")
-                self._note(self._own(host, step, f"approved plan {plan.digest[:12]}"))
+                self._note(self._own(host, step, f"approved {approved}"))
                 return
         noted = self._record.hosts[host].noted.get("plan")
         if noted == plan.digest and (answer := self._elsewhere(host, step)) is not None:
             self._note(answer)
             return
         self._journal.event("recovery-noted", host=host, plan=plan.digest)
-        names = [one.name for one in plan if isinstance(one, Confirm)]
-        open_ = [name for name in names if not self._has_answer(host, name)]
-        also = "".join(f", and beforehand `exremote confirm {self._journal.run_id} {n}`" for n in open_)
         raise Waiting(
             f"{host}: the plan of {step} is to be approved.",
-            f"`exremote confirm {self._journal.run_id} {step}`{also}; then `exremote resume "
+            f"`exremote confirm {self._journal.run_id} {step} --words TEXT`, then `exremote resume "
             f"{self._journal.run_id}`.",
         )
+
+    def _answerable(self, host: str, plan: ChangePlan) -> None:
+        """Raise Waiting if a person is needed while the plan goes on, and there is neither he nor an answer."""
+        open_ = [one for one in plan if isinstance(one, Confirm) and not self._has_answer(host, one.name)]
+        if open_ and not has_terminal():
+            raise Waiting(
+                f"{host}: a step of the plan is for a person ({open_[0].name}), and there is no terminal to "
+                f"ask at: {open_[0].text}",
+                f"Answer beforehand: `exremote confirm {self._journal.run_id} {open_[0].name} --words TEXT`, "
+                f"then `exremote resume {self._journal.run_id}`.",
+            )
 
     # ------------------------------------------------------------ at this terminal
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -302,6 +303,7 @@ def _errand(going: Going, report: Report, run: Run, visit: Visit) -> Callable[[H
         going.record,
         going.at,
         visit.session,
+        partial(visit.session, silently=True),
         attendant,
         approve_plan,
         restorer,
@@ -360,7 +362,8 @@ def _show_standing(report: Report, hosts: Sequence[Host], record: RecoveryRecord
         one = record.hosts[host.name]
         done = sum(one.is_done(step.name) for step in one.plan.steps)
         at = f"next is {one.next}" if one.next else "all is done"
-        report.line(f"{host.name}: {done} of {len(one.plan.steps)} steps are done, {at} (recovery {record.id})")
+        steps = f"{done} of {len(one.plan.steps)} steps are done"
+        report.line(f"{host.name}: {steps}, {at} (recovery {record.id})")
 
 
 def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
@@ -374,7 +377,7 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
                 host,
                 going.at,
                 going.place,
-                visit.session,
+                partial(visit.session, silently=True),
                 run.accounts,
                 now(),
                 run.stage,

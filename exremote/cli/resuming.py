@@ -150,6 +150,8 @@ class Kind:
     """Given a run and what it left, the command line, without --repository and --json."""
     against: Callable[[RunRecord], str] = lambda record: ""
     """Given a run, why it cannot be resumed, in a clause; empty if it can."""
+    by_any: bool = False
+    """Any of several runs that went on from each other stands for the last of them."""
 
 
 def _dry(record: RunRecord) -> str:
@@ -162,7 +164,7 @@ KINDS: dict[str, Kind] = {
     "restore": Kind(line=same_subjects, against=_dry),
     "undo": Kind(line=same_subjects, against=_dry),
     "drill": Kind(line=same_subjects),
-    "recover": Kind(line=same_recovery),
+    "recover": Kind(line=same_recovery, by_any=True),
 }
 """By verb."""
 
@@ -196,7 +198,7 @@ def remnant(record: RunRecord, alive: Mapping[str, str], successors: Mapping[str
         )
     if run in alive:
         raise PlanRefused(f"{run} is running still ({alive[run]}).", "Wait for its end, or interrupt it.")
-    if run in successors:
+    if run in successors and not kind.by_any:
         last = successors[run]
         raise PlanRefused(
             f"{run} was resumed already, by {last.run_id}.",

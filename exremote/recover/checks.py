@@ -241,6 +241,13 @@ def restarted(before: str, now: datetime | None) -> Restarted:
     return "same" if abs((datetime.fromisoformat(before) - now).total_seconds()) < 1 else "new"
 
 
+def restarted_after(moment: datetime | None, fact: HostFact, now: datetime) -> Restarted:
+    """Given a moment by our clock, return whether the machine was started after it, by its own clock."""
+    if moment is None or fact.started is None:
+        return "unknown"
+    return "new" if now - (fact.utc_now - fact.started) >= moment else "same"
+
+
 def running(wanted: Sequence[str], states: Iterable[ServiceState]) -> Iterator[Evidence]:
     """Given services that ran on the lost server, yield whether each runs now."""
     by_name = {state.name.casefold(): state for state in states}

@@ -50,6 +50,8 @@ from exremote.session import Session
 
 _LOOK_S = 2.0
 """How often a machine that is away is looked for, in seconds."""
+_TELL_S = 30.0
+"""How often it is said again that one waits, in seconds."""
 NO_ORIGINAL = "lost server"
 
 
@@ -79,6 +81,8 @@ class RecoveryErrand:
     """the temporary address, if the command line names one"""
     session: Callable[[Host], AbstractContextManager[Session]]
     """opens a session"""
+    glance: Callable[[Host], AbstractContextManager[Session]]
+    """opens one without a word: somebody may not be there yet"""
     person: Person
     """who does what a machine cannot"""
     approve: Callable[[str, ChangePlan], None]
@@ -255,7 +259,7 @@ class _OneHost:
         if same_place(self._temporary(), self.host):
             return Evidence(NO_ORIGINAL, "ok", "the new machine has its address")
         self._stage("looking whether the lost server still answers")
-        answer = who_answers(self.host, self.errand.session)
+        answer = who_answers(self.host, self.errand.glance)
         if isinstance(answer, Answered):
             who = answer.fact.computer_name if answer.fact else "somebody"
             return Evidence(
@@ -294,7 +298,7 @@ class _OneHost:
         name = self.plan.original.computer_name
 
         def look() -> list[Evidence] | str:
-            answer = who_answers(self.host, self.errand.session)
+            answer = who_answers(self.host, self.errand.glance)
             if isinstance(answer, Answered):
                 if answer.fact is None:
                     return [Evidence("account", "wrong", answer.why, "Look at the host's credential.")]
@@ -306,7 +310,7 @@ class _OneHost:
                     )
                 return [self._start(found), *evidence]
             if before is not None and not same_place(before, self.host):
-                there = who_answers(before, self.errand.session)
+                there = who_answers(before, self.errand.glance)
                 if isinstance(there, Answered) and there.fact is not None:
                     if self._anew(there.fact) != "new":
                         return f"{there.fact.computer_name} at {before.address} was not restarted yet"
@@ -328,12 +332,13 @@ class _OneHost:
         """Wait until the machine was restarted."""
 
         def look() -> list[Evidence] | str:
-            answer = who_answers(self.host, self.errand.session)
+            answer = who_answers(self.host, self.errand.glance)
             if not isinstance(answer, Answered) or answer.fact is None:
                 return f"nobody answers at {self.host.address}"
-            found = self._anew(answer.fact)
+            since = self._confirmed(instructions.GROUPS)
+            found = checks.restarted_after(since, answer.fact, self.errand.now())
             if found == "same":
-                return f"{answer.fact.computer_name} was not restarted yet; restart it"
+                return f"{answer.fact.computer_name} was not restarted since the storage groups; restart it"
             name = self.plan.original.computer_name
             return [
                 self._start(found),
@@ -349,6 +354,7 @@ class _OneHost:
     def _wait(self, step: Step, what: str, look: Callable[[], list[Evidence] | str]) -> list[Evidence]:
         """Look until there is evidence. Raise Waiting when the time is over."""
         end = time.monotonic() + self.errand.wait_s
+        told, told_at = "", 0.0
         self._note(step, "waiting")
         while True:
             try:
@@ -365,7 +371,9 @@ class _OneHost:
                     f"{self.host.name}: waited {self.errand.wait_s:.0f} s {what}: {found}.",
                     f"When it is there, go on with `exremote resume {self.journal.run_id}`.",
                 )
-            self._stage(f"waiting {what} ({left:.0f} s left): {found}")
+            if found != told or time.monotonic() - told_at > _TELL_S:
+                told, told_at = found, time.monotonic()
+                self._stage(f"waiting {what} ({left:.0f} s left): {found}")
             self._sleep(min(_LOOK_S, left))
 
     def _sleep(self, seconds: float) -> None:
@@ -373,6 +381,10 @@ class _OneHost:
         while (left := end - time.monotonic()) > 0:
             time.sleep(min(left, 0.2))
             self.errand.moved(self.host.name, 0, 0)  # hears of an interrupt, and writes no line
+
+    def _confirmed(self, step: str) -> datetime | None:
+        """Return when a step was last confirmed by a person."""
+        return max((a.at for a in self.record.answers if a.step == step), default=None)
 
     def _anew(self, fact: HostFact) -> checks.Restarted:
         return checks.restarted(str(self.record.noted.get("started", "")), fact.started)
@@ -399,9 +411,7 @@ class _OneHost:
 
     def _groups(self, step: Step) -> list[Evidence]:
         with self.errand.session(self.host) as session:
-            found = list(asking.after_groups(self.plan, session))
-            self._noted(session.host_fact())
-        return found
+            return list(asking.after_groups(self.plan, session))
 
     def _snapshots(self) -> list[Snapshot | Composed]:
         return [self.errand.repository.named(one.snapshot) for one in self.plan.connectors]

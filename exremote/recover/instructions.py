@@ -130,7 +130,7 @@ def system_state(original: Original, saved: Saved | None, folder: str) -> Step:
             ("Domain afterwards", original.domain),
             ("Set", saved.snapshot if saved is not None else "not in the repository"),
         ),
-        (),
+        (f"nothing before the restart, all of it then: see {BACK}",),
     )
 
 

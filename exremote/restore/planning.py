@@ -6,7 +6,7 @@ import hashlib
 import ntpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from exremote.changes import (
@@ -81,6 +81,7 @@ def plan_changes(
             swaps.append(swap)
     values = [step for key in aim.keys if (step := _values(key, now.keys.get(key.item), notes)).values]
     changed = {swap.item for swap in swaps} | {step.item for step in values}
+    swaps = _each_once(swaps)
     users = _users(changed, connectors, now.facts, aim)
     erase = [
         _erase(tree, rule, now.trees.get(tree.item, {}))
@@ -197,6 +198,18 @@ def _swap(
         tuple(changes),
     )
     return swap, notes, against
+
+
+def _each_once(swaps: Sequence[SwapFiles]) -> list[SwapFiles]:
+    """Given swaps in their order, leave out of each what an earlier one does: folders lie in each other."""
+    seen: set[tuple[str, str]] = set()
+    found: list[SwapFiles] = []
+    for swap in swaps:
+        own = {(below(swap.root, change.path).casefold(), change.will): change for change in swap.files}
+        if left := tuple(change for key, change in own.items() if key not in seen):
+            found.append(replace(swap, files=left))
+        seen |= own.keys()
+    return found
 
 
 def _blocked(place: str, entry: FileEntry | None, now: Mapping[str, FileEntry]) -> str:

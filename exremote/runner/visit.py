@@ -160,14 +160,16 @@ class Visit:
         return outcome
 
     @contextmanager
-    def session(self, host: Host) -> Iterator[Session]:
+    def session(self, host: Host, *, silently: bool = False) -> Iterator[Session]:
         """Given a host, yield an open session; what a killed run left there is seen to first.
 
-        Raise ExremoteError if the host cannot be asked, or is not to be had.
+        `silently`: nobody is told that it connects.
+        Raise ExremoteError if it cannot be asked, or is not to be had.
         """
         account = self._account(host)
         with self._session(host, account) as session:
-            self.stage(host.name, "connecting")
+            if not silently:
+                self.stage(host.name, "connecting")
             self._clear(host, session)
             session.open()
             for sentence in put_back(session, host.name, self.owed.get(host.name, ()), self.journal):
