@@ -126,7 +126,7 @@ class Attendant:
         )
 
     def _answerable(self, host: str, plan: ChangePlan) -> None:
-        """Raise Waiting if a person is needed while the plan goes on, and there is neither he nor an answer."""
+        """Raise Waiting if a person is needed while the plan goes on, and there is none, nor his answer."""
         open_ = [one for one in plan if isinstance(one, Confirm) and not self._has_answer(host, one.name)]
         if open_ and not has_terminal():
             raise Waiting(

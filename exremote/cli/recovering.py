@@ -200,6 +200,11 @@ def _record(
             )
         if strangers := wanted - set(ours[0].hosts):
             raise UsageError(f"The recovery {ours[0].id} is not one of {', '.join(sorted(strangers))}.")
+        if not wanted & set(ours[0].unfinished):
+            raise PlanRefused(
+                f"There is nothing left to do: the recovery {ours[0].id} is through.",
+                f"`exremote evidence {ours[0].id}` shows what was done, and what proved it.",
+            )
         return ours[0]
     for one in reversed(list(found.values())):
         if not anew and not looks and wanted & set(one.unfinished):
@@ -316,8 +321,14 @@ def _errand(going: Going, report: Report, run: Run, visit: Visit) -> Callable[[H
     )
 
 
+def _temporary(going: Going, hosts: Sequence[Host]) -> list[Host]:
+    """Return the hosts as they are reached before step 5: their secrets are wanted, too."""
+    found = (recover.temporary_host(h, going.at or going.record.hosts[h.name].at) for h in hosts)
+    return [host for host in found if host is not None]
+
+
 def _go(going: Going, report: Report, hosts: Sequence[Host]) -> list[Outcome]:
-    also = [each for host in hosts if (each := recover.temporary_host(host, going.at)) is not None]
+    also = _temporary(going, hosts)
     return on_hosts(
         recover.VERB,
         hosts,
@@ -387,7 +398,7 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
 
         return one
 
-    also = [each for host in hosts if (each := recover.temporary_host(host, going.at)) is not None]
+    also = _temporary(going, hosts)
     outcomes = on_hosts(
         "rehearse", hosts, None, report=report, repository=going.place, parallel=4, through=through, also=also
     )

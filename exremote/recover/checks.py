@@ -238,7 +238,7 @@ def restarted(before: str, now: datetime | None) -> Restarted:
     """
     if now is None or not before:
         return "unknown"
-    return "same" if abs((datetime.fromisoformat(before) - now).total_seconds()) < 1 else "new"
+    return "same" if abs((datetime.fromisoformat(before) - now).total_seconds()) < 0.1 else "new"
 
 
 def restarted_after(moment: datetime | None, fact: HostFact, now: datetime) -> Restarted:

@@ -155,10 +155,12 @@ class _OneHost:
         self.host = host
         self.record = record
         self.plan: RecoveryPlan = record.plan
-        self.before = temporary_host(host, errand.at)
+        self.before = temporary_host(host, errand.at or record.at)
         self.journal = errand.journal
         # Each run's journal can be read alone: the plan stands in all of them.
         self.journal.event(PLANNED, host=host.name, plan=self.plan.to_json())
+        if errand.at is not None:
+            self.journal.event(NOTED, host=host.name, address=errand.at)
 
     def go(self) -> int:
         """Go through all steps that are not done. Return how many steps there are."""

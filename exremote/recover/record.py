@@ -77,6 +77,12 @@ class HostRecord:
         """Return the name of the first step that is not done; empty if all are."""
         return next((s.name for s in self.plan.steps if not self.is_done(s.name)), "")
 
+    @property
+    def at(self) -> str | None:
+        """Return the temporary address that an earlier run was given, if one was."""
+        said = self.noted.get("address")
+        return said if isinstance(said, str) else None
+
     def is_done(self, step: str) -> bool:
         """Return whether a step is done."""
         return (found := self.steps.get(step)) is not None and found.state == "done"
