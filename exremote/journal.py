@@ -99,6 +99,8 @@ class RunRecord:
     """what is wrong and where; empty if intact"""
     start: Mapping[str, object] = field(default_factory=dict)
     """all that its first event says"""
+    digest: str = FIRST_PREVIOUS
+    """SHA-256 of the last good line"""
 
     @property
     def events(self) -> Iterator[Event]:
@@ -376,6 +378,7 @@ def _read(path: Path) -> RunRecord:
         torn=torn,
         problem=problem,
         start=start,
+        digest=previous,
     )
 
 
