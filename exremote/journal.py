@@ -99,7 +99,7 @@ class RunRecord:
     """what is wrong and where; empty if intact"""
     start: Mapping[str, object] = field(default_factory=dict)
     """all that its first event says"""
-    head: str = FIRST_PREVIOUS
+    digest: str = FIRST_PREVIOUS
     """SHA-256 of the last good line"""
 
     @property
@@ -378,7 +378,7 @@ def _read(path: Path) -> RunRecord:
         torn=torn,
         problem=problem,
         start=start,
-        head=previous,
+        digest=previous,
     )
 
 

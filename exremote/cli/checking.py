@@ -39,6 +39,9 @@ from exremote.wording import count_text
 MOST_FACTS = 1 << 28
 """Bytes of a file of recorded facts: a listing of half a million files fits."""
 
+MOST_NOTED = 600
+"""Characters of one text of a finding that the journal keeps."""
+
 
 def check_health(
     hosts: HostsArgument = None,
@@ -119,6 +122,9 @@ def check_health(
                 run.journal.event(
                     "judged", host=host.name, worst=str(health.worst(found)), findings=len(found)
                 )
+                run.journal.event(
+                    "findings", host=host.name, fail_on=str(fail_on), findings=[noted(f) for f in found]
+                )
                 return outcome_of(answers, found, (now() - started).total_seconds())
 
             return check
@@ -174,6 +180,21 @@ def outcome_of(facts: HostFacts, found: Sequence[health.Finding], seconds: float
     if unasked := health.unasked(facts):
         return Outcome(facts.host, State.INCOMPLETE, EXIT_INCOMPLETE, unasked, seconds, detail)
     return Outcome(facts.host, State.DONE, EXIT_OK, str(health.worst(found)), seconds, detail)
+
+
+def noted(finding: health.Finding) -> dict[str, str]:
+    """Given a finding, return what the journal keeps of it, for `report`: of what is well the evidence alone,
+    and of no text more than a screen holds.
+    """
+    kept = ["check", "connector", "verdict", "evidence"]
+    if finding.verdict != health.Verdict.OK:
+        kept += ["title", "remedy", "source", "accepted"]
+    return {key: cut(text) for key, text in finding.to_json().items() if key in kept and text}
+
+
+def cut(text: str) -> str:
+    """Given text, return it, or its beginning if it is long."""
+    return text if len(text) <= MOST_NOTED else f"{text[: MOST_NOTED - 4]} ..."
 
 
 def findings_of(outcomes: Sequence[Outcome]) -> list[health.Finding]:

@@ -30,7 +30,7 @@ from exremote.wording import count_text
 
 LIMIT = 20
 """How many runs a person is shown unless more are asked for."""
-UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started", "services-found")
+UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started", "services-found", "findings")
 """What `--json` has, and a person is not told: it is bookkeeping, or said when it ends."""
 
 
@@ -133,8 +133,8 @@ def show_run(report: Report, record: RunRecord) -> None:
         )
 
 
-def told(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
-    """Given the events of a run, yield a row for each that a person wants to know of."""
+def told(events: Iterable[Event], every: bool = False) -> Iterator[dict[str, Any]]:
+    """Given the events of a run, yield a row for each that a person wants to know of, or for `every` one."""
     began: dict[tuple[str, str], datetime] = {}
     steps: dict[tuple[str, str], str] = {}
     for event in events:
@@ -144,11 +144,13 @@ def told(events: Iterable[Event]) -> Iterator[dict[str, Any]]:
             began[key] = event.at
         if event.kind == "step-started":
             steps[key] = step_text(fields.get("step"))
-        if event.kind in UNTOLD:
+        if event.kind in UNTOLD and not every:
             continue
         ends = event.kind in ("run-ended", "host-ended", "step-finished", "step-failed")
         start = began.get(key) if ends else None
         yield {
+            "n": event.n,
+            "kind": event.kind,
             "time": event.at,
             "host": host,
             "what": words(event.kind, fields, steps.get(key, f"step {fields.get('number')}")),
@@ -186,6 +188,8 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
             return f"ended with exit code {code}" + (", interrupted" if code == str(EXIT_INTERRUPTED) else "")
         case "host-ended":
             return ": ".join(str(fields[k]) for k in ("state", "message") if fields.get(k))
+        case "step-started":
+            return f"begun: {step}"
         case "step-finished":
             return f"done: {step}"
         case "step-failed":

@@ -112,7 +112,7 @@ class RecoveryRecord:
         last = self.last
         return {
             "recovery": self.id,
-            "before": {"run": last.run_id, "events": last.count, "head": last.head},
+            "before": {"run": last.run_id, "events": last.count, "head": last.digest},
         }
 
     @property
@@ -167,7 +167,7 @@ def _problems(runs: Sequence[RunRecord]) -> Iterator[str]:
         earlier = known.get(str(before.get("run")))
         if earlier is None:
             yield f"the journal of {before.get('run')}, which {run.run_id} goes on from, is gone"
-        elif earlier.intact and (earlier.count, earlier.head) != (before.get("events"), before.get("head")):
+        elif earlier.intact and (earlier.count, earlier.digest) != (before.get("events"), before.get("head")):
             yield (
                 f"the journal of {earlier.run_id} had {before.get('events')} events when {run.run_id} went "
                 f"on from it, and has {earlier.count}: it was changed"
@@ -233,4 +233,4 @@ def answers_for(recovery: str, records: Iterable[RunRecord]) -> Iterator[Answer]
             continue
         for event in record.events:
             if event.kind == ANSWERED:
-                yield replace(answer_in(event.fields, event.at, record.run_id), head=record.head)
+                yield replace(answer_in(event.fields, event.at, record.run_id), head=record.digest)

@@ -69,6 +69,12 @@ class Report:
         self._out_stream.write(text + "\n")
         self._out_stream.flush()
 
+    def text(self, text: str) -> None:
+        """Given a document of another form, write it to standard output as it is."""
+        self._answered = True
+        self._out_stream.write(text)
+        self._out_stream.flush()
+
     @property
     def trouble(self) -> str:
         """Return why the answer is not whole on standard output; empty if it is."""
