@@ -28,6 +28,7 @@ from exremote.cli import (
     inside,
     keep,
     look,
+    proof,
     recovering,
     reporting,
     restoring,
@@ -76,6 +77,8 @@ _command(app, "undo", undoing.undo)
 _command(app, "drill", drilling.drill)
 _command(app, "recover", recovering.recover_command)
 _command(app, "confirm", confirming.confirm)
+_command(app, "evidence", proof.evidence)
+_command(app, "runbook", proof.runbook)
 _command(app, "status", status.status)
 _command(app, "snapshots", look.snapshots)
 _command(app, "show", inside.show)

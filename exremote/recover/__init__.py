@@ -8,6 +8,7 @@ original      what the lost server was, read from its snapshots
 instructions  what a person does at the console, in words
 planning      the plan, from what the repository holds
 record        what the journals say of a recovery, over all its runs
+history       the same, told: who did what when, and what proved it
 reaching      how the new machine is reached, before step 5 and after
 asking        what is asked of it for each step
 checks        whether a step was really done, pure
@@ -18,6 +19,7 @@ errand        one host through all steps
 """
 
 from exremote.recover.errand import Person, RecoveryErrand
+from exremote.recover.history import Link, StepStory, chain, stories
 from exremote.recover.instructions import CONNECTORS, console_text
 from exremote.recover.planning import newest, plan_recovery
 from exremote.recover.reaching import temporary_host
@@ -45,6 +47,7 @@ __all__ = [
     "Answer",
     "Evidence",
     "HostRecord",
+    "Link",
     "Person",
     "Question",
     "RecoveryErrand",
@@ -52,8 +55,10 @@ __all__ = [
     "RecoveryRecord",
     "Rehearsal",
     "Step",
+    "StepStory",
     "answer_fields",
     "answers_for",
+    "chain",
     "console_text",
     "newest",
     "plan_recovery",
@@ -61,5 +66,6 @@ __all__ = [
     "recoveries",
     "recovery_of",
     "rehearsed",
+    "stories",
     "temporary_host",
 ]

@@ -14,6 +14,7 @@ from exremote.errors import PlanRefused
 from exremote.facts import HostFact
 from exremote.pack import datetime_to_ticks
 from exremote.recover.instructions import console_text
+from exremote.recover.original import is_tape
 from exremote.recover.steps import Evidence, RecoveryPlan
 from exremote.repository import Repository
 from exremote.restore import verify_whole
@@ -56,7 +57,7 @@ def bring_files(
                 entry.attributes,
             )
             for entry in snapshot.manifest.entries
-            if entry.path.casefold().endswith(".bkf")
+            if is_tape(entry.path)
         ]
     text = console_text(plan.host, plan.folder, plan.steps).replace("\n", "\r\n").encode("utf-8-sig")
     with tempfile.TemporaryDirectory(prefix="exremote-") as folder:

@@ -106,8 +106,8 @@ def bring(folder: str, parts: Sequence[Saved]) -> Step:
 def system_state(original: Original, saved: Saved | None, folder: str) -> Step:
     """Return step 5: the System State, by ntbackup's window, and a restart."""
     source = (
-        f"In ntbackup's window choose Restore, and catalog the file of {saved.snapshot} in "
-        f"{folder}\\systemstate (R: Tools, Catalog a backup file)."
+        f"In ntbackup's window choose Restore, and catalog {_tapes(saved, folder)} "
+        "(R: Tools, Catalog a backup file)."
         if saved is not None
         else "exremote holds no System State of this server: take the newest one that you have (tape, share)."
     )
@@ -182,8 +182,7 @@ def groups(original: Original, saved: Saved | None, folder: str) -> Step:
     """Return step 7: storage groups, with both boxes asked for."""
     names = ", ".join(original.storage_groups) or "all that the set has"
     source = (
-        f"In ntbackup's window choose Restore, and catalog the file of {saved.snapshot} in "
-        f"{folder}\\storagegroups."
+        f"In ntbackup's window choose Restore, and catalog {_tapes(saved, folder)}."
         if saved is not None
         else "exremote holds no storage groups of this server: take the newest set that you have."
     )
@@ -218,6 +217,11 @@ def groups(original: Original, saved: Saved | None, folder: str) -> Step:
             Question(MOUNTED, "Are all databases mounted?"),
         ),
     )
+
+
+def _tapes(saved: Saved, folder: str) -> str:
+    """Return where the set lies on the new machine."""
+    return ", ".join(f"{folder}\\{saved.of}\\{name}" for name in saved.names)
 
 
 def temporary(folder: str) -> str:

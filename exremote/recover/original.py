@@ -25,8 +25,16 @@ def document(snapshot: Snapshot, name: str) -> bytes | None:
     return None if found is None else snapshot.document(found)
 
 
+def is_tape(path: str) -> bool:
+    """Return whether a file of a snapshot is what ntbackup wrote."""
+    return path.casefold().endswith(".bkf")
+
+
 def original_of(
-    connectors: Sequence[Snapshot | Composed], system_state: Snapshot | None, known: Mapping[str, Connector]
+    connectors: Sequence[Snapshot | Composed],
+    system_state: Snapshot | None,
+    groups: Snapshot | None,
+    known: Mapping[str, Connector],
 ) -> Original | None:
     """Given the newest snapshots of one host, return what it was; None if none of them says.
 
@@ -48,6 +56,13 @@ def original_of(
         )
     if system_state is not None and (data := document(system_state, "identity.json")) is not None:
         original = _from_identity(json.loads(data), system_state, original)
+    if (
+        groups is not None
+        and original is not None
+        and (data := document(groups, "identity.json")) is not None
+    ):
+        names = tuple(map(str, json.loads(data).get("storage_groups", ())))
+        original = replace(original, storage_groups=names or original.storage_groups)
     return original
 
 

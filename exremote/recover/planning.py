@@ -10,7 +10,7 @@ from exremote.connector import Connector
 from exremote.errors import PlanRefused
 from exremote.inventory import Host
 from exremote.recover import instructions
-from exremote.recover.original import document, original_of
+from exremote.recover.original import document, is_tape, original_of
 from exremote.recover.steps import RecoveryPlan, Saved
 from exremote.repository import Composed, Repository, Snapshot
 from exremote.restore import name_of
@@ -52,7 +52,7 @@ def plan_recovery(
             f"`exremote snapshots {host.name}` lists what there is; a recovery without one cannot bring the "
             "connectors back.",
         )
-    original = original_of(mail, parts.get("systemstate"), known)
+    original = original_of(mail, parts.get("systemstate"), parts.get("storagegroups"), known)
     if original is None:
         raise PlanRefused(
             f"{host.name}: no snapshot says what the server was.", "Name another one with --snapshot."
@@ -97,7 +97,9 @@ def _saved(place: Repository, one: Snapshot | Composed) -> Saved:
         lines = json.loads(data).get("selection", []) if data else []
         whole = any(str(line).casefold() != "systemstate" for line in lines)
     size = sum(entry.size for entry in manifest.entries)
-    return Saved(one.connector, f"{one.host}/{name_of(one)}", as_of, len(manifest.entries), size, whole)
+    tapes = tuple(e.path for e in manifest.entries if is_tape(e.path)) if one.connector in PARTS else ()
+    name = f"{one.host}/{name_of(one)}"
+    return Saved(one.connector, name, as_of, len(manifest.entries), size, whole, tapes)
 
 
 def _notes(host: Host, original: object, parts: Mapping[str, Saved]) -> list[str]:

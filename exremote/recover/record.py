@@ -69,6 +69,8 @@ class HostRecord:
     """by name, those that were begun"""
     answers: list[Answer] = field(default_factory=list)
     """that were taken up"""
+    pending: dict[str, Answer] = field(default_factory=dict)
+    """by step: an answer that was taken up, and not looked at before the run was killed"""
     noted: dict[str, Any] = field(default_factory=dict)
     """what later steps go by, such as when the machine was last started"""
 
@@ -191,9 +193,14 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
             evidence = evidence_from_json(fields.get("evidence", ()))
         except ValueError:
             evidence = ()
-        host.steps[str(fields.get("step"))] = StepState(str(fields.get("state")), event.at, evidence)
+        state = StepState(str(fields.get("state")), event.at, evidence)
+        host.steps[str(fields.get("step"))] = state
+        if state.state in ("wrong", "again", "done"):
+            host.pending.pop(str(fields.get("step")), None)
     elif event.kind == CONFIRMED:
-        host.answers.append(answer_in(fields, event.at, str(fields.get("via") or run.run_id)))
+        answer = answer_in(fields, event.at, str(fields.get("via") or run.run_id))
+        host.answers.append(answer)
+        host.pending[answer.step] = answer
     elif event.kind == NOTED:
         host.noted.update({k: v for k, v in fields.items() if k != "host"})
 

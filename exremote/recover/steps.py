@@ -123,6 +123,8 @@ class Saved:
     """how many"""
     whole_set: bool = False
     """of `systemstate`: the volumes of Windows are in the same job"""
+    names: tuple[str, ...] = ()
+    """of what ntbackup saved: its .bkf"""
 
 
 @with_config(_STRICT)

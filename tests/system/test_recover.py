@@ -28,7 +28,9 @@ SCRATCH = "\\Conndata\\Temp\\"
 
 @pytest.fixture
 def lab(engine: str) -> Iterator[RunningLab]:
-    with running_lab([HostSpec(HOST, ("notes", "groupwise"))], wine=engine == "powershell") as running:
+    wine = engine == "powershell"  # a new PowerShell is never behind a WinRM 2.0
+    spec = HostSpec(HOST, ("notes", "groupwise"), winrm=3 if wine else 2)
+    with running_lab([spec], wine=wine) as running:
         yield running
 
 

@@ -1,0 +1,194 @@
+"""The commands `evidence` and `runbook`: a recovery on paper, afterwards and before. They change nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from exremote import recover
+from exremote.cli.choosing import host_named
+from exremote.cli.common import (
+    InventoryOption,
+    JsonOption,
+    RepositoryOption,
+    known_repository,
+    load_inventory,
+    now,
+    path_from,
+    repository_path,
+    speaking,
+)
+from exremote.cli.confirming import find_recovery
+from exremote.connector import Connector
+from exremote.errors import EXIT_OK, IntegrityError, UsageError
+from exremote.journal import journals, list_runs
+from exremote.report import Report, time_text
+from exremote.report.recovery_page import (
+    evidence_page,
+    problems_of,
+    record_text,
+    runbook_page,
+    sentence_of,
+)
+from exremote.report.whole import write_whole
+from exremote.repository import Repository
+
+HtmlOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--html", metavar="FILE", parser=path_from, help="One page that needs nothing else; it prints well."
+    ),
+]
+
+
+def evidence(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run of the recovery, or the beginning of its id.")
+    ],
+    host: Annotated[
+        str | None, typer.Option("--host", metavar="HOST", help="Which host, if the recovery has several.")
+    ] = None,
+    html: HtmlOption = None,
+    head: Annotated[
+        str | None,
+        typer.Option(
+            "--head",
+            metavar="DIGEST",
+            help="The digest of the last event, as somebody wrote it down elsewhere.",
+        ),
+    ] = None,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tell of a recovery who did what when, and what proved it; the journals are checked, event by event.
+
+    Journals that are not as they were written are named, and the exit code is 13.
+    """
+    with speaking(as_json, looks=True) as report:
+        place = Repository.open(repository) if repository else known_repository(None, inventory)
+        if place is None:
+            raise UsageError(
+                "Where is the repository?", "Name it with --repository, or an inventory that does."
+            )
+        record = find_recovery(place, run)
+        name = _host(record, host)
+        own = record.hosts[name]
+        confirms = [r for r in list_runs(journals(place.runs_folder)) if r.verb == recover.CONFIRM]
+        links = recover.chain(record, confirms)
+        problems = problems_of(record, links)
+        if head is not None and not any(link.digest.startswith(head.lower()) for link in links):
+            problems.append(f"no journal ends with the digest {head}: events are missing, or were changed")
+        told = recover.stories(record, name)
+        code = IntegrityError.exit_code if problems else EXIT_OK
+        if html is not None:
+            write_whole({html: evidence_page(record, own, told, links).encode("utf-8")})
+        if as_json:
+            report.json(
+                {
+                    "recovery": record.id,
+                    "host": name,
+                    "plan": own.plan.to_json(),
+                    "next": own.next,
+                    "steps": [_plain(story) for story in told],
+                    "chain": [_link(link) for link in links],
+                    "problems": problems,
+                    "exit_code": code,
+                }
+            )
+        elif html is None:
+            _tell(report, own, told)
+            report.line(record_text(record, links))
+            report.line(f"digest of the last event: {links[-1].digest}" if links else "no journal")
+        for problem in problems:
+            report.note(f"damaged: {problem}")
+        raise typer.Exit(code)
+
+
+def runbook(
+    host: Annotated[str, typer.Argument(metavar="HOST", help="A server that is not lost yet.")],
+    html: HtmlOption = None,
+    inventory: InventoryOption = None,
+    repository: RepositoryOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write how a server would be recovered from its newest snapshots: to be printed before the disaster."""
+    with speaking(as_json, looks=True) as report:
+        connectors = Connector.load_all()
+        site = load_inventory(inventory, list(connectors))
+        place = Repository.open(repository_path(repository or site.repository, inventory))
+        own = host_named(site, host)
+        plan = recover.plan_recovery(place, own, recover.newest(place, own.name, (), now()), connectors)
+        if html is not None:
+            write_whole({html: runbook_page(plan, now()).encode("utf-8")})
+        if as_json:
+            report.json({"plan": plan.to_json(), "exit_code": EXIT_OK})
+        elif html is None:
+            for line in recover.console_text(plan.host, plan.folder, plan.steps).splitlines():
+                report.line(line)
+            for note in plan.notes:
+                report.line(f"note: {note}")
+
+
+def _host(record: recover.RecoveryRecord, host: str | None) -> str:
+    known = {name.casefold(): name for name in record.hosts}
+    if host is None and len(known) == 1:
+        return next(iter(known.values()))
+    if host is None or host.casefold() not in known:
+        raise UsageError(
+            f"The recovery {record.id} has {', '.join(known.values()) or 'no host'}.",
+            "Say which with --host.",
+        )
+    return known[host.casefold()]
+
+
+def _tell(report: Report, own: recover.HostRecord, told: list[recover.StepStory]) -> None:
+    report.line(f"{own.plan.host}: {sentence_of(own)}")
+    for number, story in enumerate(told, start=1):
+        when = f", {time_text(story.ended)}" if story.ended else ""
+        report.line(f"{number}. {story.state}: {story.step.name}: {story.step.title}{when}")
+        for answer in story.answers:
+            words = f": {answer.words}" if answer.words else ""
+            asked = "".join(f"; {name}: {'yes' if yes else 'no'}" for name, yes in answer.asked.items())
+            report.line(f"     {answer.by}, {time_text(answer.at)}{words}{asked}")
+        for attempt in story.attempts:
+            for one in attempt.evidence:
+                report.line(f"     {one.verdict}: {one.what}: {one.said}")
+
+
+def _plain(story: recover.StepStory) -> dict[str, Any]:
+    return {
+        "step": story.step.name,
+        "state": story.state,
+        "began": story.began,
+        "ended": story.ended,
+        "answers": [
+            {"by": a.by, "words": a.words, "asked": dict(a.asked), "at": a.at, "run": a.via}
+            for a in story.answers
+        ],
+        "attempts": [
+            {
+                "at": a.at,
+                "state": a.state,
+                "run": a.run,
+                "evidence": [
+                    {"what": e.what, "verdict": e.verdict, "said": e.said, "remedy": e.remedy}
+                    for e in a.evidence
+                ],
+            }
+            for a in story.attempts
+        ],
+    }
+
+
+def _link(link: recover.Link) -> dict[str, Any]:
+    return {
+        "run": link.run,
+        "verb": link.verb,
+        "started": link.started,
+        "events": link.events,
+        "digest": link.digest,
+        "problem": link.problem,
+    }

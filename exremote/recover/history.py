@@ -1,0 +1,115 @@
+"""A recovery told from its journals: who did what when, and what proved it. It judges nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from exremote.journal import RunRecord
+from exremote.recover.record import CONFIRMED, STEP, Answer, RecoveryRecord, answer_in
+from exremote.recover.steps import Evidence, Step, evidence_from_json
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One time that a step was looked at."""
+
+    at: datetime
+    """UTC"""
+    state: str
+    """`wrong`, `again` or `done`"""
+    evidence: tuple[Evidence, ...]
+    """what was found"""
+    run: str
+    """in which run"""
+
+
+@dataclass(slots=True)
+class StepStory:
+    """What became of one step."""
+
+    step: Step
+    """as it was planned"""
+    began: datetime | None = None
+    """when it was begun first"""
+    ended: datetime | None = None
+    """when it was noted as done last"""
+    attempts: list[Attempt] = field(default_factory=list)
+    """each time that it was looked at"""
+    answers: list[Answer] = field(default_factory=list)
+    """what people said of it"""
+
+    @property
+    def state(self) -> str:
+        """Return in a word how it stands."""
+        if self.ended is not None:
+            return "done"
+        if self.attempts:
+            return "failed"
+        return "waiting" if self.began is not None else "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """One journal of the chain."""
+
+    run: str
+    """its id"""
+    verb: str
+    """`recover` or `confirm`"""
+    started: datetime | None
+    """UTC"""
+    events: int
+    """good ones"""
+    digest: str
+    """of the last of them"""
+    problem: str
+    """what is wrong; empty if nothing is"""
+
+
+def stories(record: RecoveryRecord, host: str) -> list[StepStory]:
+    """Given a recovery and one of its hosts, return what became of each step, in the plan's order."""
+    found = {step.name: StepStory(step) for step in record.hosts[host].plan.steps}
+    loose: list[Answer] = []
+    for run in record.runs:
+        for event in run.events:
+            if event.fields.get("host") != host:
+                continue
+            if event.kind == CONFIRMED:
+                answer = answer_in(event.fields, event.at, str(event.fields.get("via") or run.run_id))
+                story = found.get(answer.step)
+                (story.answers if story is not None else loose).append(answer)
+            if event.kind != STEP or (story := found.get(str(event.fields.get("step")))) is None:
+                continue
+            state = str(event.fields.get("state"))
+            story.began = story.began or event.at
+            try:
+                evidence = evidence_from_json(event.fields.get("evidence", ()))
+            except ValueError:
+                evidence = ()
+            if state in ("wrong", "again", "done"):
+                story.attempts.append(Attempt(event.at, state, evidence, run.run_id))
+            if state == "done":
+                story.ended = event.at
+            elif state == "again":
+                story.ended = None
+    # What a person confirmed while the connectors were restored belongs there.
+    for story in found.values():
+        if story.step.name == "restore-connectors":
+            story.answers += loose
+    return list(found.values())
+
+
+def chain(record: RecoveryRecord, confirms: Iterable[RunRecord]) -> list[Link]:
+    """Given a recovery and the runs of `confirm`, return the journals that it is told from, in order."""
+    taken = {answer.via: answer.head for host in record.hosts.values() for answer in host.answers}
+    links = [Link(r.run_id, r.verb, r.started, r.count, r.digest, r.problem) for r in record.runs]
+    for run in confirms:
+        if run.run_id not in taken:
+            continue
+        head, problem = taken[run.run_id], run.problem
+        if not problem and head and head != run.digest:
+            problem = "it is not what it was when its answer was taken up"
+        links.append(Link(run.run_id, run.verb, run.started, run.count, run.digest, problem))
+    return sorted(links, key=lambda link: (str(link.started), link.run))

@@ -1,0 +1,88 @@
+"""The pages of a recovery: the evidence behind it, and the runbook before it. It decides nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from exremote.recover import HostRecord, Link, RecoveryPlan, RecoveryRecord, StepStory
+from exremote.report.page import render_page
+from exremote.wording import count_text, size_text
+
+
+def runbook_page(plan: RecoveryPlan, made: datetime) -> str:
+    """Given the plan of a recovery that nobody needs yet, return the page to print."""
+    return render_page(
+        "runbook.html.j2", plan=plan, made=made, facts=original_facts(plan), sizes=_sizes(plan)
+    )
+
+
+def evidence_page(
+    record: RecoveryRecord, host: HostRecord, told: Sequence[StepStory], links: Sequence[Link]
+) -> str:
+    """Given a recovery, one of its hosts, what became of each step and the journals, return the page."""
+    return render_page(
+        "evidence.html.j2",
+        plan=host.plan,
+        recovery=record.id,
+        standing=standing_of(record, host, links),
+        sentence=sentence_of(host),
+        facts=[("Recovery", record.id), ("Plan", host.plan.digest), *original_facts(host.plan)],
+        stories=told,
+        sizes=_sizes(host.plan),
+        problems=problems_of(record, links),
+        record=record_text(record, links),
+        chain=links,
+    )
+
+
+def original_facts(plan: RecoveryPlan) -> list[tuple[str, str]]:
+    """Given a plan, return what the lost server was, in pairs of a name and a text."""
+    was = plan.original
+    return [
+        ("Computer name", was.computer_name),
+        ("Domain", was.domain),
+        ("Windows", f"{was.os_version} {was.service_pack}".strip()),
+        ("Windows folder", was.system_root),
+        ("Drives", ", ".join(was.drives)),
+        ("Exchange", f"{was.exchange_folder}, build {was.exchange_build or 'unknown'}"),
+        ("Services", ", ".join(was.services)),
+        ("Known from", f"{was.source}, {was.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC"),
+    ]
+
+
+def problems_of(record: RecoveryRecord, links: Sequence[Link]) -> list[str]:
+    """Given a recovery and its journals, return what about them is not as it was written."""
+    own = [f"the journal of {link.run}: {link.problem}" for link in links if link.problem]
+    return [
+        *record.problems,
+        *(one for one in own if not any(one.split(": ")[1] in p for p in record.problems)),
+    ]
+
+
+def record_text(record: RecoveryRecord, links: Sequence[Link]) -> str:
+    """Given a recovery and its journals, return in a sentence whether they hold together."""
+    events = sum(link.events for link in links)
+    some = f"{count_text(events, 'event')} in {count_text(len(links), 'journal')}"
+    if problems_of(record, links):
+        return f"{some}; not all of it is as it was written"
+    return f"{some}, each follows from the one before it"
+
+
+def sentence_of(host: HostRecord) -> str:
+    """Given a host's record, return in a sentence how far it is."""
+    done = sum(host.is_done(step.name) for step in host.plan.steps)
+    if not host.next:
+        return f"Recovered: all {done} steps are done and proven."
+    return f"{done} of {len(host.plan.steps)} steps are done; the next is {host.next}."
+
+
+def standing_of(record: RecoveryRecord, host: HostRecord, links: Sequence[Link]) -> str:
+    """Given a recovery, return the word for how it stands."""
+    if problems_of(record, links):
+        return "damaged"
+    return "waiting" if host.next else "done"
+
+
+def _sizes(plan: RecoveryPlan) -> dict[str, str]:
+    return {one.snapshot: size_text(one.bytes) for one in plan.saved}
