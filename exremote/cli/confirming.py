@@ -117,13 +117,29 @@ def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
             f"The recovery {record.id} has no host {host}.", f"It has {', '.join(known.values())}."
         )
     chosen = [known[host.casefold()]] if host is not None else list(record.hosts)
-    at = [name for name in chosen if _is_at(record.hosts[name], step)]
+    at = [name for name in chosen if _is_at(record.hosts[name], step) and not _waits_for(record, name)]
     if not at:
-        turns = ", ".join(f"{n} is at {record.hosts[n].next or 'its end'}" for n in chosen)
+        turns = ", ".join(
+            f"{n} comes after {first}"
+            if (first := _waits_for(record, n))
+            else f"{n} is at {at_text(record, n)}"
+            for n in chosen
+        )
         raise PlanRefused(f"It is not the turn of {step}: {turns}.", "Nothing was noted.")
     if len(at) > 1:
         raise UsageError(f"{', '.join(at)} are at {step}.", "Say which with --host.")
     return at[0]
+
+
+def at_text(record: RecoveryRecord, host: str) -> str:
+    """Given a recovery and a host, return the step that it is at."""
+    return record.hosts[host].next or "its end"
+
+
+def _waits_for(record: RecoveryRecord, host: str) -> str:
+    """Return the host that is to be recovered before; empty if none is left."""
+    before = record.hosts[host].plan.after
+    return next((name for name in before if name in record.hosts and record.hosts[name].next), "")
 
 
 def _is_at(record: HostRecord, step: str) -> bool:

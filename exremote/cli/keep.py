@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from exremote import recover
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -30,7 +32,7 @@ from exremote.errors import (
     SnapshotNotFound,
     UsageError,
 )
-from exremote.journal import Journal
+from exremote.journal import Journal, journals, list_runs
 from exremote.report import Report, size_text
 from exremote.repository import (
     NEWEST,
@@ -186,10 +188,10 @@ def forget(
 ) -> None:
     """Take snapshots out: by a keep policy, or by name. Never the newest complete one. `prune` frees room.
 
-        The policy holds for each host, connector and kind (full, tables alone, safety) by itself; --kind has
-    another one     for each. It counts complete snapshots only, and days     on which a run found nothing
-    changed count for the snapshot that they confirmed. An incomplete snapshot     stays while no complete
-    one is newer, a damaged one until it is named.
+    The policy holds for each host, connector and kind (full, tables alone, safety) by itself; --kind has
+    another one for each. It counts complete snapshots only, and days on which a run found nothing changed
+    count for the snapshot that they confirmed. An incomplete snapshot stays while no complete one is newer, a
+    damaged one until it is named, and what a recovery under way stands on until that is through.
     """
     with speaking(as_json) as report:
         policy = KeepPolicy(last, daily, weekly, monthly, duration(within) if within is not None else None)
@@ -210,7 +212,14 @@ def forget(
         def fates() -> list[Fate]:
             chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
             chosen = [s for s in chosen if kind in (None, s.kind)]
-            return named_fates(place, chosen) if names else place.fates(policy, chosen, now())
+            decided = named_fates(place, chosen) if names else place.fates(policy, chosen, now())
+            wanted = wanted_by_recoveries(place)
+            return [
+                replace(f, kept=(*f.kept, wanted[name]))
+                if (name := f"{f.snapshot.host}/{f.snapshot.id}") in wanted
+                else f
+                for f in decided
+            ]
 
         planned = fates()
         going = [f.snapshot for f in planned if not f.kept]
@@ -251,6 +260,18 @@ def forget(
             gone = sum(not f.kept for f in planned)
             freed = f"; {count_text(pruned['objects'], 'object')} pruned, {pruned['size']}" if pruned else ""
             report.line(f"{count_text(gone, 'snapshot')} forgotten{freed}")
+
+
+def wanted_by_recoveries(place: Repository) -> dict[str, str]:
+    """Given the repository, return by HOST/ID what a recovery under way stands on, and which one that is."""
+    found: dict[str, str] = {}
+    for record in recover.recoveries(list_runs(journals(place.runs_folder))).values():
+        for host in record.unfinished:
+            for one in record.hosts[host].plan.saved:
+                head, _, tables = one.snapshot.partition("+")
+                for name in (head, *([f"{host}/{tables}"] if tables else [])):
+                    found[name] = f"wanted by the recovery {record.id}, which is not through"
+    return found
 
 
 def named_fates(place: Repository, chosen: Sequence[Snapshot]) -> list[Fate]:

@@ -22,6 +22,7 @@ from exremote.cli.common import (
     repository_path,
     speaking,
 )
+from exremote.cli.journaling import journaled
 from exremote.cli.keep import YesOption, approve
 from exremote.cli.limiting import seconds
 from exremote.cli.resuming import Told, nested
@@ -102,6 +103,9 @@ def recover_command(
     anew: Annotated[
         bool, typer.Option("--anew", help="Begin from the start, although one is under way.")
     ] = False,
+    give_up: Annotated[
+        bool, typer.Option("--give-up", help="Go on no further with the one that is under way.")
+    ] = False,
     grace: Annotated[
         float | None,
         typer.Option(
@@ -139,6 +143,8 @@ def recover_command(
         wait_s = seconds(wait, "--wait")
         for warning in site.warnings:
             report.note(f"note: {warning}")
+        if give_up:
+            _give_up(place, report, hosts, yes)
         record = _record(place, hosts, resume, anew, rehearse or dry_run)
         if planned:
             _back_up(context, report, hosts, site, place)
@@ -213,6 +219,25 @@ def _record(
                 f"Go on with `exremote resume {one.last.run_id}`, or begin another one with --anew.",
             )
     return None
+
+
+def _give_up(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
+    """Note that nobody goes on with what is under way. Always raises typer.Exit, or PlanRefused."""
+    found = recover.recoveries(list_runs(journals(place.runs_folder)))
+    ours = [(one, [h.name for h in hosts if h.name in one.unfinished]) for one in found.values()]
+    ours = [(one, names) for one, names in ours if names]
+    if not ours:
+        raise PlanRefused(f"No recovery of {', '.join(h.name for h in hosts)} is under way.")
+    for one, names in ours:
+        approve(
+            f"Give the recovery of {', '.join(names)} up ({one.id})?", yes, "`exremote evidence` shows it"
+        )
+        more = one.to_go_on | {"resumes": one.last.run_id}
+        with journaled([place.runs_folder], recover.VERB, names, report.note, more) as journal:
+            for name in names:
+                journal.event(recover.GIVEN_UP, host=name, plan=one.hosts[name].plan.digest)
+        report.line(f"{', '.join(names)}: the recovery {one.id} is given up; what it did is still there")
+    raise typer.Exit(EXIT_OK)
 
 
 def _begin(
@@ -301,7 +326,7 @@ def _errand(going: Going, report: Report, run: Run, visit: Visit) -> Callable[[H
     def approve_plan(host: str, plan: ChangePlan) -> None:
         attendant.approve(host, plan, going.yes)
 
-    return recover.RecoveryErrand(
+    errand = recover.RecoveryErrand(
         going.place,
         run.journal,
         going.connectors,
@@ -319,6 +344,8 @@ def _errand(going: Going, report: Report, run: Run, visit: Visit) -> Callable[[H
         run.moved,
         run.expect,
     )
+    errand.note_plans()
+    return errand
 
 
 def _temporary(going: Going, hosts: Sequence[Host]) -> list[Host]:

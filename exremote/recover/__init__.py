@@ -26,6 +26,7 @@ from exremote.recover.reaching import temporary_host
 from exremote.recover.record import (
     ANSWERED,
     CONFIRM,
+    GIVEN_UP,
     VERB,
     Answer,
     HostRecord,
@@ -43,6 +44,7 @@ __all__ = [
     "ANSWERED",
     "CONFIRM",
     "CONNECTORS",
+    "GIVEN_UP",
     "VERB",
     "Answer",
     "Evidence",

@@ -104,6 +104,11 @@ class RecoveryErrand:
     _through: dict[str, bool] = field(default_factory=dict)
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
+    def note_plans(self) -> None:
+        """Note the plans of all hosts: each run's journal can be read alone."""
+        for name, host in self.record.hosts.items():
+            self.journal.event(PLANNED, host=name, plan=host.plan.to_json())
+
     def __call__(self, host: Host) -> Outcome:
         """Given a host, bring its recovery as far as it goes. Return the outcome."""
         outcome = interrupted(host)
@@ -157,8 +162,6 @@ class _OneHost:
         self.plan: RecoveryPlan = record.plan
         self.before = temporary_host(host, errand.at or record.at)
         self.journal = errand.journal
-        # Each run's journal can be read alone: the plan stands in all of them.
-        self.journal.event(PLANNED, host=host.name, plan=self.plan.to_json())
         if errand.at is not None:
             self.journal.event(NOTED, host=host.name, address=errand.at)
 
@@ -432,6 +435,11 @@ class _OneHost:
             planned = self.errand.restorer(work, None)(self.host, session)
             plan = planned.detail.plan
             if not plan.steps:
+                # A run that was killed behind the last file has left them.
+                for folder in [
+                    f for tree in work[self.host.name].aim.trees for f in restore.scratch_of(tree)
+                ]:
+                    session.remove_folder(folder)
                 return [Evidence("connectors", "ok", "nothing differs from the snapshots")]
             self.errand.approve(self.host.name, plan)
             doing = self.errand.restorer(work, {self.host.name: plan.digest})

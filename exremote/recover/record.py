@@ -9,6 +9,7 @@ the chain of events goes through all of them. What a person confirms elsewhere s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ PLANNED = "recovery-planned"
 STEP = "recovery-step"
 CONFIRMED = "recovery-confirmed"
 NOTED = "recovery-noted"
+GIVEN_UP = "recovery-given-up"
 ANSWERED = "answered"
 
 
@@ -71,6 +73,8 @@ class HostRecord:
     """that were taken up"""
     pending: dict[str, Answer] = field(default_factory=dict)
     """by step: an answer that was taken up, and not looked at before the run was killed"""
+    given_up: bool = False
+    """nobody goes on with it: somebody said so, or began another one"""
     noted: dict[str, Any] = field(default_factory=dict)
     """what later steps go by, such as when the machine was last started"""
 
@@ -119,8 +123,8 @@ class RecoveryRecord:
 
     @property
     def unfinished(self) -> list[str]:
-        """Return the hosts that are not through."""
-        return [name for name, host in self.hosts.items() if host.next]
+        """Return the hosts that are not through, and not given up."""
+        return [name for name, host in self.hosts.items() if host.next and not host.given_up]
 
     @property
     def taken(self) -> set[str]:
@@ -139,7 +143,15 @@ def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
     for record in sorted(records, key=lambda r: (str(r.started), r.run_id)):
         if record.verb == VERB and record.count:
             groups.setdefault(recovery_of(record), []).append(record)
-    return {name: read_recovery(name, group) for name, group in groups.items()}
+    found: dict[str, RecoveryRecord] = {}
+    for name, group in groups.items():
+        recovery = read_recovery(name, group)
+        for earlier in found.values():
+            for host in recovery.hosts:
+                if host in earlier.hosts:
+                    earlier.hosts[host].given_up = True
+        found[name] = recovery
+    return found
 
 
 def read_recovery(name: str, runs: Sequence[RunRecord]) -> RecoveryRecord:
@@ -201,6 +213,8 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
         answer = answer_in(fields, event.at, str(fields.get("via") or run.run_id))
         host.answers.append(answer)
         host.pending[answer.step] = answer
+    elif event.kind == GIVEN_UP:
+        host.given_up = True
     elif event.kind == NOTED:
         host.noted.update({k: v for k, v in fields.items() if k != "host"})
 
@@ -208,6 +222,8 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
 def answer_in(fields: Mapping[str, Any], at: datetime, via: str) -> Answer:
     """Given the fields of an event that tells an answer, return it."""
     asked = fields.get("asked")
+    with suppress(ValueError):  # it was said before it was taken up
+        at = datetime.fromisoformat(str(fields.get("said")))
     return Answer(
         str(fields.get("host", "")),
         str(fields.get("step", "")),
@@ -227,6 +243,7 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
         "step": answer.step,
         "by": answer.by,
         "words": answer.words,
+        "said": answer.at.isoformat(),
         "asked": dict(answer.asked),
         "via": answer.via,
         "head": answer.head,

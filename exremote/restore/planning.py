@@ -174,8 +174,7 @@ def _swap(
     tree: TreeAim, now: Mapping[str, FileEntry], rule: FileTree | None
 ) -> tuple[SwapFiles, list[str], list[str]]:
     """Given one folder, return what differs, notes about what is left, and what stands in the way."""
-    base = ntpath.dirname(tree.root.rstrip("\\")) or tree.root
-    beside = tree.root if base.rstrip("\\").casefold() == tree.root.rstrip("\\").casefold() else base
+    staging, aside = scratch_of(tree)
     volatile = rule.volatile if rule else ()
     changes: list[FileChange] = []
     against: list[str] = []
@@ -193,11 +192,18 @@ def _swap(
     swap = SwapFiles(
         tree.item,
         tree.root,
-        below(beside, f"{STAGING}-{tree.item}"),
-        below(beside, f"{ASIDE}-{tree.item}"),
+        staging,
+        aside,
         tuple(changes),
     )
     return swap, notes, against
+
+
+def scratch_of(tree: TreeAim) -> tuple[str, str]:
+    """Given one folder, return where files for it are sent to, and where what they replace goes meanwhile."""
+    base = ntpath.dirname(tree.root.rstrip("\\")) or tree.root
+    beside = tree.root if base.rstrip("\\").casefold() == tree.root.rstrip("\\").casefold() else base
+    return below(beside, f"{STAGING}-{tree.item}"), below(beside, f"{ASIDE}-{tree.item}")
 
 
 def _each_once(swaps: Sequence[SwapFiles]) -> list[SwapFiles]:

@@ -444,13 +444,18 @@ def manifest_of(folder: Path) -> dict[str, Any]:
     return dict(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
 
 
-@pytest.fixture
-def world(lab: RunningLab, engine: str, request: pytest.FixtureRequest) -> Iterator[World]:
-    """Return the lab, whole again after the test."""
+def skip_under_wine(request: pytest.FixtureRequest, engine: str) -> None:
+    """Skip a test that says that it runs on the simulated engine only, with its reason."""
     for mark in request.node.iter_markers("not_under_wine"):
         if engine == "powershell":
             pytest.skip(f"simulated engine only: {NOT_UNDER_WINE[mark.args[0]]}")
         assert mark.args[0] in NOT_UNDER_WINE
+
+
+@pytest.fixture
+def world(lab: RunningLab, engine: str, request: pytest.FixtureRequest) -> Iterator[World]:
+    """Return the lab, whole again after the test."""
+    skip_under_wine(request, engine)
     for name, host in lab.client.hosts().items():
         if not host["down"]:
             lab.client.reset_counters(name)

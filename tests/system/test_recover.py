@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, Ran
+from conftest import Cli, Ran, skip_under_wine
 
 from exremote.lab.client import RunningLab, running_lab
 from exremote.lab.site import HostSpec
@@ -27,7 +27,8 @@ SCRATCH = "\\Conndata\\Temp\\"
 
 
 @pytest.fixture
-def lab(engine: str) -> Iterator[RunningLab]:
+def lab(engine: str, request: pytest.FixtureRequest) -> Iterator[RunningLab]:
+    skip_under_wine(request, engine)
     wine = engine == "powershell"  # a new PowerShell is never behind a WinRM 2.0
     spec = HostSpec(HOST, ("notes", "groupwise"), winrm=3 if wine else 2)
     with running_lab([spec], wine=wine) as running:

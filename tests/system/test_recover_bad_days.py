@@ -1,0 +1,341 @@
+"""A recovery killed, taken up elsewhere, tampered with, given up; and servers that come behind each other."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Cli
+from test_matrix_kill import Record, killed
+from test_recover import GROUPS, HOST, NTBACKUP, TEMP, WORDS, Recovery, same
+
+from exremote.lab.client import RunningLab, running_lab
+from exremote.lab.site import HostSpec
+from exremote.repository import Repository
+
+SECOND = "EXLOST02"
+SERVERS = (HostSpec(HOST, ("notes", "groupwise")), HostSpec(SECOND, ("calendar",)))
+TABLE = "2 Killed right after an event of the journal, and run again"
+
+
+@pytest.fixture
+def lab() -> Iterator[RunningLab]:
+    with running_lab(SERVERS) as running:
+        yield running
+
+
+def jump_host(lab: RunningLab, folder: Path) -> Cli:
+    cli = Cli(lab, folder)
+    cli.inventory(HOST, SECOND, extra={HOST: NTBACKUP, SECOND: f"after = ['{HOST.lower()}']"})
+    return cli
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a repository with all that is to be had of both servers: each lab furnishes them alike."""
+    with running_lab(SERVERS) as lab:
+        cli = jump_host(lab, tmp_path_factory.mktemp("saved"))
+        cli.init()
+        cli("backup", HOST, SECOND)
+        cli("backup", HOST, "--only", "systemstate", "--only", "storagegroups")
+        return cli.repository
+
+
+@pytest.fixture
+def recovery(lab: RunningLab, saved: Path, tmp_path: Path) -> Recovery:
+    """Return a recovery that can begin."""
+    cli = jump_host(lab, tmp_path / "jump-host")
+    shutil.copytree(saved, cli.repository)
+    return Recovery(cli, lab)
+
+
+def elsewhere(recovery: Recovery, folder: Path) -> Recovery:
+    """Return the same recovery at another jump host: another folder, other state, the same repository."""
+    cli = Cli(recovery.lab, folder)
+    text = (recovery.cli.folder / "site.toml").read_text()
+    (folder / "site.toml").write_text(text)
+    cli.more["EXREMOTE_REPOSITORY"] = str(recovery.cli.repository)
+    cli.more["HOME"] = str(folder)
+    return Recovery(cli, recovery.lab, recovery.at, recovery.run)
+
+
+PHASES: tuple[tuple[str, tuple[str, ...], tuple[tuple[str, dict[str, Any]], ...]], ...] = (
+    ("reinstall-windows", (), ()),
+    ("restore-system-state", (), (("system-state", {}), ("reboot", {}))),
+    ("install-exchange", (), (("exchange", {}),)),
+    ("restore-storage-groups", GROUPS, (("storage-groups", {"temp": TEMP}),)),
+    ("notes-client", WORDS, ()),
+)
+"""What a person confirms, and what he did before."""
+
+
+def walk(recovery: Recovery, folder: Path, kills: Callable[[int], Iterator[int]]) -> dict[str, int]:
+    """Go through a whole recovery, killed again and again, each time taken up at the other jump host.
+
+    `kills` gives, for each phase, the events after which it is killed. Return how often, by phase.
+    """
+    homes = [recovery, elsewhere(recovery, folder)]
+    count: dict[str, int] = {}
+    for number, (step, words, deeds) in enumerate(PHASES):
+        for what, options in deeds:
+            recovery.act(what, **options)
+        recovery.confirm(step, *words)
+        if step == "restore-storage-groups":
+            recovery.act("reboot")
+        for turn, last in enumerate(kills(number)):
+            home = homes[turn % 2]
+            line = ["recover", HOST, "--yes", "--resume", recovery.run, "--wait", "2s", "--grace", "0"]
+            if killed(home.cli, last, *line, "--at", recovery.at) in (0, 6):
+                break
+            count[step] = count.get(step, 0) + 1
+        recovery.go_on("--at", recovery.at, code=0 if step == "notes-client" else 6)
+    return count
+
+
+def ends_well(recovery: Recovery) -> None:
+    """Check that the machine is what it was, and that nothing of exremote's is left there or here."""
+    now, was = recovery.client.lost(HOST, now=True), recovery.client.lost(HOST)
+    assert same(now) == same(was)
+    assert not [path for path in now["files"] if "exremote-" in path and "exremote-recover" not in path]
+    assert not recovery.client.shells(HOST)
+    assert not list((recovery.cli.repository / "locks").glob("*.lock"))
+    assert not list(Repository.open(recovery.cli.repository).verify())
+    evidence = recovery.cli("evidence", recovery.run, "--json").json
+    assert {step["state"] for step in evidence["steps"]} == {"done"}
+    assert not evidence["problems"]
+
+
+def test_killed_and_taken_up_at_another_jump_host(recovery: Recovery, tmp_path: Path) -> None:
+    """Two kills in each phase: the end is the same, and nothing is left behind."""
+    recovery.lose()
+    recovery.begin()
+    count = walk(recovery, tmp_path / "other", lambda phase: iter((5 + phase, 15 + 3 * phase)))
+    assert len(count) == len(PHASES)
+    ends_well(recovery)
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(1200)
+def test_killed_after_each_event(recovery: Recovery, tmp_path: Path, record_cell: Record) -> None:
+    """Every event of every phase."""
+    recovery.lose()
+    recovery.begin()
+    count = walk(recovery, tmp_path / "other", lambda phase: iter(range(2, 200)))
+    ends_well(recovery)
+    for step, times in count.items():
+        record_cell(TABLE, step, f"recover {HOST}, two jump hosts", f"the same, {times} kills")
+
+
+def journal_of(recovery: Recovery, run: str) -> Path:
+    return recovery.cli.repository / "runs" / f"{run}.jsonl"
+
+
+def test_a_changed_journal_is_named_and_counts_no_further(recovery: Recovery) -> None:
+    """One byte, a line gone, two swapped, a tail cut: each is named, and what was behind it is done again."""
+    recovery.lose()
+    recovery.begin()
+    recovery.said("reinstall-windows")
+    runs = {e["run"]: n for n, e in enumerate(recovery.events()) if e["kind"] == "run-started"}
+    first, second = list(runs)
+    digest = recovery.cli("evidence", recovery.run).out.rpartition("last event: ")[2].strip()
+    recovery.cli("evidence", recovery.run, "--head", digest)
+    ran = recovery.cli("evidence", recovery.run, "--head", digest[::-1], code=13)
+    assert "events are missing, or were changed" in ran.err
+    path = journal_of(recovery, second)
+    good = path.read_bytes()
+    lines = good.splitlines(keepends=True)
+    bring = next(n for n, line in enumerate(lines) if b"bring-files" in line and b'"done"' in line)
+
+    def told() -> dict[str, Any]:
+        ran = recovery.cli("evidence", recovery.run, "--json", code=13)
+        found: dict[str, Any] = ran.json
+        assert second in found["problems"][0]
+        return {step["step"]: step["state"] for step in found["steps"]}
+
+    path.write_bytes(good.replace(b"each read back there", b"each read back HERE"))
+    assert "does not follow" in recovery.cli("evidence", recovery.run, code=13).err
+    path.write_bytes(b"".join(lines[:bring] + lines[bring + 1 :]))
+    assert told()["bring-files"] == "waiting"
+    path.write_bytes(b"".join([*lines[: bring - 1], lines[bring], lines[bring - 1], *lines[bring + 1 :]]))
+    assert told()["bring-files"] == "waiting"
+    path.write_bytes(b"".join(lines[:bring]))  # a tail cut before the kept head
+    assert told()["bring-files"] == "waiting"
+
+    row = recovery.resume()  # goes back to the last good event, and brings the files again
+    assert (row["step"], row["done"]) == ("restore-system-state", "2 of 9")
+    assert "was changed" in recovery.cli("evidence", recovery.run, code=13).err
+    assert first == recovery.run
+
+
+def test_a_recovery_under_way_is_not_begun_twice_and_keeps_its_snapshots(recovery: Recovery) -> None:
+    recovery.lose()
+    recovery.begin()
+    ran = recovery.cli("recover", HOST, "--yes", code=4)
+    assert f"exremote resume {recovery.run}" in ran.err
+    named = [s["id"] for s in recovery.cli.snapshots() if s["host"] == HOST]
+    recovery.cli("backup", HOST, code=None)
+    shown = recovery.cli("forget", "--keep-last", "1", "--host", HOST, "--dry-run", "--json").json
+    kept = {row["id"]: row["why"] for row in shown["stays"]}
+    assert all(any("wanted by the recovery" in why for why in kept[one]) for one in named)
+    ran = recovery.confirm("restore-storage-groups", *GROUPS, code=4)
+    assert "reinstall-windows" in ran.err
+    assert "no recovery" in recovery.cli("confirm", "2020", "reinstall-windows", code=12).err
+    recovery.cli("recover", HOST, "--give-up", "--yes")
+    shown = recovery.cli("forget", "--keep-last", "1", "--host", HOST, "--dry-run", "--json").json
+    assert not any("wanted by" in why for row in shown["stays"] for why in row["why"])
+    assert "0 of 9" in recovery.cli("evidence", recovery.run).out
+    recovery.begin()
+
+
+def test_what_cannot_be_recovered_is_refused_with_the_reason(recovery: Recovery) -> None:
+    cli = recovery.cli
+    other = next(s["id"] for s in cli.snapshots() if s["host"] == SECOND)
+    assert "another machine" in cli("recover", HOST, "--snapshot", other, "--dry-run", code=2).err
+    assert "expected a host name" in cli("recover", HOST, "--at", "1.2.3.4:x", "--dry-run", code=2).err
+    assert "--at names one machine" in cli("recover", HOST, SECOND, "--at", "a", "--dry-run", code=2).err
+    assert "--wait" in cli("recover", HOST, "--wait", "soon", "--dry-run", code=2).err
+    assert "there is no terminal" in cli("recover", HOST, code=4).err
+    assert cli("recover", HOST, "--resume", "2020", code=12).err
+    ran = cli("recover", HOST, "--yes", code=6)  # nobody says where the new machine is
+    run = re.search(r"\d{8}T\d{6}Z-[0-9a-f]{6}", ran.out)
+    assert run is not None
+    cli("confirm", run[0], "reinstall-windows")
+    assert "--at ADDRESS" in cli("resume", run[0], code=6).out
+    assert "expected names" not in cli("inventory", "check").all
+    path = cli.inventory(HOST, extra={HOST: "after = ['EXNONE']"})
+    assert "there is none of EXNONE" in cli("inventory", "check", code=2).err
+    path.write_text(path.read_text().replace("after = ['EXNONE']", "recover_address = 'a b'"))
+    assert "recover_address" in cli("inventory", "check", code=2).err
+
+
+def test_a_rehearsal_changes_nothing_and_says_what_is_missing(recovery: Recovery) -> None:
+    before = recovery.client.lost(HOST, now=True)
+    found = recovery.cli("recover", HOST, "--rehearse", "--at", "127.0.0.1:9", "--json", code=5).json
+    rows = {(row["step"], row["what"]): row for row in found["rehearsal"]}
+    assert rows["snapshots", "systemstate"]["state"] == "ok"
+    assert rows["reinstall-windows", "lost server"]["said"].startswith(f"{HOST} answers")
+    assert rows["reinstall-windows", "new machine"]["state"] == "unknown"
+    assert rows["restore-connectors", "drill of notes"]["state"] == "missing"
+    assert recovery.client.lost(HOST, now=True) == before
+    recovery.cli("recover", HOST, "--rehearse", "--at", "127.0.0.1:9", code=5)
+    rows = {
+        (r["step"], r["what"]): r
+        for r in recovery.cli("recover", SECOND, "--rehearse", "--json", code=5).json["rehearsal"]
+    }
+    assert "exremote backup" in rows["snapshots", "systemstate"]["said"]
+    assert "recover_address" in rows["reinstall-windows", "address"]["said"]
+
+
+def test_one_server_comes_after_another(recovery: Recovery) -> None:
+    recovery.lose()
+    second = recovery.client.replace(SECOND, name="TEMP02")
+    path = recovery.cli.folder / "site.toml"
+    text = path.read_text()
+    for host, at in ((HOST, recovery.at), (SECOND, f"127.0.0.1:{second['port']}")):
+        text = text.replace(f"[hosts.{host}]\n", f"[hosts.{host}]\nrecover_address = '{at}'\n")
+    path.write_text(text)
+    ran = recovery.cli("recover", SECOND, HOST, "--yes", "--wait", "2s", "--json", code=6).json
+    rows = {row["host"]: row for row in ran["hosts"]}
+    assert rows[SECOND]["message"].startswith(f"it comes after {HOST}")
+    assert rows[HOST]["step"] == "reinstall-windows"
+    recovery.run = ran["recovery"]
+    ran = recovery.confirm("reinstall-windows", "--host", SECOND, code=4)
+    assert f"{SECOND} comes after {HOST}" in ran.err
+    assert "has no host EXNONE" in recovery.confirm("reinstall-windows", "--host", "EXNONE", code=2).err
+    recovery.confirm("reinstall-windows")
+    rows = {r["host"]: r for r in recovery.cli("resume", recovery.run, "--json", code=6).json["hosts"]}
+    assert rows[HOST]["step"] == "restore-system-state"
+    assert rows[SECOND]["done"] == "0 of 9"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals in Python")
+def test_a_person_at_the_terminal(recovery: Recovery) -> None:
+    """Asked step by step; a wrong deed is said and asked again; an answer from another terminal counts."""
+    import pty
+
+    recovery.lose()
+    main, side = pty.openpty()
+    cli = recovery.cli
+    line = cli.command("recover", HOST, "--at", recovery.at, "--wait", "30s", "--grace", "0")
+    pid = os.fork()
+    if pid == 0:
+        os.close(main)
+        os.login_tty(side)
+        os.chdir(cli.folder)
+        os.execve(line[0], line, cli.environment | {"TERM": "dumb", "COLUMNS": "200"})
+    os.close(side)
+    said: list[str] = []
+    more = threading.Condition()
+
+    def read() -> None:
+        while True:
+            try:
+                data = os.read(main, 65536)
+            except OSError:
+                return
+            with more:
+                said.append(data.decode("utf-8", "replace"))
+                more.notify_all()
+
+    threading.Thread(target=read, daemon=True).start()
+    seen = 0
+
+    def until(text: str) -> None:
+        nonlocal seen
+        with more:
+            found = more.wait_for(lambda: text in "".join(said)[seen:], 60)
+            assert found, "".join(said)[seen:]
+            seen += "".join(said)[seen:].index(text) + len(text)
+
+    def answer(text: str) -> None:
+        os.write(main, (text + "\n").encode())
+
+    until("begin with step 4?")
+    answer("y")
+    until("Is it done?")
+    answer("what?")
+    until("Is it done?")
+    answer("yes")
+    until("Your name")
+    answer("Berta")
+    until("restore-system-state, step 5")
+    until("Is it done?")
+    run = next((cli.repository / "runs").glob("*.jsonl.none"), None)
+    run_id = max(
+        (json.loads(p.read_text().splitlines()[0]) for p in (cli.repository / "runs").glob("*.jsonl")),
+        key=lambda first: str(first["at"]),
+    )["run"]
+    assert run is None
+    recovery.act("system-state")
+    recovery.act("reboot")
+    ran = cli("confirm", run_id, "restore-system-state", "--by", "Clara")
+    assert f"{run_id} waits, and takes it up" in ran.out
+    until("confirmed by Clara")
+    until("install-exchange, step 6")
+    until("Is it done?")
+    answer("yes")
+    until("Your name")
+    answer("")
+    until("NOT YET: components")
+    recovery.act("exchange")
+    until("Is it done?")
+    answer("yes")
+    until("Your name")
+    answer("Berta")
+    until("restore-storage-groups, step 7")
+    until("Is it done?")
+    answer("later")
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 6
+    evidence = cli("evidence", run_id, "--json").json
+    people = [a["by"] for step in evidence["steps"] for a in step["answers"]]
+    assert people[:2] == ["Berta", "Clara"]
+    assert evidence["next"] == "restore-storage-groups"
