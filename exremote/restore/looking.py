@@ -9,7 +9,7 @@ from datetime import datetime
 from exremote import health, regfile
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
-from exremote.errors import ExremoteError, PlanRefused
+from exremote.errors import ExremoteError, PlanRefused, ScriptFailed
 from exremote.facts import FileEntry
 from exremote.health.reading import read_files
 from exremote.inventory import Host
@@ -71,7 +71,12 @@ def _tree(
         return {entry.path.casefold(): entry for entry in fact.entries}
     names = list(tree.spelt.values())
     found: dict[str, FileEntry] = {}
-    answers = read_files(session, host.name, tree.root, names) if names else []
+    try:
+        answers = read_files(session, host.name, tree.root, names) if names else []
+    except ScriptFailed as error:
+        if error.error_id != "ExRemote.PathMissing":
+            raise
+        return found  # a server that was made anew: not even the folder is there
     for name, (file, _) in zip(names, answers, strict=True):
         if file.exists or file.error:
             digest = file.sha256 if file.exists else None
