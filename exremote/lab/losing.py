@@ -195,7 +195,6 @@ def _reboot(
         try:
             _start(host, machine)
         except WineTrouble as error:
-            host.trouble = str(error)
             print(f"exremote-lab: {error}", file=sys.stderr)  # noqa: T201 - nobody else would hear of it
             return
         world.later(max(0.0, due - time.monotonic()), _arrive, world, name, host, machine, home)
@@ -226,8 +225,16 @@ def _start(host: Host, machine: Machine) -> None:
         if pending:
             host.prefix.import_registry()
             _follow(host.prefix, Changes(programs=changes.programs))
-        host.prefix.stop()
-        host.prefix.start()
+        for attempt in (1, 2):
+            try:
+                host.prefix.stop()
+                host.prefix.start()
+                break
+            except WineTrouble as error:
+                # As where a machine is made: on a busy computer Wine's start fails now and then.
+                if attempt == 2:
+                    host.trouble = str(error)
+                    raise
 
 
 def _arrive(world: World, name: str, host: Host, machine: Machine, home: bool) -> None:

@@ -44,7 +44,7 @@ _FOLDERS = {
 """What is one connector's alone, of the folder that the family shares."""
 _MADE_BY_SETUP = (CONNDATA, older.MAILDATA, rf"{EXCHSRVR}\Dxadata", older.CCMCDATA)
 _NEVER_FRESH = re.compile(
-    r"\\(Tables|Submit|Bad|badfiles|freebusy|bulk)\\|\\lab\d+\.\w+$|\.(seq|ck)$", re.IGNORECASE
+    r"\\(Tables|Temp|Submit|Bad|badfiles|freebusy|bulk)\\|\\lab\d+\.\w+$|\.(seq|ck)$", re.IGNORECASE
 )
 _FRESH = b"; lab data: as a fresh setup makes it\r\n"
 _OLDER_BUILD, _FIRST_BUILD = 7226, 6944

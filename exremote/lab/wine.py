@@ -413,7 +413,8 @@ class Prefix:
         start = {2: "auto", 4: "disabled"}.get(registry.number(key, "Start"), "demand")
         words = ["create", name, "binPath=", image, "start=", start, "DisplayName=", title]
         run([self.engine[0], "wine-run", "sc.exe", *words], self.folder)
-        self.set_registry(key)
+        # A value that Wine writes there, and Windows does not unless it is asked to.
+        self.set_registry(key, without="PreshutdownTimeout")
 
     def remove_file(self, remote: str) -> None:
         """Remove a file or folder."""
@@ -431,10 +432,14 @@ class Prefix:
         """Bring a service to Running or Stopped. Raise WineTrouble."""
         self.keep(running=[name] if state == "Running" else (), stopped=[name] if state == "Stopped" else ())
 
-    def set_registry(self, key: str) -> None:
-        """Bring one key over as the machine has it now. Raise WineTrouble."""
+    def set_registry(self, key: str, without: str = "") -> None:
+        """Bring one key over as the machine has it now, and take one value away. Raise WineTrouble."""
         text = self.drive_c / f"lab-{ticks(self.machine.now())}.reg"
-        text.write_bytes(self.machine.registry.export_many([key]))
+        lines = self.machine.registry.export_many([key])
+        if without:
+            place = key.replace("HKLM", "HKEY_LOCAL_MACHINE", 1)
+            lines += f'[{place}]\r\n"{without}"=-\r\n\r\n'.encode("utf-16-le")
+        text.write_bytes(lines)
         run([self.engine[0], "wine-run", "reg.exe", "import", "C:\\" + text.name], self.folder)
         text.unlink()
 

@@ -92,7 +92,12 @@ class PsrpConversation(Linked):
                         None,
                         error,
                     )  # a pipeline that has ended takes no more; what it says comes now
-                answer = self._output(shell.id, "stdout", self._poll_s(deadline))
+                try:
+                    answer = self._output(shell.id, "stdout", self._poll_s(deadline))
+                except HostError:
+                    if refusal is not None:  # a host may close the connection behind what it refuses
+                        raise refusal from None
+                    raise
                 if refusal is not None and not answer.streams and not answer.done:
                     raise refusal  # it has not ended: it waits for what the host does not let in
                 # What waits to be yielded is at most one answer, half a megabyte.

@@ -15,6 +15,7 @@ from conftest import CONNDATA, Cli, World
 
 HOST = "EXNOTES01"
 AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
+TABLE = rf"{CONNDATA}\Tables\lab0005.tbl"
 INI = rf"{CONNDATA}\Exchconn.ini"
 DO = ("--yes", "--grace", "0")
 DAMAGED = b"not the table"
@@ -184,3 +185,16 @@ def test_a_person_is_needed_and_there_is_none(cli: Cli, world: World) -> None:
     assert ran.returncode == 4
     assert "there is no terminal to ask at" in ran.stderr
     assert "--confirmed notes-client" in ran.stderr
+
+
+@pytest.mark.not_under_wine("wire")
+def test_a_host_that_hangs_up_behind_its_refusal_is_quoted(cli: Cli, world: World) -> None:
+    """It takes much less than it said, and closes the connection: the refusal counts, not the silence.
+
+    Smaller messages are tried, as far as the patience goes.
+    """
+    world.write(HOST, TABLE, DAMAGED)
+    world.limits(HOST, max_envelope_kb=40)
+    ran = cli(*item(cli), *DO, code=22)
+    assert "trying again: it refused a message larger than it allows during Write-FilePack (HTTP" in ran.err
+    assert "lower envelope_kb for it in the inventory" in ran.out
