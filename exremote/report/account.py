@@ -337,6 +337,7 @@ def _findings(host: str, said: object) -> Iterable[Found]:
     for one in said if isinstance(said, list) else ():
         if isinstance(one, Mapping):
             texts = {name: str(one.get(name) or "") for name in Found.__slots__ if name != "host"}
+            texts["verdict"] = texts["verdict"] or UNKNOWN
             yield Found(host, **texts)
 
 
