@@ -19,6 +19,7 @@ from exremote.cli.common import (
     known_repository,
     speaking,
 )
+from exremote.cli.phrases import sentence
 from exremote.cli.resuming import command_for, successors_of
 from exremote.errors import EXIT_INTERRUPTED, IntegrityError, SnapshotNotFound, UsageError
 from exremote.journal import Event, RunRecord, journals, list_runs, read_run
@@ -170,11 +171,6 @@ def step_text(step: object) -> str:
         return str(step.get("kind", "a step"))
 
 
-def plainly(value: object) -> str:
-    """Given what a journal has, return it without the signs of a program: a list as its members."""
-    return ", ".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
-
-
 def counted(count: object, noun: str) -> str:
     """Given what a journal has in the place of a number, return it with the word for one."""
     return count_text(count, noun) if isinstance(count, int) else f"{count} {noun}s"
@@ -229,9 +225,4 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
             said = said if isinstance(said, Mapping) else {}
             return f"{said.get('script')} failed (attempt {said.get('attempt')}): {said.get('error')}"
         case _:
-            rest = ", ".join(
-                f"{k.replace('_', ' ')} {plainly(v)}"
-                for k, v in fields.items()
-                if k != "host" and not isinstance(v, dict)
-            )
-            return f"{kind.replace('-', ' ')}: {rest}" if rest else kind.replace("-", " ")
+            return sentence(kind, fields)

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-
-import jinja2
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from exremote import __version__
 from exremote.report.text import visible
+
+if TYPE_CHECKING:
+    import jinja2
 
 _LONE_HALF = re.compile("[\ud800-\udfff]")
 SIGNS: Mapping[str, str] = {
@@ -95,6 +96,9 @@ def duration_text(seconds: float | None) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
+    # It takes longer to load than most commands run, and only pages need it.
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "pages", encoding="utf-8"),
         autoescape=True,
@@ -117,7 +121,7 @@ def _environment() -> jinja2.Environment:
 
 def _shown(value: object) -> object:
     """Given what a template is about to write, return it with nothing in it that is no letter."""
-    if isinstance(value, str) and not isinstance(value, Markup):
+    if isinstance(value, str) and not hasattr(value, "__html__"):
         return _LONE_HALF.sub("\ufffd", visible(value))
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from exremote.health import Verdict
 from exremote.report.account import Account, Found
@@ -12,7 +13,7 @@ from exremote.wording import count_text
 
 MOST = 2000
 """How many lines of one list a page has: a browser on a phone must open it."""
-_SAID = ("inventory", "repository", "resumes", "user", "machine")
+_SAID = ("user", "machine", "inventory", "repository", "resumes")
 """What a first event may say besides, that a reader wants to know."""
 
 
@@ -60,8 +61,19 @@ def facts(run: Account) -> list[tuple[str, str]]:
         ("outcome", outcome_text(run)),
         ("hosts", hosts_text(run)),
         ("findings", findings_text(run)),
+        ("of", subjects_text(run)),
         *said,
     ]
+
+
+def subjects_text(run: Account) -> str:
+    """Given a run, return what it was about by host, where the command named snapshots or a run."""
+    said = run.start.get("subjects")
+    if not isinstance(said, Mapping):
+        return ""
+    return "; ".join(
+        f"{host}: {', '.join(map(str, names))}" for host, names in said.items() if isinstance(names, list)
+    )
 
 
 def outcome_text(run: Account) -> str:
