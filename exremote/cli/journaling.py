@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import getpass
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import typer
@@ -62,7 +64,7 @@ def _begin(
             try:
                 lock = hold(run_lock(folder, run), verb, run=run, since=now(), on_takeover=lambda who: None)
                 attempt.enter_context(lock)
-                journal = Journal.create(folder, run, verb, command, now, **more)
+                journal = Journal.create(folder, run, verb, command, now, **_who(), **more)
             except RepositoryError as error:
                 if number == len(folders):
                     raise
@@ -71,3 +73,11 @@ def _begin(
             stack.enter_context(attempt.pop_all())
             return journal
     raise ValueError("no folder for a journal")
+
+
+def _who() -> dict[str, str]:
+    """Return who runs this, and on which machine, as far as the system says it."""
+    user = ""
+    with suppress(OSError, KeyError, ImportError):  # a container may have a number and no name
+        user = getpass.getuser()
+    return {"user": user, "machine": socket.gethostname()}

@@ -19,6 +19,7 @@ from exremote.cli.common import (
     known_repository,
     speaking,
 )
+from exremote.cli.phrases import sentence
 from exremote.cli.resuming import command_for, successors_of
 from exremote.errors import EXIT_INTERRUPTED, IntegrityError, SnapshotNotFound, UsageError
 from exremote.journal import Event, RunRecord, journals, list_runs, read_run
@@ -224,5 +225,4 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
             said = said if isinstance(said, Mapping) else {}
             return f"{said.get('script')} failed (attempt {said.get('attempt')}): {said.get('error')}"
         case _:
-            rest = ", ".join(f"{k} {v}" for k, v in fields.items() if k != "host" and not isinstance(v, dict))
-            return f"{kind.replace('-', ' ')}: {rest}" if rest else kind.replace("-", " ")
+            return sentence(kind, fields)

@@ -18,6 +18,10 @@ from exremote.report.service_deeds import ServiceDeed, service_deeds
 
 UNKNOWN = "unknown"
 """The state of a host whose end the journal does not have."""
+UNTOLD = "its end is not in the journal"
+"""What is said of such a host."""
+RUNNING = "running"
+"""The state of a run that is alive, and of a host that it has not ended with."""
 FINDINGS = "findings"
 """The event of a health run that has what was found on a host."""
 MINOR = frozenset(
@@ -102,7 +106,7 @@ class HostAccount:
 
     name: str
     state: str
-    """done, incomplete, failed, unreachable, skipped; `unknown` if its end is not in the journal"""
+    """done, incomplete, failed, unreachable, skipped; running or unknown without an end in the journal"""
     message: str
     exit_code: int | None
     """what this host alone made of the exit code; None if nobody says"""
@@ -220,7 +224,7 @@ class Account:
         if not self.chain.intact:
             return "damaged"
         if self.ended is None:
-            return "running" if self.state == "running" else UNKNOWN
+            return RUNNING if self.state == RUNNING else UNKNOWN
         if self.exit_code == EXIT_INTERRUPTED:
             return "interrupted"
         return "good" if self.exit_code == EXIT_OK else "bad"
@@ -231,9 +235,8 @@ class Account:
         if not self.chain.intact:
             return f"the journal is damaged: {self.chain.problem}; only what stands before that is shown"
         if self.ended is None:
-            return {"running": "it is running"}.get(
-                self.state, "it did not end: it was killed, or still runs"
-            )
+            alive = self.state == RUNNING
+            return "it is running" if alive else "it did not end: it was killed, or lost its machine"
         return (
             OUTCOMES.get(self.exit_code, "it failed")
             if self.exit_code is not None
@@ -276,7 +279,7 @@ def account_of(
         chain=Chain(
             record.intact, record.torn, record.problem, record.count, record.digest, str(record.path)
         ),
-        hosts=tuple(_hosts(events)),
+        hosts=tuple(_hosts(events, state == RUNNING)),
         snapshots=tuple(_snapshots(events)),
         services=tuple(service_deeds(events)),
         retries=tuple(_retries(events)),
@@ -300,8 +303,9 @@ def with_several(findings: Iterable[Found]) -> set[tuple[str, str, str]]:
     return {question for question, count in Counter(one.question for one in findings).items() if count > 1}
 
 
-def _hosts(events: Iterable[Event]) -> Iterable[HostAccount]:
-    """Given the events of a run, return the hosts that it worked on, or was to, in their order."""
+def _hosts(events: Iterable[Event], running: bool) -> Iterable[HostAccount]:
+    """Given the events of a run, and whether it runs, return the hosts that it is for, in their order."""
+    open_state, open_words = (RUNNING, "it is worked on") if running else (UNKNOWN, UNTOLD)
     began: dict[str, datetime | None] = {}
     ends: dict[str, Event] = {}
     found: dict[str, Event] = {}
@@ -322,8 +326,8 @@ def _hosts(events: Iterable[Event]) -> Iterable[HostAccount]:
         code = fields.get("exit_code")
         yield HostAccount(
             name=name,
-            state=str(fields.get("state") or UNKNOWN),
-            message=str(fields.get("message") or ("" if end else "its end is not in the journal")),
+            state=str(fields.get("state") or open_state),
+            message=str(fields.get("message") or ("" if end else open_words)),
             exit_code=code if isinstance(code, int) else None,
             started=started,
             ended=end.at if end is not None else None,
@@ -337,6 +341,7 @@ def _findings(host: str, said: object) -> Iterable[Found]:
     for one in said if isinstance(said, list) else ():
         if isinstance(one, Mapping):
             texts = {name: str(one.get(name) or "") for name in Found.__slots__ if name != "host"}
+            texts["verdict"] = texts["verdict"] or UNKNOWN
             yield Found(host, **texts)
 
 
@@ -372,7 +377,8 @@ def _retries(events: Iterable[Event]) -> Iterable[Retry]:
 
 
 def _seconds(start: datetime | None, end: datetime | None) -> float | None:
-    return None if start is None or end is None else (end - start).total_seconds()
+    # A clock that was set back in between leaves nothing that could be called a duration.
+    return None if start is None or end is None or end < start else (end - start).total_seconds()
 
 
 def _number(text: object) -> float | None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-
-import jinja2
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from exremote import __version__
 from exremote.report.text import visible
+
+if TYPE_CHECKING:
+    import jinja2
 
 _LONE_HALF = re.compile("[\ud800-\udfff]")
 SIGNS: Mapping[str, str] = {
@@ -63,11 +64,14 @@ def render_page(template: str, /, **values: object) -> str:
     A page begins with `{% extends "base.html.j2" %}` and `{% import "parts.html.j2" as parts %}`, and fills
     the blocks `title` (plain text), `lead` (one line above the heading: what kind of page), `heading`,
     `content` (sections, each beginning with an `h2`), and, if it needs them, `style` (CSS) and `footer`.
-    Macros in `parts`: `badge(word, said)`, `moment(datetime)`, `took(seconds)`, `facts([(name, text), ...])`,
-    `banner(word, sentence)`, `box(text)` (an empty box to tick on paper). The word chooses sign and colour
-    (`TONES`); signs and words say all that colours say. Tables follow an `h2` or have a `caption`; they have
-    `<th scope>`, and class `stack` if they become cards on a phone, with `data-name` on the cells that need
-    a name there. `class="keep"` stays on one sheet of paper, `class="sheet"` begins a new one.
+
+    Macros in `parts`: `badge(word, said)`, `banner(word, sentence)`, `moment(datetime, since)`,
+    `took(seconds)`, `facts([(name, text), ...])`, and `box(text)`, an empty box to tick on paper. The word
+    chooses sign and colour (`TONES`); signs and words say all that colours say.
+
+    Tables follow an `h2` or have a `caption`; they have `<th scope>`, and class `stack` if they become cards
+    on a phone: then the cells that need a name there have `data-name`. What has class `keep` stays on one
+    sheet of paper, and class `sheet` begins one.
 
     Texts are escaped, and characters that would command a terminal or turn text around are written out: a
     value may come from anywhere. A name that has no value is a mistake and raises jinja2.UndefinedError. The
@@ -92,6 +96,9 @@ def duration_text(seconds: float | None) -> str:
 
 @cache
 def _environment() -> jinja2.Environment:
+    # It takes longer to load than most commands run, and only pages need it.
+    import jinja2
+
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent / "pages", encoding="utf-8"),
         autoescape=True,
@@ -104,6 +111,7 @@ def _environment() -> jinja2.Environment:
     environment.filters["utc"] = _utc
     environment.filters["iso"] = _iso
     environment.filters["clock"] = lambda moment: f"{moment.astimezone(UTC):%H:%M:%S}"
+    environment.filters["day"] = lambda moment: "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d}"
     environment.filters["duration"] = duration_text
     environment.filters["tone"] = lambda word: TONES.get(str(word), "what")
     environment.filters["sign"] = lambda word: SIGNS[TONES.get(str(word), "what")]
@@ -113,7 +121,7 @@ def _environment() -> jinja2.Environment:
 
 def _shown(value: object) -> object:
     """Given what a template is about to write, return it with nothing in it that is no letter."""
-    if isinstance(value, str) and not isinstance(value, Markup):
+    if isinstance(value, str) and not hasattr(value, "__html__"):
         return _LONE_HALF.sub("\ufffd", visible(value))
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 
 from exremote.health import Verdict
 from exremote.report.account import Account, Found
@@ -12,7 +13,7 @@ from exremote.wording import count_text
 
 MOST = 2000
 """How many lines of one list a page has: a browser on a phone must open it."""
-_SAID = ("inventory", "repository", "resumes", "user", "machine")
+_SAID = ("user", "machine", "inventory", "repository", "resumes")
 """What a first event may say besides, that a reader wants to know."""
 
 
@@ -24,7 +25,8 @@ def run_page(run: Account, against: Against | None = None) -> str:
         "run.html.j2",
         run=run,
         heading=heading(run),
-        facts=[(name.capitalize(), value) for name, value in facts(run)],
+        outcome=outcome_text(run),
+        facts=[(name.capitalize(), value) for name, value in facts(run) if name != "outcome"],
         chain_facts=[
             ("Events", f"{run.chain.events}"),
             ("Digest of the last", run.chain.digest if run.chain.events else ""),
@@ -49,7 +51,6 @@ def heading(run: Account) -> str:
 
 def facts(run: Account) -> list[tuple[str, str]]:
     """Given a run, return what it was in pairs of a name and a text, for a page and for a terminal."""
-    code = "" if run.exit_code is None else f"exit code {run.exit_code}: "
     said = [(name, str(run.start[name])) for name in _SAID if run.start.get(name)]
     return [
         ("run", run.run),
@@ -57,11 +58,28 @@ def facts(run: Account) -> list[tuple[str, str]]:
         ("started", "" if run.started is None else f"{run.started:%Y-%m-%d %H:%M:%S} UTC"),
         ("ended", "" if run.ended is None else f"{run.ended:%Y-%m-%d %H:%M:%S} UTC"),
         ("took", "" if run.seconds is None else duration_text(run.seconds)),
-        ("outcome", f"{code}{run.outcome}"),
+        ("outcome", outcome_text(run)),
         ("hosts", hosts_text(run)),
         ("findings", findings_text(run)),
+        ("of", subjects_text(run)),
         *said,
     ]
+
+
+def subjects_text(run: Account) -> str:
+    """Given a run, return what it was about by host, where the command named snapshots or a run."""
+    said = run.start.get("subjects")
+    if not isinstance(said, Mapping):
+        return ""
+    return "; ".join(
+        f"{host}: {', '.join(map(str, names))}" for host, names in said.items() if isinstance(names, list)
+    )
+
+
+def outcome_text(run: Account) -> str:
+    """Given a run, return its outcome in words; the exit code of a damaged journal says nothing."""
+    known = run.exit_code is not None and run.chain.intact
+    return run.outcome + (f" (exit code {run.exit_code})" if known else "")
 
 
 def hosts_text(run: Account) -> str:

@@ -67,7 +67,7 @@ def service_deeds(events: Iterable[Event]) -> list[ServiceDeed]:
                 for name in _stopped_for_a_copy(host, steps, found[host]):
                     one = deed(host, name)
                     one.stopped = one.stopped or event.at
-            case "step-started" if isinstance(step, Mapping) and step.get("kind") in _KINDS:
+            case "step-started" if isinstance(step, Mapping) and str(step.get("kind")) in _KINDS:
                 steps[key] = step
             case "step-finished" if key in steps:
                 step = steps.pop(key)

@@ -28,6 +28,7 @@ PLANTED = [
     ("plan.py", "import pypsrp.wsman", "The wire libraries have one door"),
     ("runner/visit.py", "import tenacity", "Retry has one door"),
     ("session.py", "import rich.console", "The screen has two doors"),
+    ("cli/runs.py", "import jinja2", "Pages have one door"),
     ("lab/wsman/server.py", "import exremote.script", "The WinRM endpoint has never heard of Exchange"),
 ]
 """File, the line planted in it, the contract that must break."""

@@ -1,0 +1,80 @@
+"""Events that no case of `runs.words` tells, in sentences; a kind that nobody knows, by its fields."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from exremote.report import size_text
+
+_PHRASES: Mapping[str, str] = {
+    "confirmed": "a person confirmed {name}: {answer}",
+    "copying": "copies from {source}",
+    "damaged": "the snapshot {snapshot} is damaged: {place}",
+    "drilling": "tries the snapshots of {of} in {folder} and {key}",
+    "erased": "erased {path} ({size} bytes)",
+    "forgetting": "is about to forget the snapshot {snapshot} of {connector}",
+    "forgotten": "forgot the snapshot {snapshot} of {connector}",
+    "host-started": "begun",
+    "into": "put {files} files ({bytes} bytes) into {folder}",
+    "left-behind": "could not remove {path}: {error}",
+    "lock-taken-over": "took over the lock of a run that died: {was}",
+    "mended": "mended what was damaged in {snapshots}",
+    "services-found": "noted how services are: {services}",
+    "shell-closed": "closed a shell ({wire})",
+    "shell-left": "could not delete a shell that a killed run left: {error}",
+    "shell-opened": "opened a shell ({wire})",
+    "stopped-too": "stopped with it: {services}",
+}
+
+
+def sentence(kind: str, fields: Mapping[str, object]) -> str:
+    """Given what happened, return it as a person says it; what a field does not say is `?`."""
+    said = _Said({name: plainly(value) for name, value in fields.items()})
+    match kind:
+        case "drilled":
+            end = (
+                "all is equal"
+                if fields.get("green") is True
+                else "something differs, or could not be checked"
+            )
+            return f"tried the snapshots of {said['of']}: {end}"
+        case "proved":
+            worst = said["findings"] if fields.get("findings") else "none to warn of"
+            return f"proved: {said['services']} run after their start; findings: {worst}"
+        case "snapshot":
+            message = f": {said['message']}" if fields.get("message") else ""
+            return f"{said['state']} the snapshot {said['snapshot']} of {said['connector']}{message}"
+        case "pruned":
+            size = fields.get("bytes")
+            amount = f" ({size_text(size)})" if isinstance(size, int) else ""
+            return f"deleted {said['objects']} contents that no snapshot names{amount}"
+        case "findings":
+            found = fields.get("findings")
+            return f"noted {len(found) if isinstance(found, list) else '?'} findings"
+    if kind in _PHRASES:
+        return _PHRASES[kind].format_map(said)
+    rest = ", ".join(f"{name.replace('_', ' ')} {said[name]}" for name in fields if name != "host")
+    return f"{kind.replace('-', ' ')}: {rest}" if rest else kind.replace("-", " ")
+
+
+class _Said(dict[str, str]):
+    """Fields in words; one that is not there is a question."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def plainly(value: object, levels: int = 3) -> str:
+    """Given what a journal has, return it without the signs of a program, and no more levels than these."""
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "yes" if value else "no"
+        case list() | Mapping() if not levels:
+            return "..."
+        case list():
+            return ", ".join(plainly(inner, levels - 1) for inner in value) or "none"
+        case Mapping():
+            return "; ".join(f"{k} {plainly(inner, levels - 1)}" for k, inner in value.items()) or "none"
+    return str(value)
