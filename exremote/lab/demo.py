@@ -37,11 +37,37 @@ class Act:
     """Patterns that its output must have."""
     breaks: str = ""
     """A host that somebody breaks first; '' for none."""
+    loses: str = ""
+    """A host that is lost first, and has a new Windows in its place; '' for none."""
+    deeds: tuple[tuple[str, Mapping[str, object]], ...] = ()
+    """What a person does first at the console of the lost one's new machine."""
 
 
 RUN = "RUN"
 """Stands in a command for the id of the last restore."""
+RECOVERY = "RECOVERY"
+"""Stands for the id of the last run of the recovery."""
+AT = "AT"
+"""Stands for where the new machine is reached."""
 BROKEN = "EXGW01"
+LOST = "EXNOTES01"
+TEMPORARY = r"D:\exremote-recover\restore-temp"
+"""Where `recover` has ntbackup put log files, with what D: is on the standard site."""
+
+
+def _confirmed(step: str, why: str, *words: str, deeds: Sequence[str] = ()) -> Act:
+    """Return the act in which a person says that he has done a step."""
+    told: tuple[tuple[str, Mapping[str, object]], ...] = tuple(
+        (deed, {"temp": TEMPORARY} if deed == "storage-groups" else {}) for deed in deeds
+    )
+    command = ("confirm", RECOVERY, step, "--by", "the administrator", *words)
+    return Act(why, command, 0, ("confirmed by",), deeds=told)
+
+
+def _resumed(why: str, code: int, *shows: str) -> Act:
+    return Act(why, ("resume", RECOVERY), code, shows)
+
+
 ACTS = (
     Act("Make an empty repository.", ("init",), 0, (r"repository \S+ made at",)),
     Act(
@@ -79,6 +105,55 @@ ACTS = (
     ),
     Act("And back: what was there before, as a plan of its own.", ("undo", RUN, "--yes"), 0, ("undo from",)),
     Act(
+        f"What only ntbackup saves of {LOST}: System State and storage groups.",
+        ("backup", LOST, "--only", "systemstate", "--only", "storagegroups"),
+        0,
+        ("systemstate new", "storagegroups new"),
+    ),
+    Act(
+        f"{LOST} is lost. Could each step of its recovery be done now? No drill was ever made: exit code 5.",
+        ("recover", LOST, "--rehearse", "--at", AT),
+        5,
+        ("every byte read", "nobody answers at", "never drilled"),
+        loses=LOST,
+    ),
+    Act(
+        "Recover it, along the nine steps of the tip. It waits for a person: exit code 6.",
+        ("recover", LOST, "--yes", "--at", AT, "--grace", "1"),
+        6,
+        ("restore-system-state", "waiting.*reinstall-windows"),
+    ),
+    _confirmed("reinstall-windows", "Windows is installed, under another name."),
+    _resumed("It is looked at; then what a person needs is put there.", 6, "2 of 9"),
+    _confirmed("restore-system-state", "ntbackup, and a restart.", deeds=("system-state", "reboot")),
+    _resumed("Is it itself again?", 6, "4 of 9"),
+    _confirmed("install-exchange", "setup /disasterrecovery.", deeds=("exchange",)),
+    _resumed("Is every component there?", 6, "5 of 9"),
+    _confirmed(
+        "restore-storage-groups",
+        "ntbackup again: databases.",
+        "--answer",
+        "last-backup-set=yes",
+        "--answer",
+        "mounted=yes",
+        deeds=("storage-groups",),
+    ),
+    Act(
+        "Restarted. The plan for the connectors, and what a person has to see there.",
+        ("resume", RECOVERY),
+        6,
+        ("7 of 9", "notes-client"),
+        deeds=(("reboot", {}),),
+    ),
+    _confirmed("notes-client", "The Notes client opens.", "--words", "opens names.nsf"),
+    _resumed("Connectors are restored, started, and proven.", 0, "9 of 9", "all 9 steps are done"),
+    Act(
+        "Who did what when, and what proved it (--html FILE makes a page to print).",
+        ("evidence", RECOVERY),
+        0,
+        ("nothing critical", "each follows from the one before it"),
+    ),
+    Act(
         "What a monitor would be told. EXDOWN01 has no snapshot: exit code 5.",
         ("status",),
         5,
@@ -92,6 +167,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> int:
     repository = _new_place(folder.absolute())
     started = time.monotonic()
     wrong: list[str] = []
+    at = ""
     say("Starting the lab: seven simulated Exchange servers behind WinRM on loopback ...")
     with running_lab() as lab:
         environment = {
@@ -108,7 +184,13 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> int:
             if act.breaks:
                 for what, where in lab.client.break_host(act.breaks):
                     say(f"  {what}: {where}")
-            command = [_last_restore(repository) if word == RUN else word for word in act.command]
+            if act.loses:
+                new = lab.client.replace(act.loses)
+                at = f"127.0.0.1:{new['port']}"
+                say(f"  {new['said']}")
+            for what, options in act.deeds:
+                say(f"  {lab.client.act(LOST, what, **options)['said']}")
+            command = [_word(word, repository, at) for word in act.command]
             say(f"$ exremote {shlex.join(command)}")
             code, output = _run(command, environment, say)
             wrong += _judge(act, code, output)
@@ -150,13 +232,26 @@ def _new_place(folder: Path) -> Path:
     return place
 
 
-def _last_restore(repository: Path) -> str:
-    """Given the repository, return the id of the last restore that changed a host."""
-    for path in sorted((repository / "runs").glob("*.jsonl"), reverse=True):
+def _word(word: str, repository: Path, at: str) -> str:
+    """Given a word of a command, return what it stands for."""
+    match word:
+        case "RUN":
+            return _last_run(repository, '"verb":"restore"', '"kind":"safety"') or word
+        case "RECOVERY":
+            return _last_run(repository, '"verb":"recover"') or word
+        case "AT":
+            return at or word
+    return word
+
+
+def _last_run(repository: Path, *marks: str) -> str:
+    """Given the repository, return the id of the last run with these marks in its journal, or nothing."""
+    paths = (repository / "runs").glob("*.jsonl")
+    for path in sorted(paths, key=lambda p: p.stat().st_mtime_ns, reverse=True):
         text = path.read_text(encoding="utf-8")
-        if '"verb":"restore"' in text and '"kind":"safety"' in text:
+        if all(mark in text for mark in marks):
             return path.stem
-    return RUN
+    return ""
 
 
 def _run(

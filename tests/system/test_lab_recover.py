@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import NOT_UNDER_WINE, Cli
+from conftest import NOT_UNDER_WINE, Cli, skip_under_wine
 from pypsrp.powershell import PowerShell, RunspacePool
 from pypsrp.wsman import WSMan
 
@@ -31,7 +31,8 @@ LIBRARY = ScriptLibrary.load()
 
 
 @pytest.fixture
-def lab(engine: str) -> Iterator[RunningLab]:
+def lab(engine: str, request: pytest.FixtureRequest) -> Iterator[RunningLab]:
+    skip_under_wine(request, engine)
     # A real engine speaks PSRP 2.3, and pypsrp then sends envelopes as large as those of WinRM 3.
     spec = HostSpec(HOST, ("notes", "groupwise"), winrm=3)
     with running_lab([spec], wine=engine == "powershell") as running:
@@ -90,6 +91,7 @@ def same(one: dict[str, Any]) -> dict[str, Any]:
     return {"files": files, **{part: one[part] for part in ("name", "registry", "services")}}
 
 
+@pytest.mark.not_under_wine("twice")
 def test_a_lost_server_comes_back_by_what_a_person_does(lab: RunningLab, engine: str, tmp_path: Path) -> None:
     """Backed up, lost, Windows, system state, setup, storage groups, start, restored: equal to what was.
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browser_support import browser
 from conftest import Cli
+from test_cli_report import COLOURS, WELL_MADE
 from test_matrix_kill import Record, killed
 from test_recover import GROUPS, HOST, NTBACKUP, TEMP, WORDS, Recovery, same
 
@@ -339,3 +341,34 @@ def test_a_person_at_the_terminal(recovery: Recovery) -> None:
     people = [a["by"] for step in evidence["steps"] for a in step["answers"]]
     assert people[:2] == ["Berta", "Clara"]
     assert evidence["next"] == "restore-storage-groups"
+
+
+def test_the_pages_of_a_recovery_in_a_real_browser(recovery: Recovery, tmp_path: Path) -> None:
+    """Evidence and runbook: on a phone, on a wide screen and on paper, and what a person said stays text."""
+    recovery.lose()
+    recovery.begin()
+    recovery.confirm("reinstall-windows", "--words", "<script>document.title = 2</script><b>bold</b>")
+    recovery.go_on()
+    evidence, runbook = tmp_path / "evidence.html", tmp_path / "runbook.html"
+    recovery.cli("evidence", recovery.run, "--html", str(evidence))
+    recovery.cli("runbook", HOST, "--html", str(runbook))
+    with browser(tmp_path / "profile") as chromium:
+        for page in (evidence, runbook):
+            for width in (360, 1000):
+                chromium.open(page, width)
+                assert chromium.value("document.documentElement.scrollWidth") <= width, (page, width)
+                assert chromium.requests == [page.as_uri()], "the page asks for something"
+                assert chromium.complaints == []
+            assert chromium.value(WELL_MADE) == []
+            chromium.media("print")
+            assert chromium.value(COLOURS) == [], "colours on paper"
+            assert chromium.pdf().startswith(b"%PDF-")
+            chromium.media("screen")
+            text = str(chromium.value("document.body.innerText"))
+            assert "Reinstall Windows under another name" in text
+            assert chromium.value("document.title") != "2"
+        assert chromium.value("document.querySelectorAll('.box').length") > 20, "boxes to tick"
+        chromium.open(evidence, 1000)
+        text = str(chromium.value("document.body.innerText"))
+        assert "<script>document.title = 2</script><b>bold</b>" in text
+        assert "it is TEMP01, not EXLOST01".casefold() in text.casefold()
