@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from exremote.lab.client import running_lab
+from exremote.lab.client import LabTrouble, running_lab
 
 PARTIAL = 3
 """The standard site has a host that cannot be reached: a run over all hosts ends incomplete."""
@@ -181,15 +181,18 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> int:
             environment |= {"FORCE_COLOR": "1", "COLUMNS": str(shutil.get_terminal_size().columns)}
         for act in ACTS:
             say(f"\n# {act.why}")
-            if act.breaks:
-                for what, where in lab.client.break_host(act.breaks):
-                    say(f"  {what}: {where}")
-            if act.loses:
-                new = lab.client.replace(act.loses)
-                at = f"127.0.0.1:{new['port']}"
-                say(f"  {new['said']}")
-            for what, options in act.deeds:
-                say(f"  {lab.client.act(LOST, what, **options)['said']}")
+            try:
+                if act.breaks:
+                    for what, where in lab.client.break_host(act.breaks):
+                        say(f"  {what}: {where}")
+                if act.loses:
+                    new = lab.client.replace(act.loses)
+                    at = f"127.0.0.1:{new['port']}"
+                    say(f"  {new['said']}")
+                for what, options in act.deeds:
+                    say(f"  {lab.client.act(LOST, what, **options)['said']}")
+            except LabTrouble as trouble:
+                wrong.append(f"{act.command[0]}: {trouble}")
             command = [_word(word, repository, at) for word in act.command]
             say(f"$ exremote {shlex.join(command)}")
             code, output = _run(command, environment, say)

@@ -106,10 +106,11 @@ def test_each_command_line_stands_before_its_output(shown: Shown) -> None:
     told = re.findall(r"^\$ (exremote .+)\n((?:.*\n)*?)\(exit code (\d+)\)$", shown[0].stdout, re.MULTILINE)
     assert len(told) == len(ACTS)
     for act, (line, _, _) in zip(ACTS, told, strict=True):
-        typed = line.split()[1:]
-        assert [RUN if word == RUN else said for word, said in zip(act.command, typed, strict=True)] == list(
-            act.command
-        )
+        said = [
+            word if word in (RUN, RECOVERY, AT) else one
+            for word, one in zip(act.command, shlex.split(line)[1:], strict=True)
+        ]
+        assert said == list(act.command)
     for act, (_, output, code) in zip(ACTS, told, strict=True):
         assert int(code) == act.exit_code
         assert output.strip(), act.command
