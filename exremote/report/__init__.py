@@ -4,22 +4,32 @@ speaking  the mouth of one command: tables, lines, JSON
 live      progress of a run
 outlet    standard output and error as they may be
 text      how values and texts are written
+
+account   what a run was, as a value; service_deeds is its part about services, against holds two together
+page      self-contained HTML pages of the templates in `pages/`; run_page is that of a run
+junit, prometheus   a run for a CI system, and for a monitor
+whole     files that are there whole or not at all
 """
 
+from exremote.report.account import Account, account_of
 from exremote.report.live import Live
 from exremote.report.outlet import Outlet, outlet, plain_letters
+from exremote.report.page import render_page
 from exremote.report.speaking import Report
 from exremote.report.text import STYLES, time_text, visible
 from exremote.wording import count_text, size_text
 
 __all__ = [
     "STYLES",
+    "Account",
     "Live",
     "Outlet",
     "Report",
+    "account_of",
     "count_text",
     "outlet",
     "plain_letters",
+    "render_page",
     "size_text",
     "time_text",
     "visible",

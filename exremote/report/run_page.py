@@ -61,7 +61,7 @@ def facts(run: Account) -> list[tuple[str, str]]:
         ("outcome", outcome_text(run)),
         ("hosts", hosts_text(run)),
         ("findings", findings_text(run)),
-        ("of", subjects_text(run)),
+        ("subjects", subjects_text(run)),
         *said,
     ]
 
@@ -102,7 +102,8 @@ def record_text(run: Account) -> str:
     """Given a run, return in a sentence whether its journal holds together."""
     chain = run.chain
     if not chain.intact:
-        return f"{chain.problem}. {count_text(chain.events, 'event')} before that are as they were written."
+        good = count_text(chain.events, "event")
+        return f"{chain.problem}. {good} stand before that, each following from the one before it."
     torn = (
         " The last line is half written, as a killed process leaves it; it does not count."
         if chain.torn

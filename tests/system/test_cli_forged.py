@@ -332,6 +332,9 @@ def test_a_journal_that_somebody_forged_is_shown_or_named(door: Door, fields: di
     door("runs", "x", code=code)
     json.loads(door("runs", "x", "--json", code=code).out, parse_constant=pytest.fail)
     door("runs")
+    files = ("--html", "x.html", "--junit", "x.xml", "--prometheus", "x.prom")
+    answer = json.loads(door("report", "x", *files, "--json").out, parse_constant=pytest.fail)
+    assert answer["chain"]["intact"] == (code == 0)
 
 
 # ---------------------------------------------------------------- anything at all

@@ -168,6 +168,8 @@ credential = {{ environment = "SITE_PASSWORD", username = '{lab.user}' }}
         ("EXGW01", "groupwise"): "new",
     }
     assert all(h["sent_bytes"] == 0 for h in exremote("backup")["hosts"])
+    assert exremote("report", "latest", "--html", "run.html")["verb"] == "backup"
+    assert "<h1>Backup, " in (folder / "run.html").read_text(encoding="utf-8")
     seen = exremote("verify")
     assert (seen["snapshots"], seen["problems"]) == (3, [])
     assert Path(seen["repository"]).resolve() == (folder / "kept").resolve()
