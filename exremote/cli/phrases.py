@@ -19,6 +19,9 @@ _PHRASES: Mapping[str, str] = {
     "left-behind": "could not remove {path}: {error}",
     "lock-taken-over": "took over the lock of a run that died: {was}",
     "mended": "mended what was damaged in {snapshots}",
+    "answered": "{by} said that {step} was done",
+    "recovery-given-up": "the recovery was given up",
+    "recovery-planned": "the plan of the recovery",
     "services-found": "noted how services are: {services}",
     "shell-closed": "closed a shell ({wire})",
     "shell-left": "could not delete a shell that a killed run left: {error}",
@@ -48,6 +51,16 @@ def sentence(kind: str, fields: Mapping[str, object]) -> str:
             size = fields.get("bytes")
             amount = f" ({size_text(size)})" if isinstance(size, int) else ""
             return f"deleted {said['objects']} contents that no snapshot names{amount}"
+        case "recovery-step" | "rehearsed":
+            wrong = _wrong(fields.get("evidence"))
+            state = fields.get("state", "something is missing" if wrong else "nothing is missing")
+            return f"{said['step']}: {state}{f' ({wrong})' if wrong else ''}"
+        case "recovery-confirmed":
+            words = f": {said['words']}" if fields.get("words") else ""
+            return f"{said['by']} said that {said['step']} was done{words}"
+        case "recovery-noted":
+            rest = ", ".join(f"{name} {said[name]}" for name in fields if name != "host")
+            return f"noted: {rest}"
         case "findings":
             found = fields.get("findings")
             return f"noted {len(found) if isinstance(found, list) else '?'} findings"
@@ -55,6 +68,12 @@ def sentence(kind: str, fields: Mapping[str, object]) -> str:
         return _PHRASES[kind].format_map(said)
     rest = ", ".join(f"{name.replace('_', ' ')} {said[name]}" for name in fields if name != "host")
     return f"{kind.replace('-', ' ')}: {rest}" if rest else kind.replace("-", " ")
+
+
+def _wrong(evidence: object) -> str:
+    """Given the evidence of a step, return what of it was wrong; empty if nothing was."""
+    some = [one for one in evidence if isinstance(one, Mapping)] if isinstance(evidence, list) else []
+    return "; ".join(f"{e.get('what')}: {e.get('said')}" for e in some if e.get("verdict") == "wrong")
 
 
 class _Said(dict[str, str]):

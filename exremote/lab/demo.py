@@ -193,10 +193,14 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> int:
                     say(f"  {lab.client.act(LOST, what, **options)['said']}")
             except LabTrouble as trouble:
                 wrong.append(f"{act.command[0]}: {trouble}")
+                break
             command = [_word(word, repository, at) for word in act.command]
             say(f"$ exremote {shlex.join(command)}")
             code, output = _run(command, environment, say)
-            wrong += _judge(act, code, output)
+            if amiss := _judge(act, code, output):
+                wrong += amiss
+                say("(what would come stands on this, and is left out)")
+                break
     seconds = time.monotonic() - started
     say(f"\nThe demo took {seconds:.0f} s. The repository stays: {repository}")
     say("Look into it: the snapshots are plain files, and `sha256sum -c SHA256SUMS` works in each folder.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import install_support
 import psutil
 import pytest
 
-from exremote.lab.demo import ACTS, RUN
+from exremote.lab.demo import ACTS, AT, RECOVERY, RUN
 from exremote.lab.site import HostSpec, specs_to_json
 
 ROOT = Path(__file__).parents[2]
