@@ -447,6 +447,12 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
     raise typer.Exit(code)
 
 
+def last_digest(place: Repository, recovery: str) -> str:
+    """Given a recovery whose last run has ended, return the digest of its last event."""
+    record = recover.recoveries(list_runs(journals(place.runs_folder))).get(recovery)
+    return record.last.digest if record is not None else "nothing"
+
+
 def _show(report: Report, going: Going, outcomes: Sequence[Outcome]) -> None:
     rows = []
     for outcome in outcomes:
@@ -466,4 +472,6 @@ def _show(report: Report, going: Going, outcomes: Sequence[Outcome]) -> None:
         )
         return
     columns = ["host", "state", "done", "step", "message"]
+    digest = last_digest(going.place, going.record.id)
+    report.note(f"the record ends with {digest}: noted elsewhere, `exremote evidence --head` proves it")
     report.rows("Recovery", columns, rows, style_by="state", below=["message"])

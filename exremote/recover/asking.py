@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -10,6 +11,7 @@ from exremote.connector import below
 from exremote.errors import ScriptFailed
 from exremote.facts import HostFact
 from exremote.recover import checks
+from exremote.recover.bringing import READ_ME, read_me
 from exremote.recover.instructions import temporary
 from exremote.recover.original import BUILD, SETUP_FOLDER, document
 from exremote.recover.steps import Evidence, RecoveryPlan
@@ -28,6 +30,18 @@ def after_reinstall(plan: RecoveryPlan, session: Session, fact: HostFact) -> Ite
     """Ask the new machine what step 4 wants to know."""
     states = session.service_states([checks.STORE])
     yield from checks.reinstalled(plan.original, fact, states[0] if states else None)
+
+
+def stranger(plan: RecoveryPlan, session: Session) -> str:
+    """Given a session at the old address, return why that is not the new machine; empty if it is.
+
+    What was brought lies there still, for a System State leaves files alone. The lost server has none of it.
+    """
+    path = below(plan.folder, READ_ME)
+    (there,) = session.file_facts([path])
+    if there.exists and there.sha256 == hashlib.sha256(read_me(plan)).hexdigest():
+        return ""
+    return f"another machine answers there: it has no {path} as it was brought; the lost server, perhaps"
 
 
 def after_return(

@@ -59,14 +59,14 @@ def bring_files(
             for entry in snapshot.manifest.entries
             if is_tape(entry.path)
         ]
-    text = console_text(plan.host, plan.folder, plan.steps).replace("\n", "\r\n").encode("utf-8-sig")
+    text = read_me(plan)
     with tempfile.TemporaryDirectory(prefix="exremote-") as folder:
-        read_me = Path(folder) / READ_ME
-        read_me.write_bytes(text)
+        source = Path(folder) / READ_ME
+        source.write_bytes(text)
         files.append(
             Outgoing(
                 READ_ME,
-                read_me,
+                source,
                 len(text),
                 hashlib.sha256(text).hexdigest(),
                 datetime_to_ticks(plan.original.as_of),
@@ -94,6 +94,11 @@ def bring_files(
             f"{count_text(len(files), 'file')} ({size_text(size)}) in {plan.folder}, each read back there",
         )
     ]
+
+
+def read_me(plan: RecoveryPlan) -> bytes:
+    """Given a plan, return the text that lies beside the files, as Notepad reads it."""
+    return console_text(plan.host, plan.folder, plan.steps).replace("\n", "\r\n").encode("utf-8-sig")
 
 
 def _room(plan: RecoveryPlan, fact: HostFact, lacking: int) -> None:

@@ -31,6 +31,7 @@ from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.recover import asking, checks, instructions, proving
 from exremote.recover.bringing import bring_files
+from exremote.recover.proving import saved_evidence
 from exremote.recover.reaching import Answered, quick, same_place, temporary_host, who_answers
 from exremote.recover.record import (
     CONFIRMED,
@@ -168,6 +169,7 @@ class _OneHost:
     def go(self) -> int:
         """Go through all steps that are not done. Return how many steps there are."""
         deeds: dict[str, Callable[[Step], list[Evidence]]] = {
+            instructions.VERIFY: self._verify,
             instructions.REINSTALL: lambda step: self._person(step, self._reinstalled),
             instructions.BRING: self._bring,
             instructions.SYSTEM_STATE: lambda step: self._person(step, None),
@@ -243,7 +245,21 @@ class _OneHost:
             said = f"it cannot be asked: {error.message.rstrip('.')}"
             return [Evidence("reachable", "wrong", said, remedy)]
 
-    # ------------------------------------------------------------ step 4
+    # ------------------------------------------------------------ steps 1 to 4
+
+    def _verify(self, step: Step) -> list[Evidence]:
+        """Read every byte of what the recovery stands on, before anybody reinstalls anything."""
+        found = []
+        for one in self.plan.saved:
+            self._stage(f"verifying {one.snapshot}")
+            found += list(saved_evidence(self.errand.repository, one, self.errand.now()))
+        if bad := [e for e in found if e.verdict == "wrong"]:
+            self._note(step, "wrong", found)
+            raise PlanRefused(
+                f"{self.host.name}: {bad[0].what}: {bad[0].said}.",
+                f"{bad[0].remedy} Begin with another one: --anew, and --snapshot.".strip(),
+            )
+        return found
 
     def _temporary(self) -> Host:
         if self.before is None:
@@ -312,6 +328,8 @@ class _OneHost:
                 if (found := self._anew(answer.fact)) == "same":
                     return f"{answer.fact.computer_name} answers, and was not restarted yet"
                 with self.errand.session(self.host) as session:
+                    if stranger := asking.stranger(self.plan, session):
+                        return stranger
                     evidence = list(
                         asking.after_return(self.plan, self.errand.repository, session, answer.fact)
                     )
@@ -346,11 +364,7 @@ class _OneHost:
             found = checks.restarted_after(since, answer.fact, self.errand.now())
             if found == "same":
                 return f"{answer.fact.computer_name} was not restarted since the storage groups; restart it"
-            name = self.plan.original.computer_name
-            return [
-                self._start(found),
-                checks.same("computer name", name, answer.fact.computer_name, "Look who answers there."),
-            ]
+            return [self._start(found), self._name(answer.fact)]
 
         evidence = self._wait(step, "for a restart", look)
         if wrong := [e for e in evidence if e.verdict == "wrong"]:
@@ -414,11 +428,16 @@ class _OneHost:
 
     def _installed(self, step: Step) -> list[Evidence]:
         with self.errand.session(self.host) as session:
-            return list(asking.after_setup(self.plan, session))
+            return [self._name(session.host_fact()), *asking.after_setup(self.plan, session)]
 
     def _groups(self, step: Step) -> list[Evidence]:
         with self.errand.session(self.host) as session:
-            return list(asking.after_groups(self.plan, session))
+            return [self._name(session.host_fact()), *asking.after_groups(self.plan, session)]
+
+    def _name(self, fact: HostFact) -> Evidence:
+        """Return whether it is still the machine that was recovered: an address may lead elsewhere by now."""
+        name = self.plan.original.computer_name
+        return checks.same("computer name", name, fact.computer_name, "Look who answers at that address.")
 
     def _snapshots(self) -> list[Snapshot | Composed]:
         return [self.errand.repository.named(one.snapshot) for one in self.plan.connectors]

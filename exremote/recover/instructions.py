@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from exremote.recover.steps import Original, Question, Saved, Step
 from exremote.wording import size_text
 
+VERIFY = "verify-snapshots"
 REINSTALL = "reinstall-windows"
 BRING = "bring-files"
 SYSTEM_STATE = "restore-system-state"
@@ -34,6 +35,19 @@ def windows_text(version: str) -> str:
 
 def _known(*facts: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((name, value or "unknown") for name, value in facts)
+
+
+def verify(saved: Sequence[Saved]) -> Step:
+    """Return steps 1 to 3: a lost server cannot be saved any more, so what was saved is proven."""
+    names = ", ".join(one.of for one in saved)
+    return Step(
+        VERIFY,
+        1,
+        "machine",
+        f"verify what was saved: {names}",
+        facts=tuple((one.of, one.snapshot) for one in saved),
+        checked=("every byte of each snapshot is what its manifest says",),
+    )
 
 
 def reinstall(original: Original, reached_at: str) -> Step:

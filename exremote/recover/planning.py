@@ -64,6 +64,7 @@ def plan_recovery(
     folder = f"{_drive(original.drives, original.system_root)}{FOLDER}"
     temporary = host.recover_address or "the address that --at names"
     steps = (
+        instructions.verify(saved),
         instructions.reinstall(original, temporary),
         instructions.bring(folder, list(by_part.values())),
         instructions.system_state(original, system, folder),

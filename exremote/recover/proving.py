@@ -6,7 +6,7 @@ It asks and judges; it changes nothing but the probe file that a GroupWise conne
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from exremote import health
 from exremote.connector import Connector
@@ -15,9 +15,42 @@ from exremote.errors import ExremoteError
 from exremote.health import Verdict
 from exremote.inventory import Host
 from exremote.recover import checks
-from exremote.recover.steps import Evidence, RecoveryPlan
+from exremote.recover.steps import Evidence, RecoveryPlan, Saved
 from exremote.repository import Composed, Repository, Snapshot
+from exremote.restore import parts_of
 from exremote.session import Session
+from exremote.wording import count_text, size_text
+
+OLD = timedelta(days=7)
+"""A System State is to be saved weekly at least (Microsoft's Windows backup set)."""
+
+
+def backup_text(host: str, what: str) -> str:
+    """Return what to do where something is not saved, or is old."""
+    return f"`exremote backup {host} --only {what}`, or have your own set at hand."
+
+
+def saved_evidence(
+    repository: Repository, one: Saved, now: datetime, *, rehearsed: bool = False
+) -> Iterator[Evidence]:
+    """Yield whether a snapshot is whole, and how old it is: too old is wrong as long as nothing is lost."""
+    try:
+        snapshot = repository.named(one.snapshot)
+        damage = next((problem for part in parts_of([snapshot]) for problem in repository.verify(part)), None)
+    except ExremoteError as error:
+        yield Evidence(one.of, "wrong", error.message, error.remedy)
+        return
+    days = (now - one.as_of).days
+    age = f"{one.snapshot}, {count_text(days, 'day')} old, {size_text(one.bytes)}"
+    if damage is not None:
+        yield Evidence(
+            one.of, "wrong", f"{age}: {damage.message}", "Take another one; `exremote verify` says more."
+        )
+    elif one.of == "systemstate" and now - one.as_of > OLD:
+        said = f"{age}, every byte read: weekly at least, says Microsoft"
+        yield Evidence(one.of, "wrong" if rehearsed else "unknown", said, backup_text(snapshot.host, one.of))
+    else:
+        yield Evidence(one.of, "ok", f"{age}, every byte read")
 
 
 def findings_before(snapshots: Sequence[Snapshot | Composed]) -> set[tuple[str, str]]:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from exremote.credential import Secret as Account
 from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, ExremoteError, HostError
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.recover import asking, instructions
+from exremote.recover.proving import backup_text, saved_evidence
 from exremote.recover.reaching import Answered, quick, same_place, temporary_host, who_answers
-from exremote.recover.steps import Evidence, RecoveryPlan, Saved, evidence_to_json
+from exremote.recover.steps import Evidence, RecoveryPlan, evidence_to_json
 from exremote.repository import Composed, Repository, Snapshot
-from exremote.restore import parts_of
 from exremote.runner import Outcome, State, Stopped, failed, interrupted, tell_end
 from exremote.session import Session
 from exremote.wording import count_text, size_text
 
-OLD = timedelta(days=7)
-"""A System State is to be saved weekly at least (Microsoft's Windows backup set)."""
 _PERSON = "only a person can see to it"
 
 Rehearsal = list[tuple[str, list[Evidence]]]
@@ -43,13 +41,17 @@ def rehearse(
     saved: list[Evidence] = []
     for one in plan.saved:
         stage(f"verifying {one.snapshot}")
-        saved += list(_saved(repository, one, now))
+        saved += list(saved_evidence(repository, one, now, rehearsed=True))
     if plan.part("systemstate") is None:
         saved.append(
-            Evidence("systemstate", "wrong", "there is no snapshot of it", _backup(plan.host, "systemstate"))
+            Evidence(
+                "systemstate", "wrong", "there is no snapshot of it", backup_text(plan.host, "systemstate")
+            )
         )
     if plan.part("storagegroups") is None:
-        saved.append(Evidence("storagegroups", "wrong", "there is none", _backup(plan.host, "storagegroups")))
+        saved.append(
+            Evidence("storagegroups", "wrong", "there is none", backup_text(plan.host, "storagegroups"))
+        )
     found: Rehearsal = [("snapshots", saved)]
     machine = list(_machine(plan, host, before, session, accounts, stage))
     medium = plan.original
@@ -71,32 +73,6 @@ def rehearse(
             case _:
                 pass
     return found
-
-
-def _backup(host: str, what: str) -> str:
-    return f"`exremote backup {host} --only {what}`, or have your own set at hand."
-
-
-def _saved(repository: Repository, one: Saved, now: datetime) -> Iterator[Evidence]:
-    """Yield whether a snapshot is whole, and how old it is."""
-    try:
-        snapshot = repository.named(one.snapshot)
-        damage = next((problem for part in parts_of([snapshot]) for problem in repository.verify(part)), None)
-    except ExremoteError as error:
-        yield Evidence(one.of, "wrong", error.message, error.remedy)
-        return
-    days = (now - one.as_of).days
-    age = f"{one.snapshot}, {count_text(days, 'day')} old, {size_text(one.bytes)}"
-    if damage is not None:
-        yield Evidence(
-            one.of, "wrong", f"{age}: {damage.message}", "Take another one; `exremote verify` says more."
-        )
-    elif one.of == "systemstate" and now - one.as_of > OLD:
-        yield Evidence(
-            one.of, "wrong", f"{age}: weekly at least, says Microsoft", _backup(snapshot.host, one.of)
-        )
-    else:
-        yield Evidence(one.of, "ok", f"{age}, every byte read")
 
 
 def _machine(

@@ -145,31 +145,32 @@ def test_a_lost_server_is_recovered_in_nine_steps(recovery: Recovery) -> None:
     """Backed up, lost, reinstalled by a person, and in the end what it was: every file, value and service."""
     recovery.lose()
     row = recovery.begin()
-    assert (row["state"], row["step"], row["done"]) == ("waiting", "reinstall-windows", "0 of 9")
+    assert (row["state"], row["step"], row["done"]) == ("waiting", "reinstall-windows", "1 of 10")
 
     row = recovery.said("reinstall-windows")
-    assert (row["step"], row["done"]) == ("restore-system-state", "2 of 9")
+    assert (row["step"], row["done"]) == ("restore-system-state", "3 of 10")
     assert "EXLOST01" not in row["message"].partition("Then")[2]
     recovery.act("system-state")
     recovery.act("reboot")
     row = recovery.said("restore-system-state")
-    assert (row["step"], row["done"]) == ("install-exchange", "4 of 9")
+    assert (row["step"], row["done"]) == ("install-exchange", "5 of 10")
     recovery.act("exchange")
     row = recovery.said("install-exchange")
-    assert (row["step"], row["done"]) == ("restore-storage-groups", "5 of 9")
+    assert (row["step"], row["done"]) == ("restore-storage-groups", "6 of 10")
     recovery.act("storage-groups", temp=TEMP)
     recovery.confirm("restore-storage-groups", *GROUPS)
     recovery.act("reboot")
     row = recovery.resume()
-    assert (row["step"], row["done"]) == ("restore-connectors", "7 of 9")
+    assert (row["step"], row["done"]) == ("restore-connectors", "8 of 10")
     assert "notes-client" in row["message"]
     row = recovery.said("notes-client", *WORDS, code=0)
-    assert (row["state"], row["done"]) == ("done", "9 of 9")
+    assert (row["state"], row["done"]) == ("done", "10 of 10")
 
     assert same(recovery.client.lost(HOST, now=True)) == same(recovery.client.lost(HOST))
     events = recovery.events()
     done = [e["step"] for e in events if e["kind"] == "recovery-step" and e["state"] == "done"]
     assert done == [
+        "verify-snapshots",
         "reinstall-windows",
         "bring-files",
         "restore-system-state",
@@ -209,6 +210,11 @@ def test_each_step_done_wrong_is_noticed_and_mended(recovery: Recovery) -> None:
     row = recovery.said("restore-system-state", at=True)  # said yes, and did nothing
     assert row["step"] == "restart-restored"
     assert "was not restarted yet" in row["message"]
+    client.revive(HOST)  # the lost server is switched on again: its name and address are not enough
+    row = recovery.go_on()
+    assert row["step"] == "restart-restored"
+    assert "another machine answers there" in row["message"]
+    client.revive(HOST, off=True)
     recovery.act("reboot")  # ticked nothing
     row = recovery.go_on()
     assert row["step"] == "restore-system-state"
@@ -249,5 +255,5 @@ def test_each_step_done_wrong_is_noticed_and_mended(recovery: Recovery) -> None:
     assert "was not restarted since the storage groups" in row["message"]
     recovery.act("reboot")
     assert recovery.go_on()["step"] == "restore-connectors"
-    assert recovery.said("notes-client", *WORDS, code=0, at=True)["done"] == "9 of 9"
+    assert recovery.said("notes-client", *WORDS, code=0, at=True)["done"] == "10 of 10"
     assert same(client.lost(HOST, now=True)) == same(client.lost(HOST))

@@ -172,7 +172,7 @@ def test_a_changed_journal_is_named_and_counts_no_further(recovery: Recovery) ->
     assert told()["bring-files"] == "waiting"
 
     row = recovery.resume()  # goes back to the last good event, and brings the files again
-    assert (row["step"], row["done"]) == ("restore-system-state", "2 of 9")
+    assert (row["step"], row["done"]) == ("restore-system-state", "3 of 10")
     assert "was changed" in recovery.cli("evidence", recovery.run, code=13).err
     assert first == recovery.run
 
@@ -193,7 +193,7 @@ def test_a_recovery_under_way_is_not_begun_twice_and_keeps_its_snapshots(recover
     recovery.cli("recover", HOST, "--give-up", "--yes")
     shown = recovery.cli("forget", "--keep-last", "1", "--host", HOST, "--dry-run", "--json").json
     assert not any("wanted by" in why for row in shown["stays"] for why in row["why"])
-    assert "0 of 9" in recovery.cli("evidence", recovery.run).out
+    assert "1 of 10" in recovery.cli("evidence", recovery.run).out
     recovery.begin()
 
 
@@ -255,7 +255,7 @@ def test_one_server_comes_after_another(recovery: Recovery) -> None:
     recovery.confirm("reinstall-windows")
     rows = {r["host"]: r for r in recovery.cli("resume", recovery.run, "--json", code=6).json["hosts"]}
     assert rows[HOST]["step"] == "restore-system-state"
-    assert rows[SECOND]["done"] == "0 of 9"
+    assert rows[SECOND]["done"] == "0 of 10"
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no pseudo-terminals in Python")
