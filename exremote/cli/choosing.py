@@ -18,14 +18,9 @@ def chosen_snapshots(
 
     Raise UsageError or SnapshotNotFound.
     """
-    if groups and not latest:
-        raise UsageError("--group belongs to --latest.", "Name snapshots, or use --latest.")
+    something_named(names, latest, groups)
     if not latest:
-        if not names:
-            raise UsageError("Which snapshot?", "Name one, or use --latest with hosts or --group.")
         return [_named(place, name) for name in dict.fromkeys(names)]
-    if not names and not groups:
-        raise UsageError("--latest of which hosts?", "Name hosts, groups or tag:NAME, or use --group.")
     chosen: list[Snapshot | Composed] = []
     for host in site.select([*names, *groups]):
         connectors = dict.fromkeys(s.connector for s in place.snapshots(host.name))
@@ -38,6 +33,16 @@ def chosen_snapshots(
             )
         chosen += newest
     return chosen
+
+
+def something_named(names: Sequence[str], latest: bool, groups: Sequence[str]) -> None:
+    """Given what the command line says, raise UsageError if it names nothing: before anything is opened."""
+    if groups and not latest:
+        raise UsageError("--group belongs to --latest.", "Name snapshots, or use --latest.")
+    if not latest and not names:
+        raise UsageError("Which snapshot?", "Name one, or use --latest with hosts or --group.")
+    if latest and not names and not groups:
+        raise UsageError("--latest of which hosts?", "Name hosts, groups or tag:NAME, or use --group.")
 
 
 def _newest(place: Repository, host: str, connector: str) -> Composed | None:

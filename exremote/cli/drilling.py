@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import restore
-from exremote.cli.choosing import chosen_snapshots, host_named
+from exremote.cli.choosing import chosen_snapshots, host_named, something_named
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -65,6 +65,7 @@ def drill(
     What could not be checked is said; then, or if anything differs, the exit code is 5.
     """
     with speaking(as_json) as report:
+        something_named(names or (), latest, groups or ())
         connectors = Connector.load_all()
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))

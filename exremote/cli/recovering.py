@@ -321,6 +321,7 @@ def _errand(going: Going, report: Report, run: Run, visit: Visit) -> Callable[[H
             run.moved,
             run.expect,
             run.api_account,
+            clears=True,
         )
 
     def approve_plan(host: str, plan: ChangePlan) -> None:

@@ -12,7 +12,7 @@ import typer
 from exremote import restore
 from exremote.changes import ChangePlan, Confirm
 from exremote.cli.asking import Asker, has_terminal
-from exremote.cli.choosing import all_complete, by_host, chosen_snapshots, host_named
+from exremote.cli.choosing import all_complete, by_host, chosen_snapshots, host_named, something_named
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -182,6 +182,8 @@ def restore_command(
     Only what differs is sent and touched. Without a terminal, --yes or --plan says that the plan is approved.
     """
     with speaking(as_json) as report:
+        if plan is None:
+            something_named(names or (), latest, groups or ())
         connectors = Connector.load_all()
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
@@ -358,6 +360,7 @@ def _run(
             run.moved,
             run.expect,
             run.api_account,
+            clears=not dry_run,
         )
 
     return on_hosts(

@@ -454,11 +454,6 @@ class _OneHost:
             planned = self.errand.restorer(work, None)(self.host, session)
             plan = planned.detail.plan
             if not plan.steps:
-                # A run that was killed behind the last file has left them.
-                for folder in [
-                    f for tree in work[self.host.name].aim.trees for f in restore.scratch_of(tree)
-                ]:
-                    session.remove_folder(folder)
                 return [Evidence("connectors", "ok", "nothing differs from the snapshots")]
             self.errand.approve(self.host.name, plan)
             doing = self.errand.restorer(work, {self.host.name: plan.digest})

@@ -23,7 +23,7 @@ from exremote.restore.drill import Drilled, DrillErrand, Subject
 from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, undoable
 from exremote.restore.into import IntoErrand, Laid
-from exremote.restore.planning import plan_changes, scratch_of
+from exremote.restore.planning import plan_changes
 from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves, in_waves
 
@@ -46,7 +46,6 @@ __all__ = [
     "name_of",
     "parts_of",
     "plan_changes",
-    "scratch_of",
     "undoable",
     "verify_whole",
 ]

@@ -31,6 +31,7 @@ from exremote.facts import FileDeed, RegistrySetting, SwapFile
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.restore.aim import Aim
+from exremote.restore.history import CLEARED
 from exremote.restore.looking import short_key
 from exremote.runner import standing
 from exremote.session import Session
@@ -253,11 +254,24 @@ class Deed:
 
     def _clear(self) -> None:
         """Take away what was only there for the deed; what cannot be is said and harms nothing."""
-        for folder in dict.fromkeys(f for swap in self.plan.swaps for f in (swap.staging, swap.aside)):
-            try:
-                self.session.remove_folder(folder)
-            except ScriptFailed as error:
-                self.journal.event("left-behind", host=self.host.name, path=folder, error=error.text)
+        folders = dict.fromkeys(f for swap in self.plan.swaps for f in (swap.staging, swap.aside))
+        clear_scratch(self.session, self.journal, self.host.name, list(folders))
+
+
+def clear_scratch(session: Session, journal: Journal, host: str, folders: Sequence[str]) -> None:
+    """Given folders that were only there for a deed, take them away; what cannot be is said.
+
+    Raise HostError if the host is lost.
+    """
+    gone = []
+    for folder in folders:
+        try:
+            session.remove_folder(folder)
+            gone.append(folder)
+        except ScriptFailed as error:
+            journal.event("left-behind", host=host, path=folder, error=error.text)
+    if gone:
+        journal.event(CLEARED, host=host, folders=gone)
 
 
 def _swap_file(change: FileChange) -> SwapFile:

@@ -24,7 +24,8 @@ from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.repository import Repository, Snapshot
 from exremote.restore.aim import Aim
-from exremote.restore.deed import Deed, Done, sent_text
+from exremote.restore.deed import Deed, Done, clear_scratch, sent_text
+from exremote.restore.history import scratch_left
 from exremote.restore.looking import listings, look
 from exremote.restore.order import services_of, start_order
 from exremote.restore.planning import Standing, check_machine, plan_changes
@@ -113,6 +114,8 @@ class Errand:
     """told of files and bytes that the plan says will go"""
     api_account: Callable[[Host], Account | ExremoteError | None]
     """gives the account for a host's second hop to the GroupWise API directory, or why there is none"""
+    clears: bool = False
+    """whether folders that a killed run left are taken away where nothing else is to be done"""
 
     def __call__(self, host: Host, session: Session) -> Outcome:
         """Given a host and an open session, plan, and if that was approved, do it. Return the outcome.
@@ -146,6 +149,9 @@ class Errand:
             return Outcome(host.name, state, code, message, seconds, detail)
 
         if not plan.steps:
+            if self.clears:
+                left = scratch_left(self.repository.runs_folder, host.name)
+                clear_scratch(session, self.journal, host.name, left)
             return ended(State.DONE, EXIT_OK, "nothing differs: nothing to do", Restored(plan))
         if self.approved is None:
             return ended(State.DONE, EXIT_OK, "planned; nothing was changed", Restored(plan))

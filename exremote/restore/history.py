@@ -13,7 +13,9 @@ from exremote.journal import RunRecord, journals, read_run
 from exremote.restore.aim import ServiceAim
 from exremote.runner import standing
 
-VERBS = ("restore", "undo")
+VERBS = ("restore", "undo", "recover")
+CLEARED = "cleared"
+"""Said when what was only there for a deed was taken away."""
 _LOOKED_AT = 200
 """How many journals are looked at for a number that only informs."""
 
@@ -50,6 +52,29 @@ def last_down_s(folder: Path, host: str) -> float | None:
         if began is not None and ended is not None:
             return (ended - began).total_seconds()
     return None
+
+
+def scratch_left(folder: Path, host: str) -> list[str]:
+    """Given the folder of journals and a host, return the folders on it that killed runs have left."""
+    left: dict[str, None] = {}
+    gone: set[str] = set()
+    for path in journals(folder)[:_LOOKED_AT]:
+        record = read_run(path)
+        if record.verb not in VERBS:
+            continue
+        made: dict[str, None] = {}
+        with suppress(OSError, ValueError):  # gone or changed since, or of another version: it stops nobody
+            for event in record.events:
+                if event.fields.get("host") != host:
+                    continue
+                if event.kind == "safety":
+                    plan = ChangePlan.from_json(event.fields.get("plan"))
+                    made |= dict.fromkeys(f for swap in plan.swaps for f in (swap.staging, swap.aside))
+                elif event.kind == CLEARED:
+                    folders = event.fields.get("folders")
+                    gone |= set(map(str, folders)) if isinstance(folders, list) else set()
+        left |= {name: None for name in made if name not in gone}
+    return list(left)
 
 
 def undoable(record: RunRecord) -> list[Undoable]:

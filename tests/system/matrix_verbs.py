@@ -15,6 +15,7 @@ from typing import Any
 from conftest import BULK, CONNDATA, Cli, World, held
 
 BIG, SMALL = "EXBIG01", "EXNOTES01"
+TABLE = rf"{CONNDATA}\Dxamex\Amap.tbl"
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,72 @@ def _restore(host: str, connector: str, paths: Sequence[str]) -> Verb:
     )
 
 
+def _undo(host: str, connector: str, path: str) -> Verb:
+    """Undo a restore: what was there before it comes back."""
+    restore = _restore(host, connector, [path])
+    was: list[bytes] = []
+
+    def prepare(cli: Cli) -> None:
+        restore.prepare(cli)
+        client = cli.lab.client
+        was[:] = [client.read_file(host, path)]
+        client.edit(host, "write_file", path=path, data=b"what was there before the restore")
+        cli(*restore.args(cli))
+
+    def run(cli: Cli) -> str:
+        texts = {file.stem: file.read_text(encoding="utf-8") for file in journals(cli)}
+        return min(n for n, text in texts.items() if '"verb":"restore"' in text and '"kind":"safety"' in text)
+
+    return Verb(
+        "undo",
+        host,
+        "",
+        "Send",
+        prepare,
+        lambda world: world.write(host, path, was[0]),
+        lambda cli: ("undo", run(cli), "--yes", "--grace", "0"),
+        lambda cli, world: hashlib.sha256(world.read(host, path)).hexdigest(),
+        restore.left,
+    )
+
+
+def _drill(host: str, connector: str) -> Verb:
+    """Try a restore where nothing is in use: all is compared, and taken away."""
+    folder = rf"C:\drill\exremote-drill-{host}"
+
+    def prepare(cli: Cli) -> None:
+        cli.init()
+        cli("backup", "--only", connector)
+
+    def args(cli: Cli) -> tuple[str, ...]:
+        return (
+            "drill",
+            f"{host}/{cli.folders_of(host, connector)[0].name}",
+            "--on",
+            host,
+            "--folder",
+            r"C:\drill",
+        )
+
+    def result(cli: Cli, world: World) -> object:
+        (row,) = [
+            row for row in cli("status", "--json", code=None).json["rows"] if row["connector"] == connector
+        ]
+        return row["drill"]
+
+    return Verb(
+        "drill",
+        host,
+        "",
+        "Send",
+        prepare,
+        lambda world: None,
+        args,
+        result,
+        lambda world: [folder] if world.exists(host, folder) else [],
+    )
+
+
 _BULK = [rf"{BULK.folder}\bulk{number:06d}.dat" for number in range(BULK.files)]
 VERBS: Mapping[str, Verb] = {
     verb.name: verb for verb in (_backup(BIG, "groupwise"), _restore(BIG, "groupwise", _BULK))
@@ -99,7 +166,12 @@ VERBS: Mapping[str, Verb] = {
 """By name, with enough to carry that things can go wrong in the middle."""
 SMALL_VERBS: Mapping[str, Verb] = {
     verb.name: verb
-    for verb in (_backup(SMALL, "notes"), _restore(SMALL, "notes", [rf"{CONNDATA}\Dxamex\Amap.tbl"]))
+    for verb in (
+        _backup(SMALL, "notes"),
+        _restore(SMALL, "notes", [TABLE]),
+        _undo(SMALL, "notes", TABLE),
+        _drill(SMALL, "notes"),
+    )
 }
 """The same with little to carry, for what is done again and again."""
 

@@ -77,7 +77,8 @@ def sweep(cli: Cli, world: World, verb: Verb, record: Record, each: bool) -> Non
     cli(*verb.args(cli))
     new = journals(cli) - old
     usual = verb.result(cli, world)
-    kinds = [str(event["kind"]) for event in events(new)]
+    # A command that plans first has a journal for that, and a longer one for the deed.
+    kinds = max(([str(event["kind"]) for event in events([one])] for one in new), key=len)
     places = range(len(kinds)) if each else sorted({kinds.index(kind) for kind in kinds})
     wrong: dict[str, list[str]] = {}
     ok = dict.fromkeys(kinds, 0)
@@ -99,7 +100,7 @@ def sweep(cli: Cli, world: World, verb: Verb, record: Record, each: bool) -> Non
 @pytest.mark.matrix
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("wire", ["psrp", "winrs"])
-@pytest.mark.parametrize("verb", VERBS.values(), ids=str)
+@pytest.mark.parametrize("verb", [*VERBS.values(), SMALL_VERBS["undo"], SMALL_VERBS["drill"]], ids=str)
 def test_killed_after_each_event(cli: Cli, world: World, verb: Verb, wire: str, record_cell: Record) -> None:
     cli.wire = wire
     sweep(cli, world, verb, record_cell, each=True)
@@ -107,6 +108,6 @@ def test_killed_after_each_event(cli: Cli, world: World, verb: Verb, wire: str, 
 
 # A kill of a restore costs minutes on a real engine; `test_restore_bad_days.py` has one for every run.
 @pytest.mark.matrix(share=True)
-@pytest.mark.parametrize("verb", [v for v in SMALL_VERBS.values() if v.name != "restore"], ids=str)
+@pytest.mark.parametrize("verb", [SMALL_VERBS["backup"]], ids=str)
 def test_killed_after_one_event_of_each_kind(cli: Cli, world: World, verb: Verb, record_cell: Record) -> None:
     sweep(cli, world, verb, record_cell, each=False)
