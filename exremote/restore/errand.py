@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from exremote import health
 from exremote.changes import ChangePlan, Confirm, Prove, SwapFiles
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, PlanRefused
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, PlanRefused, RepositoryError
 from exremote.facts import HostFacts
 from exremote.health import Verdict
 from exremote.inventory import Host
@@ -150,8 +150,9 @@ class Errand:
 
         if not plan.steps:
             if self.clears:
-                left = scratch_left(self.repository.runs_folder, host.name)
-                clear_scratch(session, self.journal, host.name, left)
+                with suppress(RepositoryError), self._lock(host):  # another run may be at it: that one clears
+                    left = scratch_left(self.repository.runs_folder, host.name)
+                    clear_scratch(session, self.journal, host.name, left)
             return ended(State.DONE, EXIT_OK, "nothing differs: nothing to do", Restored(plan))
         if self.approved is None:
             return ended(State.DONE, EXIT_OK, "planned; nothing was changed", Restored(plan))
@@ -217,17 +218,18 @@ class Errand:
         if self.approved is None:
             yield
             return
-        with (
-            self.waves.turn(host.name),
-            self.repository.lock(
-                f"exremote {self.verb}",
-                name=f"host-{host.name}",
-                run=self.journal.run_id,
-                since=self.now(),
-                on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),
-            ),
-        ):
+        with self.waves.turn(host.name), self._lock(host):
             yield
+
+    def _lock(self, host: Host) -> AbstractContextManager[object]:
+        """Return the lock of a host's errand; one of a dead process is taken over, and that is journaled."""
+        return self.repository.lock(
+            f"exremote {self.verb}",
+            name=f"host-{host.name}",
+            run=self.journal.run_id,
+            since=self.now(),
+            on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),
+        )
 
     # ------------------------------------------------------------ services and proof
 

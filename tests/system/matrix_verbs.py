@@ -144,7 +144,7 @@ def _drill(host: str, connector: str) -> Verb:
         (row,) = [
             row for row in cli("status", "--json", code=None).json["rows"] if row["connector"] == connector
         ]
-        return row["drill"]
+        return row["proven"] is not None
 
     return Verb(
         "drill",
