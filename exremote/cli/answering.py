@@ -9,7 +9,8 @@ from __future__ import annotations
 import getpass
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 
 from exremote import recover
 from exremote.changes import ChangePlan, Confirm
@@ -17,7 +18,7 @@ from exremote.cli.asking import Lines, has_terminal
 from exremote.cli.common import now
 from exremote.cli.planned import show_plans
 from exremote.errors import PlanRefused, Waiting
-from exremote.journal import Journal, journals, read_run
+from exremote.journal import Journal, RunRecord, read_run
 from exremote.recover import Answer, Evidence, RecoveryRecord, Step
 from exremote.report import Report
 from exremote.repository import Repository
@@ -40,6 +41,12 @@ def step_text(host: str, step: Step) -> list[str]:
     lines += [f"  {number}. {text}" for number, text in enumerate(step.text, start=1)]
     lines += [f"     {name}: {value}" for name, value in step.facts]
     return lines
+
+
+def _is_confirm(path: Path) -> bool:
+    """Return whether a journal is of `confirm`, by its first line alone: others may be long."""
+    with path.open("rb") as file:
+        return b'"verb":"confirm"' in file.readline(1 << 16)
 
 
 def wrong_text(wrong: Sequence[Evidence]) -> list[str]:
@@ -68,6 +75,8 @@ class Attendant:
         self._turn = threading.Lock()
         self._lines = Lines(going_on)
         self._taken = record.taken
+        self._seen: dict[str, tuple[int, int]] = {}
+        self._read: dict[str, RunRecord] = {}
 
     def __call__(self, host: str, step: Step, wrong: Sequence[Evidence]) -> Answer:
         """Given a step and what was wrong with it before, return the answer. Raise as `Person` says."""
@@ -114,15 +123,14 @@ class Attendant:
                     raise PlanRefused(f"{host}: the plan was not approved. Nothing of it was done.")
                 self._note(self._own(host, step, f"approved {approved}"))
                 return
-        noted = self._record.hosts[host].noted.get("plan")
-        if noted == plan.digest and (answer := self._elsewhere(host, step)) is not None:
+        if (answer := self._elsewhere(host, step, plan.digest)) is not None:
             self._note(answer)
             return
         self._journal.event("recovery-noted", host=host, plan=plan.digest)
         raise Waiting(
             f"{host}: the plan of {step} is to be approved.",
-            f"`exremote confirm {self._journal.run_id} {step} --words TEXT`, then `exremote resume "
-            f"{self._journal.run_id}`.",
+            f"`exremote confirm {self._record.id} {step} --words TEXT`, then `exremote resume "
+            f"{self._record.id}`.",
         )
 
     def _answerable(self, host: str, plan: ChangePlan) -> None:
@@ -132,8 +140,8 @@ class Attendant:
             raise Waiting(
                 f"{host}: a step of the plan is for a person ({open_[0].name}), and there is no terminal to "
                 f"ask at: {open_[0].text}",
-                f"Answer beforehand: `exremote confirm {self._journal.run_id} {open_[0].name} --words TEXT`, "
-                f"then `exremote resume {self._journal.run_id}`.",
+                f"Answer beforehand: `exremote confirm {self._record.id} {open_[0].name} --words TEXT`, "
+                f"then `exremote resume {self._record.id}`.",
             )
 
     # ------------------------------------------------------------ at this terminal
@@ -159,7 +167,7 @@ class Attendant:
                 case "later" | "no" | "n" | "":
                     raise Waiting(
                         f"{host}: {step.name} is to be done: {step.title}.",
-                        f"When it is, go on with `exremote resume {self._journal.run_id}`.",
+                        f"When it is, go on with `exremote resume {self._record.id}`.",
                     )
         asked: dict[str, bool] = {}
         for question in step.asks:
@@ -174,7 +182,10 @@ class Attendant:
                 self._report.note("No machine can see that. In a few words, what did you see?")
                 line = self._lines.next()
                 if not line:
-                    raise Waiting(f"{host}: {step.name} was not confirmed.", "Go on with `exremote resume`.")
+                    raise Waiting(
+                        f"{host}: {step.name} was not confirmed.",
+                        f"Go on with `exremote resume {self._record.id}`.",
+                    )
                 words = line.strip()
         return Answer(host, step.name, by[:_LONGEST], words[:_LONGEST], asked, now(), self._journal.run_id)
 
@@ -190,19 +201,25 @@ class Attendant:
     # ------------------------------------------------------------ from elsewhere
 
     def _answers(self) -> list[Answer]:
-        folder = self._place.runs_folder
-        # Only what came since the recovery began: a repository has the runs of years.
-        paths = [p for p in journals(folder) if p.stem >= self._record.id[:16] and p.stem not in self._taken]
-        records = [read_run(path) for path in reversed(paths)]
-        return list(recover.answers_for(self._record.id, records))
+        """Return what `confirm` has noted for this recovery. A journal that does not change is read once."""
+        for path in self._place.runs_folder.glob("*.jsonl"):
+            with suppress(OSError):
+                mark = (path.stat().st_size, path.stat().st_mtime_ns)
+                if self._seen.get(path.name) != mark:
+                    self._seen[path.name] = mark
+                    self._read.pop(path.name, None)
+                    if _is_confirm(path):
+                        self._read[path.name] = read_run(path)
+        return list(recover.answers_for(self._record.id, self._read.values()))
 
     def _has_answer(self, host: str, step: str) -> bool:
         return any((a.host, a.step) == (host, step) for a in self._answers())
 
-    def _elsewhere(self, host: str, step: str) -> Answer | None:
-        """Return an answer that was given by `confirm` and not taken up yet."""
+    def _elsewhere(self, host: str, step: str, plan: str = "") -> Answer | None:
+        """Return an answer that was given by `confirm` and not taken up yet; with `plan`, about that plan."""
         for answer in self._answers():
-            if (answer.host, answer.step) == (host, step) and answer.via not in self._taken:
+            fits = (answer.host, answer.step, answer.plan) == (host, step, plan)
+            if fits and answer.via not in self._taken:
                 self._taken.add(answer.via)
                 return answer
         return None
@@ -215,8 +232,7 @@ class Attendant:
             self._report.note(line)
         return Waiting(
             f"{host}: {step.name} is to be done by a person: {step.title}.{not_yet}",
-            f"Then `exremote confirm {self._journal.run_id} {step.name}` and `exremote resume "
-            f"{self._journal.run_id}`.",
+            f"Then `exremote confirm {self._record.id} {step.name}` and `exremote resume {self._record.id}`.",
         )
 
     def _own(self, host: str, step: str, words: str) -> Answer:

@@ -19,15 +19,16 @@ from exremote.cli.common import (
 from exremote.cli.journaling import journaled
 from exremote.connector import Connector
 from exremote.errors import PlanRefused, SnapshotNotFound, UsageError
-from exremote.journal import journals, list_runs
 from exremote.recover import HostRecord, Question, RecoveryRecord
+from exremote.report import time_text
 from exremote.repository import Repository
 from exremote.runner import alive_runs
 
 
 def confirm(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run of the recovery, or the beginning of its id.")
+        str,
+        typer.Argument(metavar="RUN", help="A run of the recovery, the beginning of its id, or `latest`."),
     ],
     step: Annotated[str, typer.Argument(metavar="STEP", help="The step, as `recover` names it.")],
     host: Annotated[
@@ -62,6 +63,13 @@ def confirm(
         record = find_recovery(place, run)
         name = host_at(record, step, host)
         found = record.hosts[name]
+        confirms = recover.runs_of(place.runs_folder, recover.CONFIRM)
+        for earlier in recover.answers_for(record.id, confirms):
+            if (earlier.host, earlier.step) == (name, step.casefold()) and earlier.via not in record.taken:
+                raise PlanRefused(
+                    f"{step} of {name} was confirmed already, by {earlier.by} ({time_text(earlier.at)}).",
+                    f"`exremote resume {record.id}` looks at it.",
+                )
         question_of = {question.name: question for question in _questions(found, step)}
         asked = _asked(question_of, answers or ())
         plain = found.plan.step(step)
@@ -76,6 +84,13 @@ def confirm(
             "words": words.strip()[:500],
             "asked": asked,
         }
+        if plain is not None and plain.name == recover.CONNECTORS:
+            shown = found.noted.get("plan")
+            if not isinstance(shown, str):
+                raise PlanRefused(
+                    f"{name}: no plan of {step} was shown yet.", f"`exremote resume {record.id}` shows it."
+                )
+            answer["plan"] = shown
         with journaled(
             [place.runs_folder], recover.CONFIRM, [record.id, step], report.note, {"recovery": record.id}
         ) as journal:
@@ -85,7 +100,7 @@ def confirm(
         then = (
             f"{last} waits, and takes it up"
             if last in alive
-            else f"it is looked at by: exremote resume {last}"
+            else f"it is looked at by: exremote resume {record.id}"
         )
         if as_json:
             report.json({"recovery": record.id, **answer, "run": journal.run_id, "exit_code": 0})
@@ -95,11 +110,10 @@ def confirm(
 
 def find_recovery(place: Repository, run: str) -> RecoveryRecord:
     """Given the beginning of a run's id, return the recovery that it belongs to. Raise SnapshotNotFound."""
-    found = [
-        one
-        for one in recover.recoveries(list_runs(journals(place.runs_folder))).values()
-        if any(each.run_id.startswith(run) for each in one.runs)
-    ]
+    every = list(recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values())
+    found = [one for one in every if any(each.run_id.startswith(run) for each in one.runs)]
+    if run == "latest":
+        found = every[-1:]
     if len(found) != 1:
         raise SnapshotNotFound(
             f"{run} begins the runs of {len(found)} recoveries." if found else f"there is no recovery {run}.",
@@ -112,6 +126,7 @@ def find_recovery(place: Repository, run: str) -> RecoveryRecord:
 def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
     """Given a step, return the host that is at it. Raise UsageError or PlanRefused if there is not one."""
     known = {name.casefold(): name for name in record.hosts}
+    _known_step(record, step)
     if host is not None and host.casefold() not in known:
         raise UsageError(
             f"The recovery {record.id} has no host {host}.", f"It has {', '.join(known.values())}."
@@ -129,6 +144,29 @@ def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
     if len(at) > 1:
         raise UsageError(f"{', '.join(at)} are at {step}.", "Say which with --host.")
     return at[0]
+
+
+def _known_step(record: RecoveryRecord, step: str) -> None:
+    """Given what stands for a step, raise UsageError if there is none, PlanRefused if it is no person's."""
+    connectors = Connector.load_all()
+    human = {
+        one.name
+        for host in record.hosts.values()
+        for saved in host.plan.connectors
+        if saved.of in connectors
+        for one in connectors[saved.of].human_steps
+    }
+    steps = {one.name: one for host in record.hosts.values() for one in host.plan.steps}
+    own = steps.get(step.casefold())
+    if own is None and step not in human:
+        people = [s.name for s in steps.values() if s.who == "person"]
+        raise UsageError(
+            f"There is no step {step}.", f"A person confirms: {', '.join([*people, *sorted(human)])}."
+        )
+    if own is not None and own.who == "machine" and own.name != recover.CONNECTORS:
+        raise PlanRefused(
+            f"{own.name} is done by exremote, and by nobody else.", f"`exremote resume {record.id}` goes on."
+        )
 
 
 def at_text(record: RecoveryRecord, host: str) -> str:

@@ -32,7 +32,7 @@ from exremote.errors import (
     SnapshotNotFound,
     UsageError,
 )
-from exremote.journal import Journal, journals, list_runs
+from exremote.journal import Journal
 from exremote.report import Report, size_text
 from exremote.repository import (
     NEWEST,
@@ -265,7 +265,7 @@ def forget(
 def wanted_by_recoveries(place: Repository) -> dict[str, str]:
     """Given the repository, return by HOST/ID what a recovery under way stands on, and which one that is."""
     found: dict[str, str] = {}
-    for record in recover.recoveries(list_runs(journals(place.runs_folder))).values():
+    for record in recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values():
         for host in record.unfinished:
             for one in record.hosts[host].plan.saved:
                 head, _, tables = one.snapshot.partition("+")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -23,7 +24,6 @@ from exremote.cli.common import (
 from exremote.cli.confirming import find_recovery
 from exremote.connector import Connector
 from exremote.errors import EXIT_OK, IntegrityError, UsageError
-from exremote.journal import journals, list_runs
 from exremote.report import Report, time_text
 from exremote.report.recovery_page import (
     evidence_page,
@@ -35,6 +35,7 @@ from exremote.report.recovery_page import (
 from exremote.report.whole import write_whole
 from exremote.repository import Repository
 
+_DIGEST = re.compile("[0-9a-f]{12,64}")
 HtmlOption = Annotated[
     Path | None,
     typer.Option(
@@ -45,7 +46,8 @@ HtmlOption = Annotated[
 
 def evidence(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run of the recovery, or the beginning of its id.")
+        str,
+        typer.Argument(metavar="RUN", help="A run of the recovery, the beginning of its id, or `latest`."),
     ],
     host: Annotated[
         str | None, typer.Option("--host", metavar="HOST", help="Which host, if the recovery has several.")
@@ -76,9 +78,11 @@ def evidence(
         record = find_recovery(place, run)
         name = _host(record, host)
         own = record.hosts[name]
-        confirms = [r for r in list_runs(journals(place.runs_folder)) if r.verb == recover.CONFIRM]
+        confirms = recover.runs_of(place.runs_folder, recover.CONFIRM)
         links = recover.chain(record, confirms)
         problems = problems_of(record, links)
+        if head is not None and not _DIGEST.fullmatch(head.lower()):
+            raise UsageError(f"--head {head}: expected a digest, or its first 12 letters at least.")
         if head is not None and not any(link.digest.startswith(head.lower()) for link in links):
             problems.append(f"no journal ends with the digest {head}: events are missing, or were changed")
         told = recover.stories(record, name)
@@ -154,8 +158,11 @@ def _tell(report: Report, own: recover.HostRecord, told: list[recover.StepStory]
             asked = "".join(f"; {name}: {'yes' if yes else 'no'}" for name, yes in answer.asked.items())
             report.line(f"     {answer.by}, {time_text(answer.at)}{words}{asked}")
         for attempt in story.attempts:
+            if attempt.evidence and attempt.state != "done":
+                report.line(f"     looked at {time_text(attempt.at)}, and not yet so:")
             for one in attempt.evidence:
-                report.line(f"     {one.verdict}: {one.what}: {one.said}")
+                remedy = f" -> {one.remedy}" if one.verdict == "wrong" and one.remedy else ""
+                report.line(f"     {one.verdict}: {one.what}: {one.said}{remedy}")
 
 
 def _plain(story: recover.StepStory) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any
@@ -28,9 +29,16 @@ from exremote.cli.limiting import seconds
 from exremote.cli.resuming import Told, nested
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
-from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, PlanRefused, SnapshotNotFound, UsageError, Waiting
+from exremote.errors import (
+    EXIT_BAD_NEWS,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+    PlanRefused,
+    SnapshotNotFound,
+    UsageError,
+    Waiting,
+)
 from exremote.inventory import Host, Inventory, split_address
-from exremote.journal import journals, list_runs
 from exremote.recover import RecoveryPlan, RecoveryRecord
 from exremote.report import Report, time_text
 from exremote.repository import Repository
@@ -126,7 +134,7 @@ def recover_command(
     a terminal it ends at such a step with exit code 6: `exremote confirm RUN STEP` answers, `exremote resume
     RUN` goes on, from any machine that has the repository.
     """
-    with speaking(as_json) as report:
+    with speaking(as_json) as report, ExitStack() as stack:
         connectors = Connector.load_all()
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
@@ -143,18 +151,24 @@ def recover_command(
         wait_s = seconds(wait, "--wait")
         for warning in site.warnings:
             report.note(f"note: {warning}")
+        looks = rehearse or dry_run
+        if not looks:
+            # Before the journals are read: what one run goes on from, no other one goes on with.
+            stack.enter_context(_locked(place, hosts, report))
         if give_up:
             _give_up(place, report, hosts, yes)
-        record = _record(place, hosts, resume, anew, rehearse or dry_run)
+        record = _record(place, hosts, resume, anew, looks, at)
+        if anew and not looks:
+            _supersede(place, report, hosts, yes)
         if planned:
             _back_up(context, report, hosts, site, place)
         if record is None:
-            record = _begin(place, site, hosts, snapshots or (), connectors)
+            record = _begin(place, site, hosts, snapshots or (), connectors, at, rehearse)
         elif snapshots:
             raise UsageError(
                 "A recovery that is under way has its snapshots.", "Leave --snapshot out, or --anew."
             )
-        for problem in record.problems:
+        for problem in record.problems if not rehearse else ():
             report.note(f"note: {problem}")
         chosen = [host_named(site, name) for name in record.hosts if name in {h.name for h in hosts}]
         ordered = in_order(chosen, record)
@@ -191,10 +205,15 @@ def recover_command(
 
 
 def _record(
-    place: Repository, hosts: Sequence[Host], resume: str | None, anew: bool, looks: bool
+    place: Repository,
+    hosts: Sequence[Host],
+    resume: str | None,
+    anew: bool,
+    looks: bool,
+    at: str | None,
 ) -> RecoveryRecord | None:
     """Return the recovery that is gone on with; None if one begins. Raise PlanRefused if that is unclear."""
-    found = recover.recoveries(list_runs(journals(place.runs_folder)))
+    found = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB))
     wanted = {host.name for host in hosts}
     if resume is not None:
         ours = [one for one in found.values() if any(run.run_id.startswith(resume) for run in one.runs)]
@@ -206,6 +225,11 @@ def _record(
             )
         if strangers := wanted - set(ours[0].hosts):
             raise UsageError(f"The recovery {ours[0].id} is not one of {', '.join(sorted(strangers))}.")
+        if over := [name for name in wanted if ours[0].hosts[name].given_up and ours[0].hosts[name].next]:
+            raise PlanRefused(
+                f"The recovery {ours[0].id} of {', '.join(over)} was given up, or another was begun later.",
+                "`exremote runs` lists them; `exremote evidence` shows how far each came.",
+            )
         if not wanted & set(ours[0].unfinished):
             raise PlanRefused(
                 f"There is nothing left to do: the recovery {ours[0].id} is through.",
@@ -213,17 +237,54 @@ def _record(
             )
         return ours[0]
     for one in reversed(list(found.values())):
-        if not anew and not looks and wanted & set(one.unfinished):
+        names = sorted(wanted & set(one.unfinished))
+        if not anew and not looks and names:
             raise PlanRefused(
-                f"A recovery of {', '.join(sorted(wanted & set(one.unfinished)))} is under way: {one.id}.",
-                f"Go on with `exremote resume {one.last.run_id}`, or begin another one with --anew.",
+                f"A recovery of {', '.join(names)} is under way: {one.id}.",
+                f"Go on with `{_going_on(one, names, at)}`, or begin another one with --anew.",
             )
     return None
 
 
+def _going_on(record: RecoveryRecord, names: Sequence[str], at: str | None) -> str:
+    """Return the command that goes on with a recovery; with the address, if one was given."""
+    if at is None:
+        return f"exremote resume {record.id}"
+    return f"exremote recover {' '.join(names)} --resume {record.id} --at {at}"
+
+
+@contextmanager
+def _locked(place: Repository, hosts: Sequence[Host], report: Report) -> Iterator[None]:
+    """Hold the hosts' locks: nobody else goes on with a recovery of them. Raise RepositoryLocked."""
+    with ExitStack() as stack:
+        for host in sorted(hosts, key=lambda h: h.name):
+            stack.enter_context(
+                place.lock(
+                    "exremote recover",
+                    name=f"recover-{host.name}",
+                    run="",
+                    since=now(),
+                    on_takeover=lambda who: report.note(
+                        f"note: took over the lock of {who}: that process is gone"
+                    ),
+                )
+            )
+        yield
+
+
+def _supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
+    """Given that another recovery begins, say what is given up for it, and ask. Raise PlanRefused."""
+    for one in recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values():
+        for name in (h.name for h in hosts if h.name in one.unfinished):
+            host = one.hosts[name]
+            done = f"{sum(map(host.is_done, (s.name for s in host.plan.steps)))} of {len(host.plan.steps)}"
+            report.note(f"note: the recovery {one.id} of {name} is given up for a new one: {done} steps done")
+            approve(f"Give {one.id} up, and begin another one?", yes, "`exremote evidence` shows it")
+
+
 def _give_up(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
     """Note that nobody goes on with what is under way. Always raises typer.Exit, or PlanRefused."""
-    found = recover.recoveries(list_runs(journals(place.runs_folder)))
+    found = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB))
     ours = [(one, [h.name for h in hosts if h.name in one.unfinished]) for one in found.values()]
     ours = [(one, names) for one, names in ours if names]
     if not ours:
@@ -246,8 +307,12 @@ def _begin(
     hosts: Sequence[Host],
     names: Sequence[str],
     connectors: Mapping[str, Connector],
+    at: str | None,
+    rehearse: bool,
 ) -> RecoveryRecord:
-    """Plan a recovery for each host. Return a record in which nothing is done yet."""
+    """Plan a recovery for each host. Return a record in which nothing is done yet, and what cannot be planned
+    as a problem of it, if that is what is asked. Else raise PlanRefused.
+    """
     named = [place.pick_current(name, now()) for name in names]
     if strangers := [s for s in named if s.host not in {h.name for h in hosts}]:
         raise UsageError(
@@ -255,6 +320,7 @@ def _begin(
             "A server is recovered from its own snapshots.",
         )
     found: dict[str, recover.HostRecord] = {}
+    problems: list[str] = []
     for host in hosts:
         chosen = recover.newest(place, host.name, named, now())
         for one in chosen:
@@ -262,8 +328,15 @@ def _begin(
                 raise PlanRefused(
                     f"{one.host}/{one.id} is incomplete.", "Name a complete one with --snapshot."
                 )
-        found[host.name] = recover.HostRecord(recover.plan_recovery(place, host, chosen, connectors))
-    return RecoveryRecord("", (), found, [])
+        try:
+            plan = recover.plan_recovery(place, host, chosen, connectors, at)
+        except PlanRefused as error:
+            if not rehearse:
+                raise
+            problems.append(error.text)
+            continue
+        found[host.name] = recover.HostRecord(plan)
+    return RecoveryRecord("", (), found, problems)
 
 
 def in_order(hosts: Sequence[Host], record: RecoveryRecord) -> list[Host]:
@@ -299,7 +372,9 @@ def _back_up(
         )
 
 
-def _errand(going: Going, report: Report, run: Run, visit: Visit) -> Callable[[Host], Outcome]:
+def _errand(
+    going: Going, report: Report, run: Run, visit: Visit, names: Sequence[str]
+) -> Callable[[Host], Outcome]:
     going.record.id = going.record.id or run.journal.run_id
     attendant = Attendant(report, going.place, going.record, run.journal, run.paused, run.going_on)
 
@@ -332,6 +407,7 @@ def _errand(going: Going, report: Report, run: Run, visit: Visit) -> Callable[[H
         run.journal,
         going.connectors,
         going.record,
+        names,
         going.at,
         visit.session,
         partial(visit.session, silently=True),
@@ -367,7 +443,7 @@ def _go(going: Going, report: Report, hosts: Sequence[Host]) -> list[Outcome]:
         writes=True,
         ends_with=_code,
         told=going.told,
-        through=lambda run, visit: _errand(going, report, run, visit),
+        through=lambda run, visit: _errand(going, report, run, visit, [h.name for h in hosts]),
         also=also,
     )
 
@@ -437,6 +513,10 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
                 state = {"ok": "ok", "wrong": "missing", "unknown": "unknown"}[one.verdict]
                 said = f"{one.said}{f'. {one.remedy}' if one.remedy else ''}"
                 rows.append({"host": name, "step": step, "state": state, "what": one.what, "said": said})
+    for problem in going.record.problems:
+        name, _, said = problem.partition(": ")
+        row = {"host": name, "step": "snapshots", "state": "missing", "what": "connectors", "said": said}
+        rows.append(row)
     missing = sum(row["state"] == "missing" for row in rows)
     code = EXIT_BAD_NEWS if missing else exit_code(outcomes)
     if report.as_json:
@@ -450,7 +530,7 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
 
 def last_digest(place: Repository, recovery: str) -> str:
     """Given a recovery whose last run has ended, return the digest of its last event."""
-    record = recover.recoveries(list_runs(journals(place.runs_folder))).get(recovery)
+    record = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).get(recovery)
     return record.last.digest if record is not None else "nothing"
 
 
@@ -473,6 +553,8 @@ def _show(report: Report, going: Going, outcomes: Sequence[Outcome]) -> None:
         )
         return
     columns = ["host", "state", "done", "step", "message"]
+    if _code(outcomes) == EXIT_INTERRUPTED:
+        report.note(f"nothing is lost: `exremote resume {going.record.id}` goes on")
     digest = last_digest(going.place, going.record.id)
     report.note(f"the record ends with {digest}: noted elsewhere, `exremote evidence --head` proves it")
     report.rows("Recovery", columns, rows, style_by="state", below=["message"])

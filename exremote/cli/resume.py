@@ -49,7 +49,11 @@ def resume(
         record, run_id = read_run(path), path.stem
         alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
         later = list_runs([p for p in paths if p.name[:MOMENT] >= path.name[:MOMENT] and p != path])
-        left = resuming.remnant(record, alive, resuming.successors_of(later))
+        successors = resuming.successors_of(later)
+        while resuming.stands_for_last(record) and record.run_id in successors:
+            record = successors[record.run_id]
+            run_id = record.run_id
+        left = resuming.remnant(record, alive, successors)
         line = resuming.KINDS[record.verb].line(record, left)
         report.note(resuming.told(left, record))
         if inventory is not None and not from_environment(context, "inventory"):

@@ -132,12 +132,22 @@ def same_subjects(record: RunRecord, left: Sequence[str]) -> list[str]:
     return [*line, "--inventory", str(start.get("inventory"))]
 
 
+def recovered_hosts(record: RunRecord) -> list[str]:
+    """Given a run of a recovery, return all hosts that the recovery is of, whichever of them it worked on."""
+    planned = (str(e.fields.get("host")) for e in record.events if e.kind == "recovery-planned")
+    return list(dict.fromkeys(planned))
+
+
 def same_recovery(record: RunRecord, left: Sequence[str]) -> list[str]:
     """Given a run of a recovery and the hosts that it left, return the command line that goes on with it."""
-    line = same_command(record, left)
-    if "--resume" not in line:
-        line += ["--resume", record.run_id]
-    return line
+    words = iter(same_command(record, left))
+    line: list[str] = []
+    for word in words:
+        if word in ("--at", "--snapshot", "--resume"):  # the recovery has its own: the newest, the first
+            next(words, None)
+        elif word not in ("--anew", "--planned"):
+            line.append(word)
+    return [*line, "--resume", record.run_id]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +174,14 @@ KINDS: dict[str, Kind] = {
     "restore": Kind(line=same_subjects, against=_dry),
     "undo": Kind(line=same_subjects, against=_dry),
     "drill": Kind(line=same_subjects),
-    "recover": Kind(line=same_recovery, by_any=True),
+    "recover": Kind(recovered_hosts, same_recovery, by_any=True),
 }
 """By verb."""
+
+
+def stands_for_last(record: RunRecord) -> bool:
+    """Return whether any run of its chain stands for the last one."""
+    return (kind := KINDS.get(record.verb)) is not None and kind.by_any
 
 
 def register(verb: str, kind: Kind) -> None:
@@ -184,7 +199,8 @@ def remnant(record: RunRecord, alive: Mapping[str, str], successors: Mapping[str
     """
     run = record.run_id
     kind = KINDS.get(record.verb)
-    if not record.count or not record.intact:
+    # A recovery goes back to its last good event by itself; all else would begin from a guess.
+    if not record.count or not (record.intact or (kind is not None and kind.by_any)):
         why = record.problem or "its first line is not whole"
         raise PlanRefused(
             f"The journal of {run} does not say for sure what it was to do: {why}.",

@@ -36,6 +36,7 @@ from exremote.recover.record import (
     read_recovery,
     recoveries,
     recovery_of,
+    runs_of,
 )
 from exremote.recover.rehearsing import Rehearsal, rehearsed
 from exremote.recover.steps import Evidence, Question, RecoveryPlan, Step
@@ -68,6 +69,7 @@ __all__ = [
     "recoveries",
     "recovery_of",
     "rehearsed",
+    "runs_of",
     "stories",
     "temporary_host",
 ]

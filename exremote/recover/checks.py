@@ -231,14 +231,14 @@ def groups_restored(
 Restarted = Literal["new", "same", "unknown"]
 
 
-def restarted(before: str, now: datetime | None) -> Restarted:
+def restarted(before: datetime | None, now: datetime | None) -> Restarted:
     """Given when a machine was started as it was noted, and as it says now, return whether that is anew.
 
     The moment is that of its service control manager's process, which a change of the clock does not move.
     """
-    if now is None or not before:
+    if now is None or before is None:
         return "unknown"
-    return "same" if abs((datetime.fromisoformat(before) - now).total_seconds()) < 0.1 else "new"
+    return "same" if abs((before - now).total_seconds()) < 0.1 else "new"
 
 
 def restarted_after(moment: datetime | None, fact: HostFact, now: datetime) -> Restarted:

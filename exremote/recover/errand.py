@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,7 +32,7 @@ from exremote.journal import Journal
 from exremote.recover import asking, checks, instructions, proving
 from exremote.recover.bringing import bring_files
 from exremote.recover.proving import saved_evidence
-from exremote.recover.reaching import Answered, quick, same_place, temporary_host, who_answers
+from exremote.recover.reaching import Answered, place_text, quick, same_place, temporary_host, who_answers
 from exremote.recover.record import (
     CONFIRMED,
     NOTED,
@@ -43,6 +43,7 @@ from exremote.recover.record import (
     RecoveryRecord,
     StepState,
     answer_fields,
+    moment,
 )
 from exremote.recover.steps import Evidence, RecoveryPlan, Step, evidence_to_json
 from exremote.repository import Composed, Repository, Snapshot
@@ -78,6 +79,8 @@ class RecoveryErrand:
     """all that the tool knows"""
     record: RecoveryRecord
     """how far it is; kept up to date as it goes on"""
+    hosts: Collection[str]
+    """those that this run works on"""
     at: str | None
     """the temporary address, if the command line names one"""
     session: Callable[[Host], AbstractContextManager[Session]]
@@ -116,15 +119,8 @@ class RecoveryErrand:
         began = self.now()
         self.journal.event("host-started", host=host.name)
         try:
-            with self.repository.lock(
-                "exremote recover",
-                name=f"recover-{host.name}",
-                run=self.journal.run_id,
-                since=began,
-                on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),
-            ):
-                self._in_turn(host)
-                count = _OneHost(self, host, self.record.hosts[host.name]).go()
+            self._in_turn(host)
+            count = _OneHost(self, host, self.record.hosts[host.name]).go()
             seconds = (self.now() - began).total_seconds()
             message = f"recovered: all {count} steps are done and proven"
             outcome = Outcome(host.name, State.DONE, EXIT_OK, message, seconds)
@@ -145,10 +141,16 @@ class RecoveryErrand:
             earlier = self.record.hosts.get(name)
             if earlier is None or not earlier.next:
                 continue
+            if name not in self.hosts:
+                raise Waiting(
+                    f"{host.name}: it comes after {name}, which is not recovered yet.",
+                    f"Recover both: `exremote resume {self.record.id}`.",
+                )
             with self._changed:
                 while name not in self._through:
                     self.stage(host.name, f"waiting for {name}, which comes before")
                     self._changed.wait(_LOOK_S)
+                    self.moved(host.name, 0, 0)
             if not self._through[name]:
                 raise Waiting(f"{host.name}: it comes after {name}, which is not recovered yet.")
 
@@ -197,7 +199,7 @@ class _OneHost:
         self.journal.event(
             STEP, host=self.host.name, step=step.name, state=state, evidence=evidence_to_json(evidence)
         )
-        self.record.steps[step.name] = StepState(state, self.errand.now(), tuple(evidence))
+        self.record.note(step.name, StepState(state, self.errand.now(), tuple(evidence)))
 
     def _noted(self, fact: HostFact) -> None:
         """Note who answered, and since when it runs: a restart is told from that."""
@@ -288,22 +290,33 @@ class _OneHost:
             return Evidence(
                 NO_ORIGINAL,
                 "wrong",
-                f"{who} answers at {self.host.address}",
+                f"{who} answers at {place_text(self.host)}",
                 f"Switch {self.plan.original.computer_name} off, or take it off the network, until step 5 is "
                 "done.",
             )
-        return Evidence(NO_ORIGINAL, "ok", f"nobody answers at {self.host.address}")
+        return Evidence(NO_ORIGINAL, "ok", f"nobody answers at {place_text(self.host)}")
 
     def _bring(self, step: Step) -> list[Evidence]:
         host = self._temporary()
         with self.errand.session(host) as session:
             fact = session.host_fact()
-            if fact.computer_name.casefold() == self.plan.original.computer_name.casefold():
-                raise PlanRefused(
-                    f"{self.host.name}: {fact.computer_name} answers there, which is the lost server's name.",
-                    "Before step 5 nothing is written to a machine of that name.",
+            # An address may lead elsewhere by now, and a System State is not for everybody.
+            found = list(asking.after_reinstall(self.plan, session, fact))
+            if fact.computer_name != self.record.noted.get("name"):
+                looked = self.record.noted.get("name")
+                found.append(
+                    Evidence("machine", "wrong", f"{fact.computer_name} answers, and {looked} was looked at")
                 )
-            self._noted(fact)
+            found.append(self._original())
+            if wrong := [e for e in found if e.verdict == "wrong"]:
+                earlier = self.plan.step(instructions.REINSTALL)
+                assert earlier is not None
+                self._note(earlier, "again", found)
+                raise Waiting(
+                    f"{self.host.name}: {wrong[0].what}: {wrong[0].said}. Nothing was brought there.",
+                    f"{wrong[0].remedy} Confirm {earlier.name} again, and go on with `exremote resume "
+                    f"{self.errand.record.id}`.".strip(),
+                )
             return bring_files(
                 self.plan,
                 self.errand.repository,
@@ -319,14 +332,18 @@ class _OneHost:
         """Wait until the machine is itself again; if it came back as another, step 5 is to be done again."""
         before = self.before
         name = self.plan.original.computer_name
+        other: list[HostFact] = []
 
         def look() -> list[Evidence] | str:
             answer = who_answers(self.host, self.errand.glance)
             if isinstance(answer, Answered):
+                if answer.fact is None and before is not None and same_place(before, self.host):
+                    # A workgroup's machine at the old address does not know the domain's account.
+                    return "the machine does not take the account of the domain: it was not restarted yet"
                 if answer.fact is None:
                     return [Evidence("account", "wrong", answer.why, "Look at the host's credential.")]
                 if (found := self._anew(answer.fact)) == "same":
-                    return f"{answer.fact.computer_name} answers, and was not restarted yet"
+                    return f"restart it now: {answer.fact.computer_name} answers, and was not restarted yet"
                 with self.errand.session(self.host) as session:
                     if stranger := asking.stranger(self.plan, session):
                         return stranger
@@ -338,10 +355,11 @@ class _OneHost:
                 there = who_answers(before, self.errand.glance)
                 if isinstance(there, Answered) and there.fact is not None:
                     if self._anew(there.fact) != "new":
-                        return f"{there.fact.computer_name} at {before.address} was not restarted yet"
-                    self._noted(there.fact)
+                        who = f"{there.fact.computer_name} at {place_text(before)}"
+                        return f"restart it now: {who} was not restarted yet"
+                    other.append(there.fact)
                     return list(checks.returned(self.plan.original, there.fact))
-            return f"nobody answers at {self.host.address}"
+            return f"nobody answers at {place_text(self.host)}"
 
         evidence = self._wait(step, f"for {name}", look)
         if any(e.verdict == "wrong" for e in evidence):
@@ -349,8 +367,9 @@ class _OneHost:
             assert earlier is not None
             self._note(step, "wrong", evidence)
             self._note(earlier, "again", evidence)
+            if other:
+                self._noted(other[0])
             return evidence
-        self._remember()
         return evidence
 
     def _restart(self, step: Step) -> list[Evidence]:
@@ -359,17 +378,19 @@ class _OneHost:
         def look() -> list[Evidence] | str:
             answer = who_answers(self.host, self.errand.glance)
             if not isinstance(answer, Answered) or answer.fact is None:
-                return f"nobody answers at {self.host.address}"
-            since = self._confirmed(instructions.GROUPS)
-            found = checks.restarted_after(since, answer.fact, self.errand.now())
+                return f"nobody answers at {place_text(self.host)}"
+            found = self._anew(answer.fact)
+            if found != "new":  # it may have been restarted before anybody looked
+                since = self._confirmed(instructions.GROUPS)
+                found = checks.restarted_after(since, answer.fact, self.errand.now())
             if found == "same":
-                return f"{answer.fact.computer_name} was not restarted since the storage groups; restart it"
+                who = answer.fact.computer_name
+                return f"restart it now: {who} was not restarted since the storage groups came back"
             return [self._start(found), self._name(answer.fact)]
 
         evidence = self._wait(step, "for a restart", look)
         if wrong := [e for e in evidence if e.verdict == "wrong"]:
             raise Waiting(f"{self.host.name}: {wrong[0].what}: {wrong[0].said}.", wrong[0].remedy)
-        self._remember()
         return evidence
 
     def _wait(self, step: Step, what: str, look: Callable[[], list[Evidence] | str]) -> list[Evidence]:
@@ -390,11 +411,11 @@ class _OneHost:
             if left <= 0:
                 raise Waiting(
                     f"{self.host.name}: waited {self.errand.wait_s:.0f} s {what}: {found}.",
-                    f"When it is there, go on with `exremote resume {self.journal.run_id}`.",
+                    f"When it is there, go on with `exremote resume {self.errand.record.id}`.",
                 )
             if found != told or time.monotonic() - told_at > _TELL_S:
                 told, told_at = found, time.monotonic()
-                self._stage(f"waiting {what} ({left:.0f} s left): {found}")
+                self._stage(f"{found}; waiting {what}, at most {left:.0f} s")
             self._sleep(min(_LOOK_S, left))
 
     def _sleep(self, seconds: float) -> None:
@@ -408,7 +429,7 @@ class _OneHost:
         return max((a.at for a in self.record.answers if a.step == step), default=None)
 
     def _anew(self, fact: HostFact) -> checks.Restarted:
-        return checks.restarted(str(self.record.noted.get("started", "")), fact.started)
+        return checks.restarted(moment(self.record.noted.get("started")), fact.started)
 
     @staticmethod
     def _start(found: checks.Restarted) -> Evidence:
@@ -418,12 +439,6 @@ class _OneHost:
             else Evidence("restart", "unknown", "the machine does not say when it was started")
         )
 
-    def _remember(self) -> None:
-        """Note when the machine was started, for the next restart to be told from this one."""
-        with self.errand.session(self.host) as session:
-            fact = session.host_fact()
-        self._noted(fact)
-
     # ------------------------------------------------------------ steps 6 to 9
 
     def _installed(self, step: Step) -> list[Evidence]:
@@ -432,7 +447,9 @@ class _OneHost:
 
     def _groups(self, step: Step) -> list[Evidence]:
         with self.errand.session(self.host) as session:
-            return [self._name(session.host_fact()), *asking.after_groups(self.plan, session)]
+            fact = session.host_fact()
+            self._noted(fact)
+            return [self._name(fact), *asking.after_groups(self.plan, session)]
 
     def _name(self, fact: HostFact) -> Evidence:
         """Return whether it is still the machine that was recovered: an address may lead elsewhere by now."""
@@ -461,7 +478,7 @@ class _OneHost:
                 done = doing(self.host, session)
         if done.state is not State.DONE:
             raise PlanRefused(
-                f"{self.host.name}: {done.message}", f"Then `exremote resume {self.journal.run_id}`."
+                f"{self.host.name}: {done.message}", f"Then `exremote resume {self.errand.record.id}`."
             )
         return [Evidence("connectors", "ok", done.message)]
 
@@ -482,7 +499,7 @@ class _OneHost:
             self._note(step, "wrong", evidence)
             raise PlanRefused(
                 f"{self.host.name}: {wrong[0].what}: {wrong[0].said}.",
-                f"{wrong[0].remedy} Then `exremote resume {self.journal.run_id}`.".strip(),
+                f"{wrong[0].remedy} Then `exremote resume {self.errand.record.id}`.".strip(),
             )
         return evidence
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from exremote.journal import RunRecord
-from exremote.recover.record import CONFIRMED, STEP, Answer, RecoveryRecord, answer_in
+from exremote.recover.record import CONFIRM, CONFIRMED, STEP, Answer, RecoveryRecord, answer_in
 from exremote.recover.steps import Evidence, Step, evidence_from_json
 
 
@@ -101,10 +101,16 @@ def stories(record: RecoveryRecord, host: str) -> list[StepStory]:
     return list(found.values())
 
 
-def chain(record: RecoveryRecord, confirms: Iterable[RunRecord]) -> list[Link]:
+def chain(record: RecoveryRecord, confirms: Collection[RunRecord]) -> list[Link]:
     """Given a recovery and the runs of `confirm`, return the journals that it is told from, in order."""
     taken = {answer.via: answer.head for host in record.hosts.values() for answer in host.answers}
     links = [Link(r.run_id, r.verb, r.started, r.count, r.digest, r.problem) for r in record.runs]
+    known = {link.run for link in links} | {run.run_id for run in confirms}
+    links += [
+        Link(run, CONFIRM, None, 0, "", "it is gone, and an answer was taken from it")
+        for run in taken
+        if run not in known
+    ]
     for run in confirms:
         if run.run_id not in taken:
             continue

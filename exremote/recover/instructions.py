@@ -66,7 +66,8 @@ def reinstall(original: Original, reached_at: str) -> Step:
         )
     )
     parts = (
-        f"Keep the lost {name} off the network until the new machine was restarted with its System State.",
+        f"Keep the lost {name} off the network until the new machine was restarted with its System State "
+        "(step 5 of the tip).",
         f"Install {windows_text(original.os_version)} into "
         f"{original.system_root or 'the same folder as before'}, in a workgroup, under a computer name that "
         f"is not {name}. A System State goes only onto the same "
@@ -263,6 +264,10 @@ def connectors(saved: Sequence[Saved]) -> Step:
         8,
         "machine",
         f"restore {names}: files and registry values, work files erased, services started",
+        (
+            "Without `recover`: `exremote restore` of each, or by hand as docs/restore-by-hand.md says. "
+            "Erase *.seq and *.ck directly in Conndata before a service of Notes or GroupWise starts.",
+        ),
         facts=tuple((one.of, one.snapshot) for one in saved),
         checked=("each file and value is what the snapshot has", "what is replaced is saved before"),
     )
@@ -275,6 +280,7 @@ def prove(original: Original) -> Step:
         9,
         "machine",
         "prove that the connectors start, and work",
+        ("Without `recover`: start the services, see that they run and stay, and that mail goes both ways.",),
         facts=(("Services", ", ".join(original.services) or "unknown"),),
         checked=("every service that ran, runs", "health finds nothing critical that was not there before"),
     )

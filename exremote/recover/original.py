@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,9 @@ from exremote.repository import Composed, Snapshot
 
 SETUP_FOLDER = "Services"
 """The value of Exchange's Setup key that names its folder (domain facts: KB 264309)."""
+_NAME = re.compile(r"[^\s\\/:*?\"<>|]{1,63}")
+_ROOT = re.compile(r"[A-Za-z]:\\")
+_FOLDER = re.compile(r"[A-Za-z]:\\[^:*?\"<>|\x00-\x1f]*")
 BUILD = ("NewestBuild", "Service Pack Build")
 """Its values that say how new it is."""
 
@@ -55,15 +59,46 @@ def original_of(
             registered=tuple(dict.fromkeys((*original.registered, *registered))),
         )
     if system_state is not None and (data := document(system_state, "identity.json")) is not None:
-        original = _from_identity(json.loads(data), system_state, original)
+        try:
+            original = _from_identity(json.loads(data), system_state, original)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise _strange(system_state, f"{type(error).__name__}: {error}") from error
     if (
         groups is not None
         and original is not None
         and (data := document(groups, "identity.json")) is not None
     ):
-        names = tuple(map(str, json.loads(data).get("storage_groups", ())))
+        try:
+            names = tuple(map(str, json.loads(data).get("storage_groups", ())))
+        except (ValueError, TypeError, AttributeError) as error:
+            raise _strange(groups, f"{type(error).__name__}: {error}") from error
         original = replace(original, storage_groups=names or original.storage_groups)
+    if original is not None:
+        _possible(original, system_state or groups)
     return original
+
+
+def _possible(original: Original, snapshot: Snapshot | None) -> None:
+    """Raise IntegrityError if a name, a drive or a folder is none: guards and paths are made of them."""
+    strange = [] if _NAME.fullmatch(original.computer_name) else [original.computer_name]
+    strange += [root for root in original.drives if not _ROOT.fullmatch(root)]
+    strange += [f for f in (original.system_root,) if f and not _FOLDER.fullmatch(f)]
+    if strange:
+        raise IntegrityError(
+            f"{original.source} says {strange[0]!r} of its machine, which is no name, drive or folder.",
+            path=snapshot.path if snapshot is not None else original.source,
+            entry="identity.json",
+            remedy="Name another snapshot with --snapshot.",
+        )
+
+
+def _strange(snapshot: Snapshot, why: str) -> IntegrityError:
+    return IntegrityError(
+        f"what it says of its machine cannot be read: {why}.",
+        path=snapshot.path,
+        entry="identity.json",
+        remedy="Name another snapshot with --snapshot.",
+    )
 
 
 def _facts(snapshot: Snapshot) -> HostFacts | None:

@@ -38,9 +38,13 @@ def newest(
 
 
 def plan_recovery(
-    place: Repository, host: Host, snapshots: Sequence[Snapshot | Composed], known: Mapping[str, Connector]
+    place: Repository,
+    host: Host,
+    snapshots: Sequence[Snapshot | Composed],
+    known: Mapping[str, Connector],
+    at: str | None = None,
 ) -> RecoveryPlan:
-    """Given a host and what it is to be recovered from, return the plan.
+    """Given a host, what it is to be recovered from, and where the new machine is, return the plan.
 
     Raise PlanRefused if no connector's snapshot is there, or none says what the server was.
     """
@@ -62,13 +66,13 @@ def plan_recovery(
     system, groups = by_part.get("systemstate"), by_part.get("storagegroups")
     titles = [known[s.connector].title for s in mail if s.connector in known]
     folder = f"{_drive(original.drives, original.system_root)}{FOLDER}"
-    temporary = host.recover_address or "the address that --at names"
+    temporary = at or host.recover_address
     steps = (
         instructions.verify(saved),
-        instructions.reinstall(original, temporary),
+        instructions.reinstall(original, temporary or "the address that --at names"),
         instructions.bring(folder, list(by_part.values())),
         instructions.system_state(original, system, folder),
-        instructions.back(original, host.address),
+        instructions.back(original, f"{host.address}:{host.port}"),
         instructions.exchange(original, titles),
         instructions.groups(original, groups, folder),
         instructions.restart(),
@@ -76,7 +80,13 @@ def plan_recovery(
         instructions.prove(original),
     )
     return RecoveryPlan(
-        host.name, original, tuple(saved), folder, steps, host.after, tuple(_notes(host, original, by_part))
+        host.name,
+        original,
+        tuple(saved),
+        folder,
+        steps,
+        host.after,
+        tuple(_notes(temporary, original, by_part)),
     )
 
 
@@ -95,15 +105,18 @@ def _saved(place: Repository, one: Snapshot | Composed) -> Saved:
     whole = False
     if one.connector == "systemstate" and not isinstance(one, Composed):
         data = document(one, "job.json")
-        lines = json.loads(data).get("selection", []) if data else []
-        whole = any(str(line).casefold() != "systemstate" for line in lines)
+        try:
+            lines = json.loads(data).get("selection", []) if data else []
+        except (ValueError, AttributeError):
+            lines = []  # then nobody can tell, and System State alone is the safer word
+        whole = isinstance(lines, list) and any(str(line).casefold() != "systemstate" for line in lines)
     size = sum(entry.size for entry in manifest.entries)
     tapes = tuple(e.path for e in manifest.entries if is_tape(e.path)) if one.connector in PARTS else ()
     name = f"{one.host}/{name_of(one)}"
     return Saved(one.connector, name, as_of, len(manifest.entries), size, whole, tapes)
 
 
-def _notes(host: Host, original: object, parts: Mapping[str, Saved]) -> list[str]:
+def _notes(temporary: str | None, original: object, parts: Mapping[str, Saved]) -> list[str]:
     notes = []
     if "systemstate" not in parts:
         notes.append("the repository has no System State of it: bring your own for step 5")
@@ -114,8 +127,8 @@ def _notes(host: Host, original: object, parts: Mapping[str, Saved]) -> list[str
         )
     if "storagegroups" not in parts:
         notes.append("the repository has no storage groups of it: bring your own for step 7")
-    if host.recover_address is None:
-        notes.append("the inventory names no recover_address: say --at ADDRESS when the new machine has one")
+    if temporary is None:
+        notes.append("nobody says yet where the new machine will be: --at ADDRESS, or recover_address")
     if getattr(original, "role", "") == "domain controller":
         notes.append(
             "it was a domain controller: its System State is restored in Directory Services Restore Mode, "

@@ -69,6 +69,11 @@ def who_answers(
         return error
 
 
+def place_text(host: Host) -> str:
+    """Return where a host is reached, as a person writes it."""
+    return f"{host.address}:{host.port}"
+
+
 def same_place(one: Host, other: Host) -> bool:
     """Return whether two hosts are one listener."""
     return (one.address.casefold(), one.port) == (other.address.casefold(), other.port)

@@ -9,12 +9,13 @@ the chain of events goes through all of them. What a person confirms elsewhere s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from exremote.journal import Event, RunRecord
+from exremote.journal import Event, RunRecord, journals, read_run
 from exremote.recover.steps import Evidence, RecoveryPlan, evidence_from_json
 
 VERB = "recover"
@@ -25,6 +26,8 @@ CONFIRMED = "recovery-confirmed"
 NOTED = "recovery-noted"
 GIVEN_UP = "recovery-given-up"
 ANSWERED = "answered"
+_FIRST = 1 << 16
+"""Bytes of a first line that are looked at for its verb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Answer:
     """the run in which it was said"""
     head: str = ""
     """digest of the last event of that run's journal, if it was another run"""
+    plan: str = ""
+    """digest of the plan that was approved, if it is about one"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,13 @@ class HostRecord:
         """Return the temporary address that an earlier run was given, if one was."""
         said = self.noted.get("address")
         return said if isinstance(said, str) else None
+
+    def note(self, step: str, state: StepState) -> None:
+        """Given how a step stands now, note it. What was found last stays, until it is looked at again."""
+        last = self.steps.get(step)
+        if state.state in ("started", "waiting") and last is not None:
+            state = replace(state, evidence=last.evidence)
+        self.steps[step] = state
 
     def is_done(self, step: str) -> bool:
         """Return whether a step is done."""
@@ -137,8 +149,24 @@ def recovery_of(record: RunRecord) -> str:
     return str(record.start.get("recovery") or record.run_id) if record.verb == VERB else ""
 
 
+def runs_of(folder: Path, *verbs: str) -> list[RunRecord]:
+    """Given the folder of journals and verbs, read the runs of these; of others only the first line."""
+    found = []
+    for path in journals(folder):
+        try:
+            with path.open("rb") as file:
+                first = file.readline(_FIRST)
+        except OSError:
+            continue
+        if any(f'"verb":"{verb}"'.encode() in first for verb in verbs):
+            found.append(read_run(path))
+    return found
+
+
 def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
-    """Given runs, return the recoveries among them, by id, the oldest first."""
+    """Given runs, return the recoveries among them, by id, the oldest first. A later one of a host ends what
+    an earlier one has not done there.
+    """
     groups: dict[str, list[RunRecord]] = {}
     for record in sorted(records, key=lambda r: (str(r.started), r.run_id)):
         if record.verb == VERB and record.count:
@@ -155,37 +183,60 @@ def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
 
 
 def read_recovery(name: str, runs: Sequence[RunRecord]) -> RecoveryRecord:
-    """Given the runs of one recovery in their order, return what they say.
+    """Given the runs of one recovery, return what they say, in the order in which they go on from each other.
 
     Behind what was changed in a journal nothing of it counts: a step that was noted there is to be done, or
-    looked at, again.
+    looked at, again. A run that does not hang on the chain does not count at all.
     """
-    found = RecoveryRecord(name, tuple(runs), {}, list(_problems(runs)))
-    for run in runs:
+    linked, problems = _linked(name, runs)
+    found = RecoveryRecord(name, tuple(linked), {}, problems)
+    for run in linked:
         for event in run.events:
             _take(found, event, run)
     return found
 
 
-def _problems(runs: Sequence[RunRecord]) -> Iterator[str]:
-    known = {run.run_id: run for run in runs}
+def _linked(name: str, runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
+    """Given the runs of one recovery, return those that hang together in order, and what is wrong there.
+
+    The order is that of the links: clocks of two jump hosts may disagree.
+    """
+    problems: list[str] = []
+    after: dict[str, list[RunRecord]] = {}
+    chain = [run for run in runs if run.run_id == name]
     for run in runs:
-        if not run.intact:
-            yield (
-                f"the journal of {run.run_id} was changed: {run.problem}; what it says after "
-                "that does not count"
-            )
         before = run.start.get("before")
-        if not isinstance(before, Mapping):
-            continue
-        earlier = known.get(str(before.get("run")))
-        if earlier is None:
-            yield f"the journal of {before.get('run')}, which {run.run_id} goes on from, is gone"
-        elif earlier.intact and (earlier.count, earlier.digest) != (before.get("events"), before.get("head")):
-            yield (
+        if run.run_id != name:
+            after.setdefault(str(before.get("run")) if isinstance(before, Mapping) else "", []).append(run)
+    if not chain:
+        problems.append(f"the journal of {name}, with which it began, is gone")
+        chain = [next(iter(runs))]
+        after = {key: [r for r in each if r is not chain[0]] for key, each in after.items()}
+    while following := after.pop(chain[-1].run_id, []):
+        problems += [
+            f"{run.run_id} goes on from {chain[-1].run_id}, as {following[0].run_id} does: it does not count"
+            for run in following[1:]
+        ]
+        chain.append(following[0])
+    problems += [
+        f"{run.run_id} hangs on no run of this recovery that is there: it does not count"
+        for each in after.values()
+        for run in each
+    ]
+    for earlier, run in pairwise(chain):
+        before = run.start.get("before")
+        assert isinstance(before, Mapping)
+        if earlier.intact and (earlier.count, earlier.digest) != (before.get("events"), before.get("head")):
+            problems.append(
                 f"the journal of {earlier.run_id} had {before.get('events')} events when {run.run_id} went "
                 f"on from it, and has {earlier.count}: it was changed"
             )
+    problems += [
+        f"the journal of {run.run_id} was changed: {run.problem}; what it says after that does not count"
+        for run in chain
+        if not run.intact
+    ]
+    return chain, problems
 
 
 def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
@@ -193,7 +244,10 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
     name = str(fields.get("host", ""))
     if event.kind == PLANNED and name not in found.hosts:
         try:
-            found.hosts[name] = HostRecord(RecoveryPlan.from_json(fields.get("plan")))
+            plan = RecoveryPlan.from_json(fields.get("plan"))
+            if plan.host != name:
+                raise ValueError(f"it is the plan of {plan.host}")
+            found.hosts[name] = HostRecord(plan)
         except ValueError as error:
             found.problems.append(f"the plan of {name} in {run.run_id} cannot be read: {error}")
         return
@@ -206,7 +260,7 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
         except ValueError:
             evidence = ()
         state = StepState(str(fields.get("state")), event.at, evidence)
-        host.steps[str(fields.get("step"))] = state
+        host.note(str(fields.get("step")), state)
         if state.state in ("wrong", "again", "done"):
             host.pending.pop(str(fields.get("step")), None)
     elif event.kind == CONFIRMED:
@@ -219,11 +273,21 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
         host.noted.update({k: v for k, v in fields.items() if k != "host"})
 
 
+def moment(text: object) -> datetime | None:
+    """Given what a journal has, return the moment; None if it is none, or has no zone."""
+    try:
+        found = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return found if found.tzinfo is not None else None
+
+
 def answer_in(fields: Mapping[str, Any], at: datetime, via: str) -> Answer:
     """Given the fields of an event that tells an answer, return it."""
     asked = fields.get("asked")
-    with suppress(ValueError):  # it was said before it was taken up
-        at = datetime.fromisoformat(str(fields.get("said")))
+    said = moment(fields.get("said"))
+    if said is not None and said < at:  # it was said before it was taken up, by the clock there
+        at = said
     return Answer(
         str(fields.get("host", "")),
         str(fields.get("step", "")),
@@ -233,6 +297,7 @@ def answer_in(fields: Mapping[str, Any], at: datetime, via: str) -> Answer:
         at,
         via,
         str(fields.get("head", "")),
+        str(fields.get("plan", "")),
     )
 
 
@@ -247,6 +312,7 @@ def answer_fields(answer: Answer) -> dict[str, Any]:
         "asked": dict(answer.asked),
         "via": answer.via,
         "head": answer.head,
+        "plan": answer.plan,
     }
 
 

@@ -12,7 +12,7 @@ from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.recover import asking, instructions
 from exremote.recover.proving import backup_text, saved_evidence
-from exremote.recover.reaching import Answered, quick, same_place, temporary_host, who_answers
+from exremote.recover.reaching import Answered, place_text, quick, same_place, temporary_host, who_answers
 from exremote.recover.steps import Evidence, RecoveryPlan, evidence_to_json
 from exremote.repository import Composed, Repository, Snapshot
 from exremote.runner import Outcome, State, Stopped, failed, interrupted, tell_end
@@ -69,7 +69,7 @@ def rehearse(
                 )
                 found.append((step.name, [Evidence("media", "unknown", f"{media}: {_PERSON}")]))
             case instructions.CONNECTORS:
-                found.append((step.name, list(_drills(repository, plan, now))))
+                found.append((step.name, list(_drills(repository, plan, host, now))))
             case _:
                 pass
     return found
@@ -89,14 +89,14 @@ def _machine(
         if isinstance(account, ExremoteError):
             yield Evidence(what, "wrong", account.message, account.remedy)
         elif account is not None:
-            yield Evidence(what, "ok", "it is to be had")
+            yield Evidence(what, "ok", "its password is to be had here")
     stage("looking who answers at its address")
     answer = who_answers(host, session)
     if isinstance(answer, Answered):
         who = answer.fact.computer_name if answer.fact else "somebody"
-        yield Evidence("lost server", "unknown", f"{who} answers at {host.address}: it is not lost today")
+        yield Evidence("lost server", "unknown", f"{who} answers at {place_text(host)}: it is not lost today")
     else:
-        yield Evidence("lost server", "ok", f"nobody answers at {host.address}")
+        yield Evidence("lost server", "ok", f"nobody answers at {place_text(host)}")
     if before is None:
         yield Evidence(
             "address",
@@ -111,17 +111,19 @@ def _machine(
                 yield from asking.after_reinstall(plan, line, line.host_fact())
         except HostError as error:
             yield Evidence(
-                "new machine", "unknown", f"nobody answers at {before.address} today: {error.message}"
+                "new machine", "unknown", f"nobody answers at {place_text(before)} today: {error.message}"
             )
 
 
 def _room(plan: RecoveryPlan) -> Iterator[Evidence]:
     size = sum(one.bytes for one in plan.saved if one.of in ("systemstate", "storagegroups"))
-    yield Evidence("room", "unknown", f"{size_text(size)} are wanted in {plan.folder} of the new machine")
+    if size:
+        yield Evidence("room", "unknown", f"{size_text(size)} are wanted in {plan.folder} of the new machine")
 
 
-def _drills(repository: Repository, plan: RecoveryPlan, now: datetime) -> Iterator[Evidence]:
+def _drills(repository: Repository, plan: RecoveryPlan, host: Host, now: datetime) -> Iterator[Evidence]:
     """Yield when the snapshots of connectors were last proven to restore."""
+    where = "" if host.drill_on else " --on HOST --folder FOLDER"
     for one in plan.connectors:
         snapshot: Snapshot | Composed = repository.named(one.snapshot)
         full = snapshot.full if isinstance(snapshot, Composed) else snapshot
@@ -137,7 +139,7 @@ def _drills(repository: Repository, plan: RecoveryPlan, now: datetime) -> Iterat
                 f"drill of {one.of}",
                 "wrong",
                 "it was never drilled",
-                f"`exremote drill {plan.host}/{one.of}`",
+                f"`exremote drill {plan.host}/{one.of}{where}`",
             )
         elif not last.green:
             yield Evidence(f"drill of {one.of}", "wrong", f"the last one was not green: {last.said}")

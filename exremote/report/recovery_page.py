@@ -26,7 +26,8 @@ def evidence_page(
         plan=host.plan,
         recovery=record.id,
         standing=standing_of(record, host, links),
-        sentence=sentence_of(host),
+        sentence=("The record is not as it was written. " if problems_of(record, links) else "")
+        + sentence_of(host),
         facts=[("Recovery", record.id), ("Plan", host.plan.digest), *original_facts(host.plan)],
         stories=told,
         sizes=_sizes(host.plan),
@@ -53,11 +54,12 @@ def original_facts(plan: RecoveryPlan) -> list[tuple[str, str]]:
 
 def problems_of(record: RecoveryRecord, links: Sequence[Link]) -> list[str]:
     """Given a recovery and its journals, return what about them is not as it was written."""
-    own = [f"the journal of {link.run}: {link.problem}" for link in links if link.problem]
-    return [
-        *record.problems,
-        *(one for one in own if not any(one.split(": ")[1] in p for p in record.problems)),
+    own = [
+        f"the journal of {link.run}: {link.problem}"
+        for link in links
+        if link.problem and link.verb != "recover"
     ]
+    return [*record.problems, *own]
 
 
 def record_text(record: RecoveryRecord, links: Sequence[Link]) -> str:

@@ -18,6 +18,8 @@ from conftest import NOT_UNDER_WINE, ROOT, Cli, World
 
 from exremote.lab.client import RunningLab
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
 HOST = "EXGW01"
 
 

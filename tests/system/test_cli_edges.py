@@ -22,6 +22,9 @@ from exremote.lab.client import running_lab
 from exremote.lab.site import HostSpec
 from exremote.repository import SnapshotDraft
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
+
 HOST = "EXGW01"
 
 

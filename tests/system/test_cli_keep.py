@@ -19,6 +19,8 @@ from keep_support import Door, backup, damage
 from exremote.repository import Repository, Snapshot
 from exremote.repository.system import this_system
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
 KEEPING = ("show", "diff", "forget", "prune", "copy", "export", "unlock")
 
 

@@ -12,6 +12,8 @@ from conftest import NOT_UNDER_WINE, ROOT, Cli, World
 from exremote.lab.client import RunningLab
 from exremote.script import ScriptLibrary
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
 
 @pytest.fixture(scope="module")
 def filled(lab: RunningLab, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:

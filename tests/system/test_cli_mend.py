@@ -13,6 +13,9 @@ from keep_support import Door, backup, damage
 from exremote.lab.client import RunningLab
 from exremote.repository import Repository
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
+
 HOST = "EXGW01"
 TABLE = "files/conndata/Tables/lab0003.tbl"
 

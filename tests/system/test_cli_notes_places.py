@@ -78,6 +78,7 @@ def test_the_data_folder_and_the_id_file_are_those_of_notes_ini(notes: Cli, worl
     assert again["sent_files"] == 0
 
 
+@pytest.mark.not_under_wine("time")
 def test_health_tells_that_notes_ini_and_the_registry_differ(notes: Cli, world: World) -> None:
     well = notes("health", HOST, "--json", "--all")
     assert [f["verdict"] for f in findings(well, "notes.data-folder")] == ["ok"]
@@ -100,6 +101,7 @@ def test_an_id_file_in_the_data_folder_is_a_secret_whatever_it_is_called(notes: 
     assert sorted(found) == [("notes-data", True), ("notes-id", True)]
 
 
+@pytest.mark.not_under_wine("time")
 @pytest.mark.parametrize("how", ["gone", "locked"])
 def test_an_id_file_that_cannot_be_had_makes_it_incomplete(notes: Cli, world: World, how: str) -> None:
     says(world, r"Directory=C:\Lotus\Notes\Data", f"KeyFileName={ID}")
@@ -113,6 +115,7 @@ def test_an_id_file_that_cannot_be_had_makes_it_incomplete(notes: Cli, world: Wo
     assert verdicts == {"critical" if how == "gone" else "unknown"}
 
 
+@pytest.mark.not_under_wine("time")
 def test_an_id_file_that_nobody_names_is_unknown_until_the_inventory_does(notes: Cli, world: World) -> None:
     says(world, r"Directory=C:\Lotus\Notes\Data")
     ran = notes("backup", "--only", "notes", "--json", code=3)

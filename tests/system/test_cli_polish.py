@@ -14,6 +14,8 @@ from conftest import NOT_UNDER_WINE, Cli
 from exremote.lab.client import RunningLab
 from exremote.repository import Repository
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
 
 @pytest.fixture(scope="module")
 def filled(lab: RunningLab, engine: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:

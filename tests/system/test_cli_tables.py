@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 from conftest import CONNDATA, Cli, World, manifest_of
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
+
 HOST = "EXNOTES01"
 BOTH = "EXSICK01"
 """Notes and GroupWise share its tables."""

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import Cli, World
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
 
 def spoil_by_growing(folder: Path) -> None:
     """Let a document of the snapshot be longer than its manifest says."""

@@ -57,6 +57,7 @@ def test_a_service_whose_key_is_closed_leaves_the_others_their_answers(cli: Cli,
         assert verdict == "unknown", check
 
 
+@pytest.mark.not_under_wine("time")
 def test_the_service_for_netware_is_looked_for(cli: Cli, world: World) -> None:
     ran = cli("health", "EXGW01", "--json", "--all")
     assert about(ran, "groupwise.netware-service") == [

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from conftest import Cli, World
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
+
 GOOD = "EXNOTES01"
 BAD = {
     "via": ("via = 'GW01'", "GW01, which this version cannot do"),

@@ -8,6 +8,9 @@ import re
 import pytest
 from conftest import CONNDATA, Cli, World
 
+pytestmark = pytest.mark.not_under_wine("apart")
+
+
 HOST = "EXGW01"
 RAW = re.compile(r"\{\w+\}|ExRemote\.|Make the question")
 """What no person is to read: a template, an id of ours, a remedy that is none."""

@@ -107,6 +107,7 @@ def test_killed_after_each_event(cli: Cli, world: World, verb: Verb, wire: str, 
 
 
 # A kill of a restore costs minutes on a real engine; `test_restore_bad_days.py` has one for every run.
+@pytest.mark.not_under_wine("time")
 @pytest.mark.matrix(share=True)
 @pytest.mark.parametrize("verb", [SMALL_VERBS["backup"]], ids=str)
 def test_killed_after_one_event_of_each_kind(cli: Cli, world: World, verb: Verb, record_cell: Record) -> None:

@@ -183,7 +183,7 @@ def test_a_lost_server_is_recovered_in_nine_steps(recovery: Recovery) -> None:
     ]
     by = {e["step"]: e["by"] for e in events if e["kind"] == "recovery-confirmed"}
     assert by["restore-storage-groups"] == by["notes-client"] == "Anna"
-    assert "nothing left to do" in recovery.cli("resume", recovery.run, code=4).err
+    assert "nothing to resume" in recovery.cli("resume", recovery.run, code=4).err
     assert "nothing left to do" in recovery.cli("recover", HOST, "--resume", recovery.run, code=4).err
 
 

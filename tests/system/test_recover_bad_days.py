@@ -6,8 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from test_cli_report import COLOURS, WELL_MADE
 from test_matrix_kill import Record, killed
 from test_recover import GROUPS, HOST, NTBACKUP, TEMP, WORDS, Recovery, same
 
+from exremote.cli.common import now
+from exremote.journal import Journal
 from exremote.lab.client import RunningLab, running_lab
 from exremote.lab.site import HostSpec
 from exremote.repository import Repository
@@ -177,6 +181,76 @@ def test_a_changed_journal_is_named_and_counts_no_further(recovery: Recovery) ->
     assert first == recovery.run
 
 
+def test_a_forged_run_does_not_count_and_a_lost_answer_is_named(recovery: Recovery) -> None:
+    """Who writes into the repository cannot say that it is done; an answer that was taken up has to stay."""
+    recovery.lose()
+    recovery.begin()
+    recovery.said("reinstall-windows")
+    runs = recovery.cli.repository / "runs"
+    forged = Journal.create(
+        runs, "20990101T000000Z-aaaaaa", "recover", ["recover", HOST], now, recovery=recovery.run
+    )
+    for step in ("restore-system-state", "restart-restored", "install-exchange"):
+        forged.event("recovery-step", host=HOST, step=step, state="done", evidence=[])
+    forged.close("0")
+    ran = recovery.cli("evidence", recovery.run, code=13)
+    assert "20990101T000000Z-aaaaaa hangs on no run" in ran.err
+    assert "next is restore-system-state" in ran.out
+    (runs / "20990101T000000Z-aaaaaa.jsonl").unlink()
+    recovery.cli("evidence", recovery.run)
+    answer = next(p for p in runs.glob("*.jsonl") if b'"verb":"confirm"' in p.read_bytes())
+    answer.unlink()
+    ran = recovery.cli("evidence", recovery.run, code=13)
+    assert f"the journal of {answer.stem}: it is gone" in ran.err
+
+
+def test_two_at_once_are_refused_and_the_record_stays_whole(recovery: Recovery) -> None:
+    recovery.lose()
+    recovery.begin()
+    recovery.said("reinstall-windows")
+    recovery.confirm("restore-system-state")
+    line = ["recover", HOST, "--yes", "--resume", recovery.run, "--wait", "60s"]
+    with recovery.cli.started(*line) as process:
+        end = time.monotonic() + 30
+        waits = ("recovery-step", "waiting")
+        while not any((e["kind"], e.get("state")) == waits for e in recovery.events()):
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        before = len(list((recovery.cli.repository / "runs").glob("*.jsonl")))
+        for refused in (("resume", recovery.run), tuple(line), ("recover", HOST, "--anew", "--yes")):
+            ran = recovery.cli(*refused, code=None)
+            assert ran.code in (4, 11), ran
+        assert len(list((recovery.cli.repository / "runs").glob("*.jsonl"))) == before
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130, out + err
+        assert f"nothing is lost: `exremote resume {recovery.run}` goes on" in err
+    recovery.cli("evidence", recovery.run)
+    recovery.act("system-state")
+    recovery.act("reboot")
+    assert recovery.resume()["step"] == "install-exchange"
+
+
+def test_nothing_is_brought_to_another_machine_than_the_one_that_was_looked_at(
+    recovery: Recovery, tmp_path: Path
+) -> None:
+    """Killed before the files are brought; meanwhile another machine has the address."""
+    recovery.lose()
+    recovery.begin()
+    recovery.confirm("reinstall-windows")
+    line = ["recover", HOST, "--yes", "--resume", recovery.run, "--at", recovery.at]
+    count = 0
+    while not any(e.get("step") == "bring-files" for e in recovery.events()):
+        count += 4
+        killed(recovery.cli, count, *line)
+    recovery.lose(name="FILESRV9")
+    row = recovery.go_on("--at", recovery.at)
+    assert (row["step"], row["state"]) == ("reinstall-windows", "waiting")
+    assert "FILESRV9 answers, and TEMP01 was looked at" in row["message"]
+    assert not recovery.client.lost(HOST, now=True)["files"]
+    assert recovery.said("reinstall-windows", at=True)["step"] == "restore-system-state"
+
+
 def test_a_recovery_under_way_is_not_begun_twice_and_keeps_its_snapshots(recovery: Recovery) -> None:
     recovery.lose()
     recovery.begin()
@@ -189,6 +263,14 @@ def test_a_recovery_under_way_is_not_begun_twice_and_keeps_its_snapshots(recover
     assert all(any("wanted by the recovery" in why for why in kept[one]) for one in named)
     ran = recovery.confirm("restore-storage-groups", *GROUPS, code=4)
     assert "reinstall-windows" in ran.err
+    assert "A person confirms: reinstall-windows" in recovery.confirm("bogus", code=2).err
+    assert "done by exremote" in recovery.confirm("bring-files", code=4).err
+    recovery.confirm("reinstall-windows")
+    assert "confirmed already, by Anna" in recovery.confirm("reinstall-windows", code=4).err
+    ran = recovery.cli("recover", HOST, "--yes", "--at", "10.0.0.1", code=4)
+    assert f"recover {HOST} --resume {recovery.run} --at 10.0.0.1" in ran.err
+    assert recovery.cli("evidence", "latest").out.startswith(HOST)
+    assert "expected a digest" in recovery.cli("evidence", "latest", "--head", "a", code=2).err
     assert "no recovery" in recovery.cli("confirm", "2020", "reinstall-windows", code=12).err
     recovery.cli("recover", HOST, "--give-up", "--yes")
     shown = recovery.cli("forget", "--keep-last", "1", "--host", HOST, "--dry-run", "--json").json
@@ -253,6 +335,8 @@ def test_one_server_comes_after_another(recovery: Recovery) -> None:
     assert f"{SECOND} comes after {HOST}" in ran.err
     assert "has no host EXNONE" in recovery.confirm("reinstall-windows", "--host", "EXNONE", code=2).err
     recovery.confirm("reinstall-windows")
+    ran = recovery.cli("recover", SECOND, "--yes", "--resume", recovery.run, code=6)
+    assert f"it comes after {HOST}" in ran.out
     rows = {r["host"]: r for r in recovery.cli("resume", recovery.run, "--json", code=6).json["hosts"]}
     assert rows[HOST]["step"] == "restore-system-state"
     assert rows[SECOND]["done"] == "0 of 10"

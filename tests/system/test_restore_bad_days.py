@@ -93,6 +93,7 @@ def test_a_service_that_will_not_stop_leaves_all_as_it_was(cli: Cli, world: Worl
     assert running(cli) >= {"MSExchangeCoCo"}
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_service_that_does_not_start_is_said_and_the_others_run(cli: Cli, world: World) -> None:
     trouble(world, "LME-NOTES", start_exit_code=1066)
     ran = cli(*item(cli), *DO, "--service-deadline", "5", code=3)

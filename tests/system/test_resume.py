@@ -64,6 +64,7 @@ def test_a_killed_run_is_resumed_for_the_hosts_that_it_left(cli: Cli, world: Wor
     assert f"There is nothing to resume: all that {second['run']} was to do, it did." in refused
 
 
+@pytest.mark.not_under_wine("time")
 def test_what_a_host_lacked_is_brought_by_resume(cli: Cli, world: World) -> None:
     """An incomplete host, and one that is away, are left; of the three one was well."""
     held_open = r"C:\Program Files\Exchsrvr\Conndata\GWRouter\togwise\held.ndr"

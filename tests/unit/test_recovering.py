@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from exremote.facts import HostFact, NamedFile, RegistryValue, ServiceState
 from exremote.facts.host import Disk
 from exremote.inventory import split_address
-from exremote.journal import Journal
+from exremote.journal import Journal, RunRecord
 from exremote.recover import checks, instructions, read_recovery
-from exremote.recover.record import CONFIRMED, NOTED, PLANNED, STEP
+from exremote.recover.record import CONFIRMED, NOTED, PLANNED, STEP, moment
 from exremote.recover.steps import (
     Evidence,
     Original,
@@ -176,9 +176,9 @@ def test_databases_that_nobody_holds_are_not_mounted() -> None:
 def test_a_restart_is_a_new_start_whatever_the_clock_says() -> None:
     started = FACT.started
     assert started is not None
-    assert checks.restarted(started.isoformat(), started) == "same"
-    assert checks.restarted(started.isoformat(), started + timedelta(seconds=1)) == "new"
-    assert checks.restarted("", started) == checks.restarted(started.isoformat(), None) == "unknown"
+    assert checks.restarted(started, started) == "same"
+    assert checks.restarted(started, started + timedelta(seconds=1)) == "new"
+    assert checks.restarted(None, started) == checks.restarted(started, None) == "unknown"
     # It runs for an hour: by our clock since 1:00, though its own clock is a day ahead.
     ahead = replace(FACT, utc_now=NOW + timedelta(days=1), started=NOW + timedelta(days=1, hours=-1))
     assert checks.restarted_after(NOW - timedelta(minutes=61), ahead, NOW) == "new"
@@ -203,7 +203,7 @@ def test_a_step_whose_answer_was_taken_up_and_not_looked_at_is_not_asked_again(t
     journal.event(NOTED, host="EX01", address="10.0.0.1")
     journal.event(PLANNED, host="EX02", plan={"format": 0})
     journal.close("6")
-    found = read_recovery("r", [Journal.read(journal.path)])
+    found = read_recovery(journal.run_id, [Journal.read(journal.path)])
     host = found.hosts["EX01"]
     assert host.pending["reinstall-windows"].at == NOW - timedelta(hours=2)
     assert (host.at, host.next, found.taken) == ("10.0.0.1", "reinstall-windows", {"r2"})
@@ -237,3 +237,40 @@ def test_what_is_no_address_is_refused_in_words(text: str) -> None:
     else:
         assert address
         assert port is None or 0 < port < 65536
+
+
+def run_after(folder: Path, name: str, before: RunRecord | None, minutes: int, done: str) -> RunRecord:
+    at = NOW + timedelta(minutes=minutes)
+    more = (
+        {"recovery": "r-1", "before": {"run": before.run_id, "events": before.count, "head": before.digest}}
+        if before is not None
+        else {}
+    )
+    journal = Journal.create(folder, name, "recover", ["recover", "EX01"], lambda: at, **more)
+    journal.event(PLANNED, host="EX01", plan=PLAN.to_json())
+    journal.event(STEP, host="EX01", step=done, state="done", evidence=[])
+    journal.close("6")
+    return Journal.read(journal.path)
+
+
+def test_runs_follow_their_links_and_not_the_clocks_of_jump_hosts(tmp_path: Path) -> None:
+    first = run_after(tmp_path, "r-1", None, 0, "reinstall-windows")
+    second = run_after(tmp_path, "r-2", first, -90, "restore-system-state")  # its clock is behind
+    fork = run_after(tmp_path, "r-3", first, 5, "restore-storage-groups")
+    found = read_recovery("r-1", [second, first])
+    assert [run.run_id for run in found.runs] == ["r-1", "r-2"]
+    assert (found.problems, found.last, found.hosts["EX01"].next) == ([], second, "restore-storage-groups")
+    forked = read_recovery("r-1", [first, second, fork])
+    assert [run.run_id for run in forked.runs] == ["r-1", "r-2"]
+    assert "r-3 goes on from r-1, as r-2 does: it does not count" in forked.problems
+    orphan = read_recovery("r-1", [second])
+    assert "the journal of r-1, with which it began, is gone" in orphan.problems
+
+
+@given(st.dictionaries(st.sampled_from(["started", "said"]), st.text(max_size=12)))
+def test_a_moment_of_a_journal_is_one_or_none(fields: dict[str, str]) -> None:
+    for text in fields.values():
+        found = moment(text)
+        assert found is None or found.tzinfo is not None
+    assert moment("2026-01-01") is None
+    assert moment("2026-01-01T00:00:00+00:00") == datetime(2026, 1, 1, tzinfo=UTC)
