@@ -2,11 +2,11 @@
 
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
 exit code; anything else is a defect and shows a traceback. `verbs` saves, `restoring` and `undoing` bring
-back what `choosing` finds, `drilling` tries it; `recovering` sees a lost server through, with `answering` and
-`confirming` for the person, `proof` for evidence and runbook; `checking` and `doctor` ask, `keep` and `carry`
-tend the repository, `look`, `inside`, `status`, `runs` and `site` look, `reporting` tells. `running` is a run
-over hosts, with `limiting` and `journaling`; `resume` runs one again, by what `resuming` knows of its kind;
-`planned` shows plans, and `asking` asks a person.
+back what `choosing` finds, `drilling` tries it; `recovering` sees a lost server through, with `recoveries`,
+`answering` and `confirming` for the person, `proof` for evidence and runbook; `checking` and `doctor` ask,
+`keep` and `carry` tend the repository, `look`, `inside`, `status`, `runs` and `site` look, `reporting` tells.
+`running` is a run over hosts, with `limiting` and `journaling`; `resume` runs one again, by what `resuming`
+knows of its kind; `planned` shows plans, and `asking` asks a person.
 """
 
 from __future__ import annotations

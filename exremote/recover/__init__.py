@@ -15,10 +15,16 @@ checks        whether a step was really done, pure
 bringing      what a person needs at the console, put there
 proving       step 9
 rehearsing    whether each step could be done now
+ground        what every step stands on: what hosts share, and one host with its record
+beginning     steps 1 to 4
+people        steps that a person does, looked at before they count
+restarts      the machine is waited for
+finishing     steps 6 to 9
 errand        one host through all steps
 """
 
-from exremote.recover.errand import Person, RecoveryErrand
+from exremote.recover.errand import RecoveryErrand
+from exremote.recover.ground import Person
 from exremote.recover.history import Link, StepStory, chain, stories
 from exremote.recover.instructions import CONNECTORS, console_text
 from exremote.recover.planning import newest, plan_recovery

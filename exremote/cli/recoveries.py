@@ -1,0 +1,178 @@
+"""Which recovery a command is about: one under way, another one, or the end of one. It asks no host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+import typer
+
+from exremote import recover
+from exremote.cli.common import (
+    now,
+)
+from exremote.cli.journaling import journaled
+from exremote.cli.keep import approve
+from exremote.connector import Connector
+from exremote.errors import (
+    EXIT_OK,
+    PlanRefused,
+    SnapshotNotFound,
+    UsageError,
+)
+from exremote.inventory import Host, Inventory
+from exremote.recover import RecoveryRecord
+from exremote.report import Report
+from exremote.repository import Repository
+
+
+def under_way(
+    place: Repository,
+    hosts: Sequence[Host],
+    resume: str | None,
+    anew: bool,
+    looks: bool,
+    at: str | None,
+) -> RecoveryRecord | None:
+    """Return the recovery that is gone on with; None if one begins. Raise PlanRefused if that is unclear."""
+    found = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB))
+    wanted = {host.name for host in hosts}
+    if resume is not None:
+        ours = [one for one in found.values() if any(run.run_id.startswith(resume) for run in one.runs)]
+        if len(ours) != 1:
+            raise SnapshotNotFound(
+                f"there is no recovery {resume}." if not ours else f"{resume} begins more than one.",
+                path=place.path,
+                remedy="`exremote runs` lists them.",
+            )
+        if strangers := wanted - set(ours[0].hosts):
+            raise UsageError(f"The recovery {ours[0].id} is not one of {', '.join(sorted(strangers))}.")
+        if over := [name for name in wanted if ours[0].hosts[name].given_up and ours[0].hosts[name].next]:
+            raise PlanRefused(
+                f"The recovery {ours[0].id} of {', '.join(over)} was given up, or another was begun later.",
+                "`exremote runs` lists them; `exremote evidence` shows how far each came.",
+            )
+        if not wanted & set(ours[0].unfinished):
+            raise PlanRefused(
+                f"There is nothing left to do: the recovery {ours[0].id} is through.",
+                f"`exremote evidence {ours[0].id}` shows what was done, and what proved it.",
+            )
+        return ours[0]
+    for one in reversed(list(found.values())):
+        names = sorted(wanted & set(one.unfinished))
+        if not anew and not looks and names:
+            raise PlanRefused(
+                f"A recovery of {', '.join(names)} is under way: {one.id}.",
+                f"Go on with `{_going_on(one, names, at)}`, or begin another one with --anew.",
+            )
+    return None
+
+
+def _going_on(record: RecoveryRecord, names: Sequence[str], at: str | None) -> str:
+    """Return the command that goes on with a recovery; with the address, if one was given."""
+    if at is None:
+        return f"exremote resume {record.id}"
+    return f"exremote recover {' '.join(names)} --resume {record.id} --at {at}"
+
+
+@contextmanager
+def locked(place: Repository, hosts: Sequence[Host], report: Report) -> Iterator[None]:
+    """Hold the hosts' locks: nobody else goes on with a recovery of them. Raise RepositoryLocked."""
+    with ExitStack() as stack:
+        for host in sorted(hosts, key=lambda h: h.name):
+            stack.enter_context(
+                place.lock(
+                    "exremote recover",
+                    name=f"recover-{host.name}",
+                    run="",
+                    since=now(),
+                    on_takeover=lambda who: report.note(
+                        f"note: took over the lock of {who}: that process is gone"
+                    ),
+                )
+            )
+        yield
+
+
+def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
+    """Given that another recovery begins, say what is given up for it, and ask. Raise PlanRefused."""
+    for one in recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values():
+        for name in (h.name for h in hosts if h.name in one.unfinished):
+            host = one.hosts[name]
+            done = f"{sum(map(host.is_done, (s.name for s in host.plan.steps)))} of {len(host.plan.steps)}"
+            report.note(f"note: the recovery {one.id} of {name} is given up for a new one: {done} steps done")
+            approve(f"Give {one.id} up, and begin another one?", yes, "`exremote evidence` shows it")
+
+
+def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
+    """Note that nobody goes on with what is under way. Always raises typer.Exit, or PlanRefused."""
+    found = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB))
+    ours = [(one, [h.name for h in hosts if h.name in one.unfinished]) for one in found.values()]
+    ours = [(one, names) for one, names in ours if names]
+    if not ours:
+        raise PlanRefused(f"No recovery of {', '.join(h.name for h in hosts)} is under way.")
+    for one, names in ours:
+        approve(
+            f"Give the recovery of {', '.join(names)} up ({one.id})?", yes, "`exremote evidence` shows it"
+        )
+        more = one.to_go_on | {"resumes": one.last.run_id}
+        with journaled([place.runs_folder], recover.VERB, names, report.note, more) as journal:
+            for name in names:
+                journal.event(recover.GIVEN_UP, host=name, plan=one.hosts[name].plan.digest)
+        report.line(f"{', '.join(names)}: the recovery {one.id} is given up; what it did is still there")
+    raise typer.Exit(EXIT_OK)
+
+
+def begun(
+    place: Repository,
+    site: Inventory,
+    hosts: Sequence[Host],
+    names: Sequence[str],
+    connectors: Mapping[str, Connector],
+    at: str | None,
+    rehearse: bool,
+) -> RecoveryRecord:
+    """Plan a recovery for each host. Return a record in which nothing is done yet, and what cannot be planned
+    as a problem of it, if that is what is asked. Else raise PlanRefused.
+    """
+    named = [place.pick_current(name, now()) for name in names]
+    if strangers := [s for s in named if s.host not in {h.name for h in hosts}]:
+        raise UsageError(
+            f"{strangers[0].host}/{strangers[0].id} is a snapshot of another machine.",
+            "A server is recovered from its own snapshots.",
+        )
+    found: dict[str, recover.HostRecord] = {}
+    problems: list[str] = []
+    for host in hosts:
+        chosen = recover.newest(place, host.name, named, now())
+        for one in chosen:
+            if not one.complete:
+                raise PlanRefused(
+                    f"{one.host}/{one.id} is incomplete.", "Name a complete one with --snapshot."
+                )
+        try:
+            plan = recover.plan_recovery(place, host, chosen, connectors, at)
+        except PlanRefused as error:
+            if not rehearse:
+                raise
+            problems.append(error.text)
+            continue
+        found[host.name] = recover.HostRecord(plan)
+    return RecoveryRecord("", (), found, problems)
+
+
+def in_order(hosts: Sequence[Host], record: RecoveryRecord) -> list[Host]:
+    """Given hosts, return each behind those that it comes after. Raise UsageError if they form a ring."""
+    left = {host.name: host for host in hosts}
+    ordered: list[Host] = []
+    while left:
+        ready = [h for h in left.values() if not set(record.hosts[h.name].plan.after) & set(left)]
+        if not ready:
+            raise UsageError(
+                f"{', '.join(left)} come after each other, so none can be the first.",
+                "Correct `after` in the inventory.",
+            )
+        ordered += ready
+        for host in ready:
+            del left[host.name]
+    return ordered

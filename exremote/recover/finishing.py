@@ -1,0 +1,74 @@
+"""Steps 6 to 9: what is asked after setup and storage groups; connectors restored, and proven."""
+
+from __future__ import annotations
+
+from exremote import restore
+from exremote.errors import (
+    PlanRefused,
+)
+from exremote.recover import asking, proving
+from exremote.recover.ground import Ground
+from exremote.recover.steps import Evidence, Step
+from exremote.repository import Composed, Snapshot
+from exremote.runner import State
+
+
+class Finishing(Ground):
+    """The steps of a machine that is itself again."""
+
+    def _installed(self, step: Step) -> list[Evidence]:
+        with self.errand.session(self.host) as session:
+            return [self._name(session.host_fact()), *asking.after_setup(self.plan, session)]
+
+    def _groups(self, step: Step) -> list[Evidence]:
+        with self.errand.session(self.host) as session:
+            fact = session.host_fact()
+            self._noted(fact)
+            return [self._name(fact), *asking.after_groups(self.plan, session)]
+
+    def _snapshots(self) -> list[Snapshot | Composed]:
+        return [self.errand.repository.named(one.snapshot) for one in self.plan.connectors]
+
+    def _connectors(self, step: Step) -> list[Evidence]:
+        """Bring the connectors back: plan, have it approved, do it, prove it."""
+        snapshots = self._snapshots()
+        work = {
+            self.host.name: restore.Work(
+                restore.aim_of(snapshots, self.errand.connectors), restore.parts_of(snapshots)
+            )
+        }
+        with self.errand.session(self.host) as session:
+            planned = self.errand.restorer(work, None)(self.host, session)
+            plan = planned.detail.plan
+            if not plan.steps:
+                return [Evidence("connectors", "ok", "nothing differs from the snapshots")]
+            self.errand.approve(self.host.name, plan)
+            doing = self.errand.restorer(work, {self.host.name: plan.digest})
+            with doing.guard(self.host):
+                done = doing(self.host, session)
+        if done.state is not State.DONE:
+            raise PlanRefused(
+                f"{self.host.name}: {done.message}", f"Then `exremote resume {self.errand.record.id}`."
+            )
+        return [Evidence("connectors", "ok", done.message)]
+
+    def _prove(self, step: Step) -> list[Evidence]:
+        with self.errand.session(self.host) as session:
+            evidence = list(
+                proving.prove(
+                    self.plan,
+                    self.host,
+                    session,
+                    self.errand.connectors,
+                    self.errand.repository,
+                    self.errand.now(),
+                    self.errand.api_account(self.host),
+                )
+            )
+        if wrong := [e for e in evidence if e.verdict == "wrong"]:
+            self._note(step, "wrong", evidence)
+            raise PlanRefused(
+                f"{self.host.name}: {wrong[0].what}: {wrong[0].said}.",
+                f"{wrong[0].remedy} Then `exremote resume {self.errand.record.id}`.".strip(),
+            )
+        return evidence
