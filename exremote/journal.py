@@ -41,6 +41,8 @@ SNAPSHOT_FORGOTTEN = ("forgetting", "forgotten")
 FIRST_PREVIOUS = "0" * 64
 """What stands as the digest before the first line."""
 
+_FIRST_LINE = 1 << 16
+"""Bytes of a first line that are looked at for its verb."""
 UNSYNCED_EVENTS = 64
 """How many chatty events may wait for the disk together."""
 
@@ -243,6 +245,19 @@ def journals(*folders: Path) -> list[Path]:
         with _said(folder):
             paths += folder.glob("*.jsonl")
     return sorted(paths, key=lambda path: path.name, reverse=True)
+
+
+def is_of(path: Path, *verbs: str) -> bool:
+    """Given a journal and verbs, return whether its first line names one of them; the rest is not read.
+
+    What cannot be read, or is no ordinary file, is of none.
+    """
+    try:
+        with _opened(path) as file:
+            first = file.readline(_FIRST_LINE)
+    except OSError:
+        return False
+    return any(f'"verb":"{verb}"'.encode() in first for verb in verbs)
 
 
 def list_runs(paths: Iterable[Path]) -> list[RunRecord]:

@@ -10,7 +10,6 @@ import getpass
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path
 
 from exremote import recover
 from exremote.changes import ChangePlan, Confirm
@@ -18,7 +17,7 @@ from exremote.cli.asking import Lines, has_terminal
 from exremote.cli.common import now
 from exremote.cli.planned import show_plans
 from exremote.errors import PlanRefused, Waiting
-from exremote.journal import Journal, RunRecord, read_run
+from exremote.journal import Journal, RunRecord, is_of, read_run
 from exremote.recover import Answer, Evidence, RecoveryRecord, Step
 from exremote.report import Report
 from exremote.repository import Repository
@@ -41,12 +40,6 @@ def step_text(host: str, step: Step) -> list[str]:
     lines += [f"  {number}. {text}" for number, text in enumerate(step.text, start=1)]
     lines += [f"     {name}: {value}" for name, value in step.facts]
     return lines
-
-
-def _is_confirm(path: Path) -> bool:
-    """Return whether a journal is of `confirm`, by its first line alone: others may be long."""
-    with path.open("rb") as file:
-        return b'"verb":"confirm"' in file.readline(1 << 16)
 
 
 def wrong_text(wrong: Sequence[Evidence]) -> list[str]:
@@ -208,7 +201,7 @@ class Attendant:
                 if self._seen.get(path.name) != mark:
                     self._seen[path.name] = mark
                     self._read.pop(path.name, None)
-                    if _is_confirm(path):
+                    if is_of(path, recover.CONFIRM):
                         self._read[path.name] = read_run(path)
         return list(recover.answers_for(self._record.id, self._read.values()))
 

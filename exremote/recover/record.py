@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from exremote.journal import Event, RunRecord, journals, read_run
+from exremote.journal import Event, RunRecord, is_of, journals, read_run
 from exremote.recover.steps import Evidence, RecoveryPlan, evidence_from_json
 
 VERB = "recover"
@@ -26,8 +26,6 @@ CONFIRMED = "recovery-confirmed"
 NOTED = "recovery-noted"
 GIVEN_UP = "recovery-given-up"
 ANSWERED = "answered"
-_FIRST = 1 << 16
-"""Bytes of a first line that are looked at for its verb."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,16 +149,7 @@ def recovery_of(record: RunRecord) -> str:
 
 def runs_of(folder: Path, *verbs: str) -> list[RunRecord]:
     """Given the folder of journals and verbs, read the runs of these; of others only the first line."""
-    found = []
-    for path in journals(folder):
-        try:
-            with path.open("rb") as file:
-                first = file.readline(_FIRST)
-        except OSError:
-            continue
-        if any(f'"verb":"{verb}"'.encode() in first for verb in verbs):
-            found.append(read_run(path))
-    return found
+    return [read_run(path) for path in journals(folder) if is_of(path, *verbs)]
 
 
 def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
