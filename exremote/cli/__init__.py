@@ -54,7 +54,7 @@ EXIT_CODES = (
 )
 app = typer.Typer(
     name="exremote",
-    help="Backup and health of Exchange's foreign-mail connectors (Notes, GroupWise, Calendar), over WinRM.",
+    help="Backup, restore and recovery of Exchange's foreign-mail connectors, and their health, over WinRM.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
