@@ -119,7 +119,7 @@ class Attendant:
         if (answer := self._elsewhere(host, step, plan.digest)) is not None:
             self._note(answer)
             return
-        self._journal.event("recovery-noted", host=host, plan=plan.digest)
+        self._journal.event(recover.NOTED, host=host, plan=plan.digest)
         raise Waiting(
             f"{host}: the plan of {step} is to be approved.",
             f"`exremote confirm {self._record.id} {step} --words TEXT`, then `exremote resume "
@@ -232,4 +232,4 @@ class Attendant:
         return Answer(host, step, account_name(), words, {}, now(), self._journal.run_id)
 
     def _note(self, answer: Answer) -> None:
-        self._journal.event("recovery-confirmed", **recover.answer_fields(answer))
+        self._journal.event(recover.CONFIRMED, **recover.answer_fields(answer))

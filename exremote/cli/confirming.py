@@ -17,8 +17,9 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.journaling import journaled
+from exremote.cli.recoveries import find_recovery
 from exremote.connector import Connector
-from exremote.errors import PlanRefused, SnapshotNotFound, UsageError
+from exremote.errors import PlanRefused, UsageError
 from exremote.recover import HostRecord, Question, RecoveryRecord
 from exremote.report import time_text
 from exremote.repository import Repository
@@ -106,21 +107,6 @@ def confirm(
             report.json({"recovery": record.id, **answer, "run": journal.run_id, "exit_code": 0})
         else:
             report.line(f"{name}: {step} confirmed by {answer['by']}; {then}")
-
-
-def find_recovery(place: Repository, run: str) -> RecoveryRecord:
-    """Given the beginning of a run's id, return the recovery that it belongs to. Raise SnapshotNotFound."""
-    every = list(recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values())
-    found = [one for one in every if any(each.run_id.startswith(run) for each in one.runs)]
-    if run == "latest":
-        found = every[-1:]
-    if len(found) != 1:
-        raise SnapshotNotFound(
-            f"{run} begins the runs of {len(found)} recoveries." if found else f"there is no recovery {run}.",
-            path=place.path,
-            remedy="`exremote runs` lists all runs.",
-        )
-    return found[0]
 
 
 def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:

@@ -21,7 +21,7 @@ from exremote.cli.common import (
     repository_path,
     speaking,
 )
-from exremote.cli.confirming import find_recovery
+from exremote.cli.recoveries import find_recovery
 from exremote.connector import Connector
 from exremote.errors import EXIT_OK, IntegrityError, UsageError
 from exremote.report import Report, time_text

@@ -26,6 +26,21 @@ from exremote.report import Report
 from exremote.repository import Repository
 
 
+def find_recovery(place: Repository, run: str) -> RecoveryRecord:
+    """Given the beginning of a run's id, return the recovery that it belongs to. Raise SnapshotNotFound."""
+    every = list(recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values())
+    found = [one for one in every if any(each.run_id.startswith(run) for each in one.runs)]
+    if run == "latest":
+        found = every[-1:]
+    if len(found) != 1:
+        raise SnapshotNotFound(
+            f"{run} begins the runs of {len(found)} recoveries." if found else f"there is no recovery {run}.",
+            path=place.path,
+            remedy="`exremote runs` lists all runs.",
+        )
+    return found[0]
+
+
 def under_way(
     place: Repository,
     hosts: Sequence[Host],
@@ -35,29 +50,23 @@ def under_way(
     at: str | None,
 ) -> RecoveryRecord | None:
     """Return the recovery that is gone on with; None if one begins. Raise PlanRefused if that is unclear."""
-    found = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB))
     wanted = {host.name for host in hosts}
     if resume is not None:
-        ours = [one for one in found.values() if any(run.run_id.startswith(resume) for run in one.runs)]
-        if len(ours) != 1:
-            raise SnapshotNotFound(
-                f"there is no recovery {resume}." if not ours else f"{resume} begins more than one.",
-                path=place.path,
-                remedy="`exremote runs` lists them.",
-            )
-        if strangers := wanted - set(ours[0].hosts):
-            raise UsageError(f"The recovery {ours[0].id} is not one of {', '.join(sorted(strangers))}.")
-        if over := [name for name in wanted if ours[0].hosts[name].given_up and ours[0].hosts[name].next]:
+        ours = find_recovery(place, resume)
+        if strangers := wanted - set(ours.hosts):
+            raise UsageError(f"The recovery {ours.id} is not one of {', '.join(sorted(strangers))}.")
+        if over := [name for name in wanted if ours.hosts[name].given_up and ours.hosts[name].next]:
             raise PlanRefused(
-                f"The recovery {ours[0].id} of {', '.join(over)} was given up, or another was begun later.",
+                f"The recovery {ours.id} of {', '.join(over)} was given up, or another was begun later.",
                 "`exremote runs` lists them; `exremote evidence` shows how far each came.",
             )
-        if not wanted & set(ours[0].unfinished):
+        if not wanted & set(ours.unfinished):
             raise PlanRefused(
-                f"There is nothing left to do: the recovery {ours[0].id} is through.",
-                f"`exremote evidence {ours[0].id}` shows what was done, and what proved it.",
+                f"There is nothing left to do: the recovery {ours.id} is through.",
+                f"`exremote evidence {ours.id}` shows what was done, and what proved it.",
             )
-        return ours[0]
+        return ours
+    found = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB))
     for one in reversed(list(found.values())):
         names = sorted(wanted & set(one.unfinished))
         if not anew and not looks and names:
@@ -98,8 +107,7 @@ def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: boo
     """Given that another recovery begins, say what is given up for it, and ask. Raise PlanRefused."""
     for one in recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values():
         for name in (h.name for h in hosts if h.name in one.unfinished):
-            host = one.hosts[name]
-            done = f"{sum(map(host.is_done, (s.name for s in host.plan.steps)))} of {len(host.plan.steps)}"
+            done = one.hosts[name].progress
             report.note(f"note: the recovery {one.id} of {name} is given up for a new one: {done} steps done")
             approve(f"Give {one.id} up, and begin another one?", yes, "`exremote evidence` shows it")
 

@@ -322,10 +322,8 @@ def _show_standing(report: Report, hosts: Sequence[Host], record: RecoveryRecord
     """Given a recovery that goes on, say how far it is."""
     for host in hosts:
         one = record.hosts[host.name]
-        done = sum(one.is_done(step.name) for step in one.plan.steps)
         at = f"next is {one.next}" if one.next else "all is done"
-        steps = f"{done} of {len(one.plan.steps)} steps are done"
-        report.line(f"{host.name}: {steps}, {at} (recovery {record.id})")
+        report.line(f"{host.name}: {one.progress} steps are done, {at} (recovery {record.id})")
 
 
 def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
@@ -385,10 +383,7 @@ def _show(report: Report, going: Going, outcomes: Sequence[Outcome]) -> None:
     rows = []
     for outcome in outcomes:
         record = going.record.hosts[outcome.host]
-        done = sum(record.is_done(step.name) for step in record.plan.steps)
-        rows.append(
-            outcome_json(outcome) | {"step": record.next, "done": f"{done} of {len(record.plan.steps)}"}
-        )
+        rows.append(outcome_json(outcome) | {"step": record.next, "done": record.progress})
     if report.as_json:
         report.json(
             {

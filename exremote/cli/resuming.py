@@ -15,6 +15,7 @@ from typing import Any
 
 import typer
 
+from exremote import recover
 from exremote.errors import EXIT_OK, PlanRefused
 from exremote.journal import HOST_ENDED, RunRecord
 from exremote.wording import count_text
@@ -134,7 +135,7 @@ def same_subjects(record: RunRecord, left: Sequence[str]) -> list[str]:
 
 def recovered_hosts(record: RunRecord) -> list[str]:
     """Given a run of a recovery, return all hosts that the recovery is of, whichever of them it worked on."""
-    planned = (str(e.fields.get("host")) for e in record.events if e.kind == "recovery-planned")
+    planned = (str(e.fields.get("host")) for e in record.events if e.kind == recover.PLANNED)
     return list(dict.fromkeys(planned))
 
 

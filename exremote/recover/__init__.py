@@ -32,7 +32,10 @@ from exremote.recover.reaching import temporary_host
 from exremote.recover.record import (
     ANSWERED,
     CONFIRM,
+    CONFIRMED,
     GIVEN_UP,
+    NOTED,
+    PLANNED,
     VERB,
     Answer,
     HostRecord,
@@ -50,8 +53,11 @@ from exremote.recover.steps import Evidence, Question, RecoveryPlan, Step
 __all__ = [
     "ANSWERED",
     "CONFIRM",
+    "CONFIRMED",
     "CONNECTORS",
     "GIVEN_UP",
+    "NOTED",
+    "PLANNED",
     "VERB",
     "Answer",
     "Evidence",

@@ -87,6 +87,11 @@ class HostRecord:
         return next((s.name for s in self.plan.steps if not self.is_done(s.name)), "")
 
     @property
+    def progress(self) -> str:
+        """Return how many of its steps are done: `3 of 10`."""
+        return f"{sum(self.is_done(s.name) for s in self.plan.steps)} of {len(self.plan.steps)}"
+
+    @property
     def at(self) -> str | None:
         """Return the temporary address that an earlier run was given, if one was."""
         said = self.noted.get("address")

@@ -73,10 +73,9 @@ def record_text(record: RecoveryRecord, links: Sequence[Link]) -> str:
 
 def sentence_of(host: HostRecord) -> str:
     """Given a host's record, return in a sentence how far it is."""
-    done = sum(host.is_done(step.name) for step in host.plan.steps)
     if not host.next:
-        return f"Recovered: all {done} steps are done and proven."
-    return f"{done} of {len(host.plan.steps)} steps are done; the next is {host.next}."
+        return f"Recovered: all {len(host.plan.steps)} steps are done and proven."
+    return f"{host.progress} steps are done; the next is {host.next}."
 
 
 def standing_of(record: RecoveryRecord, host: HostRecord, links: Sequence[Link]) -> str:
