@@ -122,6 +122,9 @@ class ScriptLibrary:
         except KeyError:
             raise ScriptLibraryError(f"there is no script {name!r}.", file=self.folder) from None
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._by_name
+
     def by_digest(self, digest: str) -> Script | None:
         """Given the SHA-256 of a text, return the script that it is, or None."""
         return self._by_digest.get(digest)

@@ -80,8 +80,8 @@ def resolve_secrets(hosts: Sequence[Host]) -> dict[str, Secret | ExremoteError]:
 
     for host in hosts:
         # No password is typed for a host that cannot be asked.
-        for credential in (host.credential, host.api_credential) if host.unusable is None else ():
-            if credential is not None and credential.identity not in secrets:
+        for credential in host.credentials if host.unusable is None else ():
+            if credential.identity not in secrets:
                 secrets[credential.identity] = fetch(credential)
     return secrets
 

@@ -51,9 +51,8 @@ class Needs:
         self._kind = kind
         self._credentials: dict[Credential, list[str]] = {}
         for host in hosts:
-            for credential in (host.credential, host.api_credential):
-                if credential is not None:
-                    self._credentials.setdefault(credential, []).append(host.name)
+            for credential in host.credentials:
+                self._credentials.setdefault(credential, []).append(host.name)
         asked = [h for c, names in self._credentials.items() if c.kind == "prompt" for h in names]
         if asked:
             raise UsageError(

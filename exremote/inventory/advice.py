@@ -22,8 +22,10 @@ def advice(site: Inventory, variables: Collection[str]) -> list[str]:
     for host in site.hosts.values():
         if host.unusable is not None:
             found.setdefault(f"it cannot be asked: {host.unusable.text}", []).append(host.name)
+        gateway = host.gateway
         for key, credential in (
-            ("credential", host.credential),
+            ("credential", host.credential if gateway is None else host.own_credential),
+            (f"credential of {gateway.name}" if gateway else "", gateway.credential if gateway else None),
             ("api_credential", host.api_credential),
             ("recover_credential", host.recover_credential),
         ):
@@ -42,10 +44,10 @@ SAME_LISTENER = "they have one address and port, so they are one machine. Correc
 
 def same_listener(site: Inventory) -> list[list[str]]:
     """Given an inventory, return the names of the hosts that have one address and port, if there are such."""
-    names: dict[tuple[str, int], list[str]] = {}
+    names: dict[tuple[str, object], list[str]] = {}
     for host in site.hosts.values():
-        if host.gateway is None:
-            names.setdefault((host.address.casefold(), host.port), []).append(host.name)
+        way = host.port if host.gateway is None else host.gateway.name
+        names.setdefault((host.address.casefold(), way), []).append(host.name)
     return [same for same in names.values() if len(same) > 1]
 
 

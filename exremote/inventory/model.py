@@ -19,6 +19,7 @@ Encryption = Literal["auto", "always", "never"]
 Scheme = Literal["http", "https"]
 Wire = Literal["psrp", "winrs"]
 Bulk = Literal["auto", "wire"]
+SecondHop = Literal["credential", "delegated"]
 BackupPart = Literal["connectors", "undelivered-mail", "stopped-copy", "systemstate", "storagegroups"]
 JobStart = Literal["wmi", "direct"]
 JobMethod = Literal["copy", "normal"]
@@ -131,6 +132,10 @@ class Gateway(Endpoint):
 
     parallel: int = 4
     """How many of the hosts behind it are worked on at once, however many others are."""
+    second_hop: SecondHop = "credential"
+    """Who it is at the hosts behind it: as each host's credential, or, handed on, as who we are there."""
+    wmi: bool = True
+    """Whether it may ask WMI of them (TCP 135 and RPC's ports): for disks, clock and programs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,6 +172,24 @@ class Host(Endpoint):
     """Whether health may write, read back and remove a probe file in the GroupWise API directory."""
     limit_rate: int | None = None
     """Bytes a second that all lines to this host may carry together, both ways; none: as many as come."""
+
+    @property
+    def door(self) -> Endpoint:
+        """Return whose WinRM answers for it: its gateway's, or its own."""
+        return self.gateway or self
+
+    @property
+    def own_credential(self) -> Credential | None:
+        """Return the credential of the hop from its gateway; None if there is no such hop, or no need."""
+        if self.gateway is None or self.gateway.second_hop == "delegated":
+            return None
+        return self.credential
+
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        """Return each credential that is needed to ask it."""
+        all_of_them = (self.door.credential, self.own_credential, self.api_credential)
+        return tuple(each for each in all_of_them if each is not None)
 
 
 DEFAULTS: Final[Mapping[str, Any]] = {

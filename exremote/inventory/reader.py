@@ -317,9 +317,11 @@ class Reader:
         ]
         merged = _Merged(name, layers)
         found = self._endpoint(merged, direct=True)
-        merged.origins["parallel"] = BUILT_IN if own.parallel is None else "gateway"
-        if own.parallel is not None:
-            found["parallel"] = own.parallel
+        for key in ("parallel", "second_hop", "wmi"):
+            said = getattr(own, key)
+            merged.origins[key] = BUILT_IN if said is None else "gateway"
+            if said is not None:
+                found[key] = said
         return Gateway(**found, origins=MappingProxyType(merged.origins))
 
     def _host(self, name: str, own: HostTable, table: FileTable, gateways: Mapping[str, Gateway]) -> Host:
@@ -346,11 +348,7 @@ class Reader:
             )
         endpoint = self._endpoint(merged, direct=gateway is None)
         if gateway:
-            endpoint["unusable"] = self.error(
-                merged.where("via"),
-                f"{name} is reached via {gateway}, which this version cannot do.",
-                "Leave it out of the command, or take via away if WinRM answers on the host itself.",
-            )
+            endpoint["unusable"] = gateways[gateway].unusable
         tags = [(tag, layer) for layer in layers for tag in getattr(layer.table, "tags", None) or ()]
         merged.origins["tags"] = ", ".join(dict.fromkeys(layer.origin for _, layer in tags)) or BUILT_IN
         merged.origins["groups"] = "host" if own.groups else BUILT_IN

@@ -17,6 +17,7 @@ from exremote.inventory.model import (
     JobMethod,
     JobStart,
     Scheme,
+    SecondHop,
     Wire,
 )
 
@@ -162,6 +163,8 @@ class GatewayTable(EndpointTable):
     """[gateways.NAME]."""
 
     parallel: int | None = Field(default=None, ge=1, le=64, description="a whole number from 1 to 64")
+    second_hop: SecondHop | None = Field(default=None, description='"credential" or "delegated"')
+    wmi: bool | None = Field(default=None, description="true or false")
     address: str | None = Field(
         default=None, description="a host name or IP address, without scheme and port"
     )

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
+from exremote.lab.behind import host_fact_through, host_share, through
 from exremote.lab.binding import Arguments, bind
 from exremote.lab.copies import service_guard, tree_copy
 from exremote.lab.deeds import registry_set, service_set, work_files_remove
@@ -34,6 +35,7 @@ from exremote.script import Script, ScriptLibrary
 Answer = Callable[[Machine, Arguments, Iterator[object], Call], Iterator[Record]]
 """Given a machine, bound parameters, pipeline input and the call, yield the records. Raise ScriptThrew."""
 
+BODIES = "gateway/"
 _HIDDEN = re.compile("password|pwd|secret", re.IGNORECASE)
 
 
@@ -257,7 +259,8 @@ def connector_object(
     if not machine.directory_available:
         message = "The specified domain either does not exist or could not be contacted."
         raise refused("ExRemote.DirectoryUnavailable", message, "ResourceUnavailable")
-    for one in machine.objects:
+    # A gateway asks the directory of the whole organisation, as each server of it does.
+    for one in [o for each in (machine, *(b.machine for b in machine.behind.values())) for o in each.objects]:
         if one.class_name.lower() != wanted.lower():
             continue
         # A search gives names of attributes in lower case, whatever the schema says.
@@ -337,8 +340,17 @@ ANSWERS: Mapping[str, Answer] = {
     "Start-NtBackupJob": start_job,
     "Get-NtBackupJob": get_job,
     "Remove-NtBackupJob": remove_job,
+    "gateway/Test-HostShare": host_share,
 }
-"""By the name of the script."""
+"""By the name of the script; what a gateway answers for another host is what that would answer itself."""
+
+
+def answer_of(name: str) -> Answer | None:
+    """Return what a script does, by its name; None if the lab does not know."""
+    own = name.removeprefix(BODIES)
+    if name in ANSWERS or own not in ANSWERS or own == name:
+        return ANSWERS.get(name)
+    return host_fact_through(host_fact) if own == "Get-HostFact" else through(ANSWERS[own])
 
 
 def digest(text: str) -> str:
@@ -386,7 +398,7 @@ class Behaviour:
                 )
             yield from helper(self.machine, Arguments(parameters), source, call)
             return
-        answer = ANSWERS.get(script.name)
+        answer = answer_of(script.name)
         if answer is None:
             raise ScriptThrew(
                 ErrorRecord("ExRemoteLab.NoBehaviour", f"The lab does not know what {script.name} does.")

@@ -235,12 +235,18 @@ class FileSystem:
         key, _ = split(root + "\\")
         return self.roots.setdefault(key, Node(root, self.now, DIRECTORY))
 
+    def elsewhere(self, root: str) -> tuple[FileSystem, str] | None:
+        """Given a root, return whose files are meant by it, and where there; None: our own."""
+        return None
+
     def find(self, path: str) -> Node:
         """Return the node at `path`.
 
         Raise Missing, or Denied if a directory on the way may not be entered.
         """
         root, names = split(path)
+        if there := self.elsewhere(root):
+            return there[0].find("\\".join((there[1] + "\\" * (len(there[1]) == 2 and not names), *names)))
         node = self.roots.get(root)
         if node is None:
             raise Missing(path)
@@ -274,6 +280,8 @@ class FileSystem:
     def make_directory(self, path: str, modified: int | None = None) -> Node:
         """Make a directory and those above it, as far as they are missing. Return it."""
         root, names = split(path)
+        if there := self.elsewhere(root):
+            return there[0].make_directory("\\".join((there[1], *names)) + "\\", modified)
         node = self.roots.get(root) or self.add_root(root.upper() if root.endswith(":") else root)
         for name in names:
             child = node.children.get(name.lower())
@@ -294,7 +302,8 @@ class FileSystem:
         attributes: int = ARCHIVE,
     ) -> Node:
         """Write a file, with the directories above it. Return it. Raise Locked, or DiskFull."""
-        if self.full:
+        there = self.elsewhere(split(path)[0])
+        if self.full or (there is not None and there[0].full):
             raise DiskFull(path)
         if isinstance(content, str):
             content = content.encode("cp1252")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from exremote.lab.behind import connect
 from exremote.lab.binding import Arguments
 from exremote.lab.files import Denied, DiskFull, Locked, Missing
 from exremote.lab.machine import Machine, from_ticks, share_of
@@ -140,15 +141,19 @@ def connect_share(
     """Connect-Share: a network connection with a name and password of its own."""
     name = _unc(arguments.text("Path"))
     share = machine.shares.get(name.lower())
-    why = ""
-    if share is None and name.lower() not in machine.files.roots:
+    said = connect(machine, name, arguments.text("UserName"), arguments.text("Password"), call.shell_id)
+    why = said or ""
+    if said is not None:
+        pass
+    elif share is None and name.lower() not in machine.files.roots:
         why = "The network path was not found."
     elif share is not None and share.accounts:
         accounts = {user.lower(): word for user, word in share.accounts.items()}
         if accounts.get(arguments.text("UserName").lower()) != arguments.text("Password"):
             why = "Logon failure: unknown user name or bad password."
     if why:
-        raise refused("ExRemote.ShareRefused", f"{name}: {why}", "PermissionDenied")
+        id_ = "ExRemote.ShareUnreachable" if why.startswith("The network") else "ExRemote.ShareRefused"
+        raise refused(id_, f"{name}: {why}", "PermissionDenied")
     machine.connections.add((call.shell_id, name.lower()))
     yield {"Path": arguments.text("Path"), "Connected": True}
 
@@ -157,5 +162,6 @@ def disconnect_share(
     machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
 ) -> Iterator[Record]:
     """Disconnect-Share: its end, whether or not it was there."""
-    machine.connections.discard((call.shell_id, _unc(arguments.text("Path")).lower()))
+    share = _unc(arguments.text("Path")).lower()
+    machine.connections -= {(call.shell_id, share), (call.shell_id, share[2:].partition("\\")[0])}
     yield {"Path": arguments.text("Path"), "Connected": False}

@@ -13,9 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
 from exremote.lab.files import FileSystem
 from exremote.lab.registry import Kind, Registry
+
+if TYPE_CHECKING:
+    from exremote.lab.behind import Behind
 
 SERVICES = r"HKLM\SYSTEM\CurrentControlSet\Services"
 ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
@@ -200,6 +204,8 @@ class Machine:
         """
         self.connections: set[tuple[str, str]] = set()
         """Shell and lower-case share: who has connected which share that needs an account."""
+        self.behind: dict[str, Behind] = {}
+        """By lower-case name: the hosts that are reached through this one, if it is a gateway."""
         self.administrator = True
         self.job: RunningJob | None = None
         """The job of ntbackup that runs."""
@@ -228,6 +234,9 @@ class Machine:
         windows_nt = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
         put(windows_nt, "ProductName", self.os.name)
         put(windows_nt, "CSDVersion", self.os.service_pack)
+        version, _, build = self.os.version.rpartition(".")
+        put(windows_nt, "CurrentVersion", version)
+        put(windows_nt, "CurrentBuildNumber", build)
         put(windows_nt, "SystemRoot", root)
         put(r"HKLM\SYSTEM\CurrentControlSet\Control\ProductOptions", "ProductType", self.os.product_type)
         for name in ("ComputerName", "ActiveComputerName"):
@@ -361,6 +370,9 @@ class Machine:
         """Return whether somebody in this shell gets at a path: always, unless its share needs an account."""
         if not path.startswith("\\\\"):
             return True
+        server = path[2:].partition("\\")[0].lower()
+        if server in self.behind:
+            return (shell_id, server) in self.connections
         key = share_of(path)
         share = self.shares.get(key)
         return share is None or not share.accounts or (shell_id, key) in self.connections

@@ -48,6 +48,8 @@ class HostSpec:
     """Give it what is wrong with EXSICK01, or EXSICK02: of groupwise, msmail and ccmail."""
     down: bool = False
     """Nothing listens there."""
+    via: str = ""
+    """The host of the lab through which it is reached; empty: it answers itself."""
     os: str = "2003"
     """2000, 2003 or 2008r2."""
     https: bool = False

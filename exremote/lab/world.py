@@ -19,13 +19,14 @@ from pathlib import Path
 
 from exremote.lab import faults as misfortunes
 from exremote.lab import older
-from exremote.lab.behaviour import Behaviour
+from exremote.lab.behaviour import BODIES, Behaviour
+from exremote.lab.behind import Behind, named, put_before
 from exremote.lab.console import console
 from exremote.lab.faults import Fault, FaultText, Schedule
 from exremote.lab.losing import Loss
 from exremote.lab.machine import Machine
 from exremote.lab.packing import bomb
-from exremote.lab.site import HostSpec, build
+from exremote.lab.site import HostSpec, SpecText, build
 from exremote.lab.wine import Prefix, furnished
 from exremote.lab.wsman.engine import Call, ErrorRecord, Record, RunScript, ScriptThrew
 from exremote.lab.wsman.server import WINRM_2, Counters, Endpoint, Limits, Misfortune, RequestInfo, Site
@@ -182,6 +183,7 @@ class World:
         self.engine = engine
         prefixes: dict[str, Prefix] = {}
         machines = {spec.name: build(spec) for spec in specs if not spec.down}
+        gateways = self._put_behind(specs, machines)
         if engine:
             Prefix.template(engine)
 
@@ -192,7 +194,7 @@ class World:
                 furnished(machines[name], engine, note)
 
             with ThreadPoolExecutor(max(2, os.cpu_count() or 2)) as pool:
-                made = [pool.submit(make, name) for name in machines]
+                made = [pool.submit(make, name) for name in machines if name not in gateways]
             for name, prefix in prefixes.items():
                 self.hosts[name] = Host(
                     next(spec for spec in specs if spec.name == name), 0, machines[name], prefix
@@ -200,7 +202,13 @@ class World:
             for one in made:
                 one.result()
             self.hosts.clear()
+            for name, behind in gateways.items():
+                # One Windows plays both: it is asked for itself, by its name.
+                prefixes[name] = prefixes[behind[0]]
         for spec in specs:
+            if spec.via and not spec.down:
+                self.hosts[spec.name] = Host(spec, 0, machines[spec.name], prefixes.get(spec.name), spec.via)
+                continue
             if spec.down:
                 # A port that is bound and listens to nobody: refused for as long as the lab is there.
                 holder = socket.socket()
@@ -212,6 +220,25 @@ class World:
             played_by = prefixes.get(spec.name)
             where = self.endpoint.add(self.site(spec.name, spec, machine, played_by))
             self.hosts[spec.name] = Host(spec, where.port, machine, played_by)
+
+    def _put_behind(self, specs: Sequence[HostSpec], machines: Mapping[str, Machine]) -> dict[str, list[str]]:
+        """Given all hosts, put those behind their gateways that are reached through one.
+
+        Return the names behind each gateway. Raise SpecText.
+        """
+        behind: dict[str, list[str]] = {}
+        for spec in specs:
+            if spec.via:
+                if spec.via not in machines:
+                    raise SpecText(f"{spec.name}: the lab has no host {spec.via} to reach it through")
+                behind.setdefault(spec.via, []).append(spec.name)
+        for gateway, names in behind.items():
+            if self.engine and len([name for name in names if name in machines]) != 1:
+                raise SpecText(f"{gateway}: under Wine a gateway has one host behind it, not {len(names)}")
+            accounts = {self.user: self.password}
+            hosts = {name.lower(): Behind(machines[name], accounts) for name in names if name in machines}
+            put_before(machines[gateway], hosts)
+        return behind
 
     def site(self, listener: str, spec: HostSpec, machine: Machine, prefix: Prefix | None) -> Site:
         """Return the listener of one machine, by a name of its own: the host's, or that and `/` and more."""
@@ -245,11 +272,12 @@ class World:
             text: str, parameters: Mapping[str, object], source: Iterator[object], call: Call
         ) -> Iterator[Record]:
             records = behaviour.run(text, parameters, source, call)
-            script = behaviour.name_of(text)
-            if not self.schedule.waits_for(name, script):
+            script = behaviour.name_of(text).removeprefix(BODIES)
+            about = named(parameters, machine.behind) or name
+            if not self.schedule.waits_for(about, script):
                 return records
             return spoiled(
-                records, name, script, self.schedule, call, lambda: self._drop(name, call.shell_id)
+                records, about, script, self.schedule, call, lambda: self._drop(name, call.shell_id)
             )
 
         return run
@@ -300,6 +328,11 @@ class World:
         return len(gone)
 
     def _befall(self, name: str, machine: Machine, fault: Fault) -> None:
+        if self._behind(name, down=fault.effect in ("refused", "restart")):
+            if fault.effect == "disk-full":
+                machine.files.full = True
+            self.later(fault.seconds or 0.1, self._mend, name, machine) if fault.effect == "restart" else None
+            return
         match fault.effect:
             case "disk-full":
                 machine.files.full = True
@@ -310,6 +343,13 @@ class World:
         if fault.seconds:
             self.later(fault.seconds, self._mend, name, machine)
 
+    def _behind(self, name: str, *, down: bool) -> bool:
+        """Given a host, have it answer its gateway or not. Return whether it is behind one."""
+        spec = self.hosts[name].spec
+        if spec.via:
+            self.machine(spec.via).behind[name.lower()].down = down
+        return bool(spec.via)
+
     def later(self, seconds: float, what: Callable[..., None], *args: object) -> None:
         """Do something after a time, if the lab is there then."""
         timer = threading.Timer(seconds, what, args)
@@ -319,7 +359,7 @@ class World:
 
     def _mend(self, name: str, machine: Machine) -> None:
         machine.files.full = False
-        if not self.hosts[name].away:
+        if not self._behind(name, down=False) and not self.hosts[name].away:
             self.endpoint.accept(self.listener(name))
 
     def restart(self, name: str) -> None:
@@ -362,7 +402,7 @@ class World:
             holder.close()
         for host in self.hosts.values():
             if host.prefix is not None:
-                host.prefix.close()
+                host.prefix.close()  # twice is once
         self._folder.cleanup()
 
     # --- the inventory ---
@@ -388,8 +428,19 @@ def inventory_text(hosts: Mapping[str, Host], user: str, repository: Path) -> st
         f"credential = {{ environment = '{PASSWORD_VARIABLE}', username = '{user}' }}",
         "",
     ]
+    gateways = {host.spec.via for host in hosts.values()} - {""}
+    for name in gateways & hosts.keys():
+        lines += [f"[gateways.{name}]", 'address = "127.0.0.1"', f"port = {hosts[name].port}"]
+        if hosts[name].prefix is not None:
+            # Wine has neither log-ons at other computers nor WMI.
+            lines += ['second_hop = "delegated"', "wmi = false"]
+        lines.append("")
     for name, host in hosts.items():
+        if name in gateways:
+            continue
         lines += [f"[hosts.{name}]", 'address = "127.0.0.1"', f"port = {host.port}"]
+        if host.spec.via:
+            lines[-2:] = [f'address = "{name}"', f'via = "{host.spec.via}"']
         if host.spec.down:
             # It will not come back: there is no need to be as patient as with a real server.
             lines.append("retry = { attempts = 2, total_s = 5, first_wait_s = 0.5 }")

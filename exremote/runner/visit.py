@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from exremote.credential import Credential
 from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, HostError, RepositoryError, Unreachable
 from exremote.gate import Gate, LogonGate
@@ -166,8 +167,8 @@ class Visit:
         `silently`: nobody is told that it connects.
         Raise ExremoteError if it cannot be asked, or is not to be had.
         """
-        account = self._account(host)
-        with self._session(host, account) as session:
+        account, own = self._account(host), self._own_account(host)
+        with self._session(host, account, own) as session:
             if not silently:
                 self.stage(host.name, "connecting")
             self._clear(host, session)
@@ -189,12 +190,19 @@ class Visit:
         """Given a host, return whose rights to ask with. Raise ExremoteError if it cannot be asked at all."""
         if host.unusable is not None:
             raise host.unusable
-        account = self.accounts[host.credential.identity]
+        return self._secret(host.door.credential)
+
+    def _own_account(self, host: Host) -> Account | None:
+        """Given a host, return who we are there if a gateway logs on for us. Raise ExremoteError."""
+        return self._secret(host.own_credential) if host.own_credential is not None else None
+
+    def _secret(self, credential: Credential) -> Account:
+        account = self.accounts[credential.identity]
         if isinstance(account, ExremoteError):
             raise account
         return account
 
-    def _session(self, host: Host, account: Account) -> Session:
+    def _session(self, host: Host, account: Account, own: Account | None) -> Session:
         def tell(kind: str, fields: Mapping[str, object]) -> None:
             if kind == "shell":
                 self.journal.shell(*(str(fields[name]) for name in ("what", "host", "shell_id", "wire")))
@@ -218,6 +226,7 @@ class Visit:
         return Session(
             host,
             account,
+            own_account=own,
             library=self.library,
             on_event=tell,
             sleep=sleep,

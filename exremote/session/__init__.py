@@ -5,6 +5,8 @@ It never judges an answer, never stores one, and never tries a refused credentia
 questions  the questions, and the scripts that answer them
 deeds      what changes the host, and the scripts that do it
 line       the line to the host: patience, deadlines, bounds
+route      how a call reaches a host that has no WinRM
+second_hop the hop there, from its gateway
 pace       how fast the line is, and may be
 answers    whether an answer can be what was asked for
 """

@@ -35,6 +35,8 @@ from exremote.pack import BlockReader, PackError
 from exremote.script import Effect, ScriptLibrary
 from exremote.session.answers import weight
 from exremote.session.pace import Pace, Throttle
+from exremote.session.route import Route
+from exremote.session.second_hop import SecondHop
 from exremote.transport import (
     Address,
     Kind,
@@ -104,6 +106,7 @@ class Line:
         host: Host,
         account: Account | None = None,
         *,
+        own_account: Account | None = None,
         library: ScriptLibrary | None = None,
         transport_factory: TransportFactory = connect,
         on_event: EventHandler = lambda kind, fields: None,
@@ -118,24 +121,30 @@ class Line:
     ) -> None:
         """Given a host and an account, be ready to ask.
 
+        `own_account`: who we are at a host behind a gateway, where `account` is who we are at the gateway.
         `stopping` is called between any two answers, and every few seconds where none comes; what it
         raises goes through. `logons` and `shares` remember which accounts a host, or a file server, refused
         in this run. `wire`: another one than the inventory says. `throttle` holds all hosts of a run back.
         `ends`: when the run's own time is over, by the monotonic clock.
         """
         self.host = host
-        self.wire: Kind = wire or host.wire
+        self.door = host.door
+        """whose WinRM answers"""
+        self._own_account = own_account
+        self.wire: Kind = wire or self.door.wire
         """what is spoken"""
         self.pace = Pace()
         """how fast the line is"""
         self.throttle = throttle
         """what holds it back, if anything does"""
-        self._envelope_kb = host.envelope_kb
+        self._envelope_kb = self.door.envelope_kb
         self._stopping = stopping
         self._logons = logons or LogonGate()
         self._shares = shares or Gate()
         self._account = account
         self._library = library or ScriptLibrary.load()
+        route = Route.of(host, own_account)
+        self._hop = SecondHop(route, host, self._library, self._shares) if route is not None else None
         self._factory = transport_factory
         self._on_event = on_event
         self._sleep = sleep
@@ -160,10 +169,12 @@ class Line:
         """
         self._retry("open", Effect.READ, self._ready)
 
-    def close(self) -> None:
-        """Give up the shell and the connection. Never raise an error."""
+    def close(self, broken: bool = False) -> None:
+        """Give up the shell and the connection; `broken`: ask nothing more on it. Never raise an error."""
         transport, self._transport = self._transport, None
         if transport is not None:
+            if self._hop is not None and not broken:
+                self._hop.leave(transport, LAST_S)
             transport.close()
             self._refused = self._refused or transport.refused
 
@@ -209,6 +220,7 @@ class Line:
         other = type(self)(
             self.host,
             self._account,
+            own_account=self._own_account,
             library=self._library,
             transport_factory=self._factory,
             on_event=self._on_event,
@@ -317,6 +329,8 @@ class Line:
 
     def _sorted_out(self, what: str, error: HostError | FactError | PackError) -> HostError:
         """Given what went wrong, return what to raise; the transport is dropped if it is of no more use."""
+        if isinstance(error, ScriptFailed) and self._hop is not None:
+            error = self._hop.meant(error)
         if isinstance(error, HostError):
             self._forget(error)
             if isinstance(error, ScriptFailed):
@@ -334,7 +348,7 @@ class Line:
     def _forget(self, error: HostError) -> None:
         """Given what went wrong, drop the transport unless it is as good as before."""
         if isinstance(error, SessionLost | Unreachable | RemoteTimeout | QuotaExceeded | AccessDenied):
-            self.close()
+            self.close(broken=True)
 
     # ------------------------------------------------------------ the wire
 
@@ -353,7 +367,17 @@ class Line:
                 self._refused = error  # never tried again: it could lock the account
                 raise
             self._met = True
+            if self._hop is not None:
+                self._join(self._hop, self._transport)
         return self._transport
+
+    def _join(self, hop: SecondHop, transport: Transport) -> None:
+        """Have the gateway log on at the host; one that refuses is not tried again. Raise HostError."""
+        try:
+            hop.join(transport, self.host.deadlines.script_s)
+        except AccessDenied as error:
+            self._refused = error
+            raise
 
     @contextmanager
     def logging_on(self) -> Iterator[None]:
@@ -362,7 +386,7 @@ class Line:
         All others, the wire's own door sees leave, one by one. Raise LogonRefused if it may not be tried.
         """
         self._logons.check(self._key, self.host.name)
-        with self._logons.turn(self._key) if proves_early(self.host.auth) else nullcontext():
+        with self._logons.turn(self._key) if proves_early(self.door.auth) else nullcontext():
             self._logons.check(self._key, self.host.name)
             try:
                 yield
@@ -373,13 +397,13 @@ class Line:
     @property
     def _key(self) -> Hashable:
         """Return what the gate knows the account by."""
-        return self._account if self._account is not None else self.host.credential.identity
+        return self._account if self._account is not None else self.door.credential.identity
 
     def target(self) -> tuple[Address, Login, WireSettings]:
         """Return where, as whom and how."""
-        host, times, account = self.host, self.host.deadlines, self._account
+        host, times, account = self.door, self.host.deadlines, self._account
         return (
-            Address(host.name, host.address, host.port, host.scheme, host.path),
+            Address(self.host.name, host.address, host.port, host.scheme, host.path),
             Login(
                 host.auth,
                 account.username if account else "",
@@ -397,7 +421,7 @@ class Line:
                 envelope_kb=self._fitting(self._envelope_kb),
                 between=self._stopping,
                 left_s=lambda: max(self._ends - time.monotonic(), LAST_S),
-                proof=lambda: self._logons.proof(self._key, host.name),
+                proof=lambda: self._logons.proof(self._key, self.host.name),
                 carried=self._carried,
             ),
         )
@@ -436,7 +460,12 @@ class Line:
                 "Look why it is so slow, or raise deadlines.host_s in the inventory.",
             )
         deadline_s = min(left_s, self.host.deadlines.script_s if deadline_s is None else deadline_s)
-        records = self._ready().run(script.text, parameters, source, deadline_s=deadline_s, label=name)
+        transport = self._ready()
+        records = (
+            transport.run(script.text, parameters, source, deadline_s=deadline_s, label=name)
+            if self._hop is None
+            else self._hop.run(transport, name, parameters, source, deadline_s)
+        )
         return self._watched(name, records)
 
     def _watched(self, name: str, records: Generator[object, None, None]) -> Generator[object, None, None]:

@@ -32,6 +32,7 @@ from exremote.session.deeds import Deeds
 from exremote.session.jobs import Jobs
 from exremote.session.line import Fields
 from exremote.session.scratch import Scratch
+from exremote.session.second_hop import SHARE_REFUSED
 from exremote.transport import (
     PAUSE,
     Secret,
@@ -40,7 +41,6 @@ from exremote.transport import (
 
 AHEAD = 8 << 20
 """Plain bytes that a host is sent ahead of what it has written: more would only fill its memory."""
-SHARE_REFUSED = "ExRemote.ShareRefused"
 
 
 class Session(Deeds, Jobs, Scratch):

@@ -54,7 +54,7 @@ class Carrier:
         self.session = session
         self.warnings: list[str] = []
         """Sentences for the operator."""
-        host = session.host
+        host = session.door
         usual = host.envelope_kb == 150
         self._envelope_kb = 500 if modern and usual else host.envelope_kb
         self._raw = host.bulk == "auto"
@@ -82,7 +82,7 @@ class Carrier:
     def wire_for(self, size: int) -> Kind:
         """Given about how many bytes are to come, return the wire for them."""
         # WinRS asks for no more than at first, whatever the host would take.
-        envelope_kb = self.session.host.envelope_kb if self.session.wire == "winrs" else self._envelope_kb
+        envelope_kb = self.session.door.envelope_kb if self.session.wire == "winrs" else self._envelope_kb
         answers = size * WIRE_BYTES / (envelope_kb * 1024)
         return "raw" if self._raw and answers >= LEAST_ANSWERS else self.session.wire
 

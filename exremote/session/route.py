@@ -1,0 +1,109 @@
+r"""How a call reaches a host that has no WinRM: what its gateway is asked, and what its answer is about.
+
+Scripts that read or change files go there as they are, with `C:\...` as the administrative share
+`\\HOST\C$\...`; all others have a body of their own in ps_scripts/gateway/, with the same answer. It asks
+nobody, and knows no wire.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import cast
+
+from exremote.credential import Secret as Account
+from exremote.inventory import Host
+from exremote.script import Script, ScriptLibrary
+from exremote.transport import Secret, Value
+
+BODIES = "gateway/"
+"""Where the scripts are that ask another computer."""
+SHARE_TEST = f"{BODIES}Test-HostShare"
+"""The script that says whether the host's shares answer."""
+_PATHS = frozenset({"Path", "Staging", "Aside", "Folder"})
+"""Parameters that name places on the host."""
+_NOT_THE_HOSTS = frozenset({"Connect-Share", "Disconnect-Share", "Test-ApiDirectory", "Get-ConnectorObject"})
+"""Scripts that are about a third computer: the gateway asks it as the host itself would."""
+_DRIVE = re.compile(r"([A-Za-z]):\\(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The way from a gateway to one host."""
+
+    address: str
+    """How the gateway knows the host."""
+    account: Account | None = None
+    """Who we are there; None: who we are at the gateway, handed on by Kerberos or CredSSP."""
+    wmi: bool = True
+    """Whether WMI may be asked."""
+
+    @classmethod
+    def of(cls, host: Host, account: Account | None) -> Route | None:
+        """Given a host and its own account, return the way to it; None if it is asked directly."""
+        gateway = host.gateway
+        if gateway is None:
+            return None
+        return cls(host.address, account if gateway.second_hop == "credential" else None, gateway.wmi)
+
+    @property
+    def admin_share(self) -> str:
+        r"""The share that only an administrator of the host may enter, `\\HOST\ADMIN$`."""
+        return rf"\\{self.address}\ADMIN$"
+
+    def request(
+        self, library: ScriptLibrary, name: str, parameters: Mapping[str, Value]
+    ) -> tuple[Script, dict[str, Value]]:
+        """Given a script and its parameters, return what the gateway is asked."""
+        if f"{BODIES}{name}" in library:
+            script = library.get(f"{BODIES}{name}")
+            own: dict[str, Value] = {"ComputerName": self.address}
+            if self.account is not None and script.parameter("Password"):
+                own |= {"UserName": self.account.username, "Password": Secret(self.account.password)}
+            if self.wmi and script.parameter("Wmi"):
+                own["Wmi"] = True
+            return script, {**parameters, **own}
+        there = name not in _NOT_THE_HOSTS
+        return library.get(name), {
+            key: self._there(value) if there and key in _PATHS else value for key, value in parameters.items()
+        }
+
+    def by_file(self, library: ScriptLibrary, name: str) -> bool:
+        """Given a script, return whether it goes over the host's shares: it cannot tell gone from missing."""
+        return f"{BODIES}{name}" not in library and name not in _NOT_THE_HOSTS
+
+    def shares(self, parameters: Mapping[str, Value]) -> list[str]:
+        """Given the parameters of a script, return the shares of the host that it goes over."""
+        found: dict[str, None] = {}
+        for key in _PATHS & parameters.keys():
+            value = parameters[key]
+            for path in [value] if isinstance(value, str) else cast("Iterable[object]", value or ()):
+                if isinstance(path, str) and (drive := _DRIVE.fullmatch(path)):
+                    found[f"{drive[1].upper()}$"] = None
+        return list(found)
+
+    def answer(self, record: object) -> object:
+        """Given a record of an answer, return it as the host itself would say it."""
+        if isinstance(record, Mapping):
+            return {key: self._here(value) for key, value in record.items()}
+        return record
+
+    def _there(self, value: Value) -> Value:
+        if isinstance(value, str):
+            drive = _DRIVE.fullmatch(value)
+            return rf"\\{self.address}\{drive[1]}$\{drive[2]}" if drive else value
+        if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
+            return cast(Value, [self._there(cast(Value, each)) for each in value])
+        return value
+
+    def _here(self, value: object) -> object:
+        if isinstance(value, list | tuple):
+            return [self._here(each) for each in value]
+        if not isinstance(value, str):
+            return value
+        start = rf"\\{self.address}" + "\\"
+        if value[: len(start)].casefold() != start.casefold():
+            return value
+        rest = value[len(start) :]
+        return f"{rest[0]}:" + (rest[2:] or "\\") if rest[1:2] == "$" and rest[2:3] in ("", "\\") else value

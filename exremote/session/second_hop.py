@@ -1,0 +1,148 @@
+"""The hop from a gateway to a host that has no WinRM: logs on there, asks there, and makes sure it is there.
+
+It opens no connection of its own: whoever has a transport to the gateway lends it. It retries nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from typing import Final
+
+from exremote.errors import AccessDenied, HostError, ScriptFailed, Unreachable
+from exremote.gate import Gate
+from exremote.inventory import Host
+from exremote.script import Effect, ScriptLibrary
+from exremote.session.route import SHARE_TEST, Route
+from exremote.transport import Secret, Transport, Value
+
+SHARE_REFUSED: Final = "ExRemote.ShareRefused"
+_UNREACHABLE = frozenset({"ExRemote.ShareUnreachable", "ExRemote.TargetUnreachable"})
+_DENIED = "ExRemote.TargetDenied"
+ACCOUNT = (
+    "Check the host's credential in the inventory: behind a gateway it has to be an administrator of the "
+    "host itself. `exremote doctor` looks at each part of the way."
+)
+WAY = (
+    "See that the host is up, that the gateway can speak SMB 1 to it, and that TCP 445 or 139 is open; "
+    "`exremote doctor` looks at each part of the way."
+)
+
+
+class SecondHop:
+    """The hop to one host, for one shell of its gateway at a time."""
+
+    def __init__(self, route: Route, host: Host, library: ScriptLibrary, shares: Gate) -> None:
+        """Given the way and the host; `shares` remembers accounts that were refused in this run."""
+        self.route = route
+        self._host = host
+        self._library = library
+        self._shares = shares
+        self._joined: Transport | None = None
+
+    def join(self, transport: Transport, deadline_s: float) -> None:
+        """Have the gateway's shell log on at the host, once a shell. Raise AccessDenied, Unreachable.
+
+        An account that was refused is not tried again in this run, here or at another host.
+        """
+        account = self.route.account
+        if self._joined is transport or account is None:
+            return
+        with self._shares.turn(account):
+            if refused_by := self._shares.refused_by(account):
+                raise self._denied(
+                    f"{account.username} was refused when {refused_by} was tried in this run; it was not "
+                    "tried again, to lock no account."
+                )
+            parameters: dict[str, Value] = {
+                "Path": self.route.admin_share,
+                "UserName": account.username,
+                "Password": Secret(account.password),
+            }
+            try:
+                self._drain(transport, "Connect-Share", parameters, deadline_s)
+            except ScriptFailed as error:
+                if error.error_id != SHARE_REFUSED:
+                    raise self.meant(error) from None
+                self._shares.refuse(account, self._host.name)
+                raise self._denied(f"{self._gateway} could not log on there: {error.message}") from None
+        self._joined = transport
+
+    def leave(self, transport: Transport, deadline_s: float) -> None:
+        """Have the gateway's shell log off. Never raise an error: the log-on ends with the shell anyway."""
+        if self._joined is transport:
+            self._joined = None
+            with suppress(Exception):
+                self._drain(transport, "Disconnect-Share", {"Path": self.route.admin_share}, deadline_s)
+
+    def run(
+        self,
+        transport: Transport,
+        name: str,
+        parameters: Mapping[str, Value],
+        source: Iterable[object] | None,
+        deadline_s: float,
+    ) -> Generator[object, None, None]:
+        """Given a script for the host, have the gateway run it, and yield what the host itself would say.
+
+        Windows cannot tell a file that is gone from a share that is: when something is not there, and at the
+        end of each deed, the share has to answer. Raise Unreachable if it does not, and other HostErrors.
+        """
+        script, asked = self.route.request(self._library, name, parameters)
+        doubtful = script.effect is not Effect.READ
+        held: list[object] = []
+        with closing(
+            transport.run(script.text, asked, source, deadline_s=deadline_s, label=script.name)
+        ) as records:
+            for record in records:
+                answer = self.route.answer(record)
+                if isinstance(answer, Mapping):
+                    # Held until the share has answered: a summary comes last, and an answer a file is short.
+                    doubtful = doubtful or answer.get("Exists") is False
+                    held.append(answer)
+                else:
+                    yield answer
+        if doubtful and self.route.by_file(self._library, name):
+            self._still_there(transport, self.route.shares(parameters), deadline_s)
+        yield from held
+
+    def meant(self, error: ScriptFailed) -> HostError:
+        """Given what a script at the gateway failed with, return what that is of the host behind it."""
+        message = f"{self._gateway}, which asks for it, says: {error.message}"
+        if error.error_id == _DENIED:
+            return AccessDenied(self._host.name, message, ACCOUNT)
+        if error.error_id in _UNREACHABLE:
+            return Unreachable(self._host.name, message, WAY)
+        return error
+
+    @property
+    def _gateway(self) -> str:
+        return self._host.door.name
+
+    def _denied(self, message: str) -> AccessDenied:
+        return AccessDenied(self._host.name, message, ACCOUNT)
+
+    def _still_there(self, transport: Transport, shares: Sequence[str], deadline_s: float) -> None:
+        """Given shares of the host, ask whether they answer. Raise Unreachable."""
+        if not shares:
+            return
+        parameters: dict[str, Value] = {"ComputerName": self.route.address, "Share": shares}
+        script = self._library.get(SHARE_TEST)
+        with closing(
+            transport.run(script.text, parameters, None, deadline_s=deadline_s, label=script.name)
+        ) as records:
+            said = [record for record in records if isinstance(record, Mapping)]
+        if len(said) != len(shares) or not all(each.get("Answers") is True for each in said):
+            why = next((str(each.get("Error")) for each in said if each.get("Answers") is not True), "")
+            places = " or ".join(rf"\\{self.route.address}\{share}" for share in shares)
+            raise Unreachable(
+                self._host.name, f"{self._gateway} gets no answer from {places}. {why}".strip(), WAY
+            )
+
+    def _drain(
+        self, transport: Transport, name: str, parameters: Mapping[str, Value], deadline_s: float
+    ) -> None:
+        text = self._library.get(name).text
+        with closing(transport.run(text, parameters, None, deadline_s=deadline_s, label=name)) as records:
+            for _ in records:
+                pass
