@@ -17,7 +17,7 @@
 .NOTES
     Effect: Converge
     Rights: those of the account that is named
-    Errors: ExRemote.BadArgument, ExRemote.ShareRefused
+    Errors: ExRemote.BadArgument, ExRemote.ShareRefused, ExRemote.ShareUnreachable
 #>
 #requires -Version 2.0
 [CmdletBinding(SupportsShouldProcess = $true, ConfirmImpact = 'Low')]
@@ -41,7 +41,9 @@ if ($share -eq '') { Write-Error -ErrorId 'ExRemote.BadArgument' -Category Inval
 
 $answer = @{ Path = $Path; Connected = $false }
 if ($PSCmdlet.ShouldProcess($share, "Connect as $UserName")) {
-    $network, $why = $null, ''
+    $network, $why, $code = $null, '', 0
+    # Protected in .NET 2.0; Marshal.GetHRForException would leave its text behind for the next COM error of the thread.
+    $hresult = [Exception].GetProperty('HResult', [Reflection.BindingFlags]'Instance, Public, NonPublic')
     $pointer = [Runtime.InteropServices.Marshal]::SecureStringToBSTR($Password)
     try {
         $network = [Activator]::CreateInstance([Type]::GetTypeFromProgID('WScript.Network'))
@@ -49,9 +51,14 @@ if ($PSCmdlet.ShouldProcess($share, "Connect as $UserName")) {
         $answer.Connected = $true
     } catch {
         $why = $_.Exception.GetBaseException().Message
+        $code = $hresult.GetValue($_.Exception.GetBaseException(), $null) -band 65535
     } finally {
         [Runtime.InteropServices.Marshal]::ZeroFreeBSTR($pointer)
         if ($null -ne $network) { [void][Runtime.InteropServices.Marshal]::ReleaseComObject($network) }
+    }
+    # Nobody was asked for a password: bad net path, busy, gone, no such name, no SMB 1 here, timeout, unreachable.
+    if ($why -ne '' -and (51, 53, 54, 55, 59, 64, 67, 121, 384, 1231, 1232, 1234) -contains $code) {
+        Write-Error -ErrorId 'ExRemote.ShareUnreachable' -Category ResourceUnavailable -Message "$($share): $why"
     }
     if ($why -ne '') { Write-Error -ErrorId 'ExRemote.ShareRefused' -Category PermissionDenied -Message "$($share): $why" }
 }

@@ -112,7 +112,7 @@ class JobErrand:
             why or "the directory has none of this server, and the inventory names none",
             self._last_bytes(host, part),
         )
-        plan = plan_part(host, part, facts, host_fact.utc_now + (self.now() - started))
+        plan = plan_part(host, part, facts, (host_fact.utc_now or started) + (self.now() - started))
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         missing = tuple((part, gap.what, gap.reason) for gap in plan.gaps)
         if self.dry_run or not plan.steps:

@@ -126,7 +126,8 @@ def names(texts: Iterable[str]) -> str:
 
 def clock(facts: HostFacts) -> datetime:
     """Given facts, return the host's own time, by which its files are dated; ours if it could not say."""
-    return facts.host_fact.utc_now if facts.host_fact else facts.collected_at
+    said = facts.host_fact.utc_now if facts.host_fact else None
+    return said if said is not None else facts.collected_at
 
 
 def modified(entry: FileEntry) -> datetime:

@@ -29,9 +29,12 @@ def judge_host(facts: HostFacts) -> Iterator[Finding]:
         verdict = Verdict.CRITICAL
     words = f"PowerShell {host.powershell_version[:LONGEST_VERSION] or 'of no version'}"
     yield finding(facts, RULES["host.powershell"], verdict, words)
-    skew = (host.utc_now - facts.collected_at).total_seconds()
-    words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
-    yield finding(facts, RULES["host.clock"], Verdict.WARNING if abs(skew) > 300 else Verdict.OK, words)
+    if host.utc_now is None:
+        yield finding(facts, RULES["host.clock"], Verdict.UNKNOWN, "only WMI tells, which was not asked")
+    else:
+        skew = (host.utc_now - facts.collected_at).total_seconds()
+        words = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} ours"
+        yield finding(facts, RULES["host.clock"], Verdict.WARNING if abs(skew) > 300 else Verdict.OK, words)
     yield _disks(facts)
     verdict = Verdict.OK if host.is_administrator else Verdict.WARNING
     words = f"{host.user_name} is {'' if host.is_administrator else 'no '}administrator"

@@ -53,7 +53,8 @@ def powershell(case: Case) -> Stage:
         case.said_no = error
         return unknown("it runs scripts, and the first did not say its version")
     middle = before + (case.now() - before) / 2
-    case.fact, case.skew_s = fact, (fact.utc_now - middle).total_seconds()
+    case.fact = fact
+    case.skew_s = (fact.utc_now - middle).total_seconds() if fact.utc_now is not None else None
     sentence = f"PowerShell {fact.powershell_version or 'of no version'} on CLR {fact.clr_version}"
     about = f"Windows {fact.os_version} {fact.service_pack}".strip()
     if fact.powershell_major is None:

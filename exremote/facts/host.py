@@ -52,8 +52,8 @@ class HostFact:
     """Version of the .NET runtime that PowerShell runs on."""
     system_root: str
     """The Windows directory."""
-    utc_now: datetime
-    """The host's own clock when it was asked."""
+    utc_now: datetime | None
+    """The host's own clock when it was asked; None if its gateway may not ask WMI, which alone tells."""
     fips_policy: bool
     """True if Windows is told to allow only FIPS 140 algorithms."""
     user_name: str
@@ -102,7 +102,7 @@ class HostFact:
             powershell_version=take(script, record, "PowerShellVersion", str),
             clr_version=take(script, record, "ClrVersion", str),
             system_root=take(script, record, "SystemRoot", str),
-            utc_now=take(script, record, "UtcNow", datetime),
+            utc_now=take(script, record, "UtcNow", datetime) if record.get("UtcNow", ...) else None,
             fips_policy=take(script, record, "FipsPolicy", bool),
             user_name=take(script, record, "UserName", str),
             is_administrator=take(script, record, "IsAdministrator", bool),

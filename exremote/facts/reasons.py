@@ -61,6 +61,11 @@ REMEDIES: Mapping[str, str] = {
         "Give it more time; if it hangs, look into the host's event log, and end its process by hand at last."
     ),
     "ExRemote.ShareRefused": "Check api_credential, and that account's rights on the share.",
+    "ExRemote.ShareUnreachable": "See that the file server is up, and that SMB (TCP 445 or 139) reaches it.",
+    "ExRemote.WmiUnavailable": (
+        "Open TCP 135 and RPC's ports from the gateway to the host, see that WMI works there (wbemtest), or "
+        "set wmi = false at the gateway in the inventory: then disks, clock and ntbackup are left out."
+    ),
 }
 """What can be done, by the id."""
 

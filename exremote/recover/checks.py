@@ -243,7 +243,7 @@ def restarted(before: datetime | None, now: datetime | None) -> Restarted:
 
 def restarted_after(moment: datetime | None, fact: HostFact, now: datetime) -> Restarted:
     """Given a moment by our clock, return whether the machine was started after it, by its own clock."""
-    if moment is None or fact.started is None:
+    if moment is None or fact.started is None or fact.utc_now is None:
         return "unknown"
     return "new" if now - (fact.utc_now - fact.started) >= moment else "same"
 

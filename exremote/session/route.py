@@ -21,11 +21,22 @@ BODIES = "gateway/"
 """Where the scripts are that ask another computer."""
 SHARE_TEST = f"{BODIES}Test-HostShare"
 """The script that says whether the host's shares answer."""
-_PATHS = frozenset({"Path", "Staging", "Aside", "Folder"})
+_PATHS = frozenset({"Path", "Staging", "Aside"})
 """Parameters that name places on the host."""
-_NOT_THE_HOSTS = frozenset({"Connect-Share", "Disconnect-Share", "Test-ApiDirectory", "Get-ConnectorObject"})
+_BY_SHARE = frozenset(
+    {
+        "Copy-FileTree", "Get-FileFact", "Get-FileTree", "Move-FileAside", "Move-StagedFile", "Read-FilePack",
+        "Remove-StagingFolder", "Remove-WorkFile", "Write-FilePack",
+    }
+)  # fmt: skip
+"""Scripts that touch nothing of a host but files."""
+_THIRD = frozenset({"Connect-Share", "Disconnect-Share", "Test-ApiDirectory", "Get-ConnectorObject"})
 """Scripts that are about a third computer: the gateway asks it as the host itself would."""
 _DRIVE = re.compile(r"([A-Za-z]):\\(.*)", re.DOTALL)
+
+
+class NoWay(Exception):
+    """There is no way to ask this; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,23 +66,33 @@ class Route:
     def request(
         self, library: ScriptLibrary, name: str, parameters: Mapping[str, Value]
     ) -> tuple[Script, dict[str, Value]]:
-        """Given a script and its parameters, return what the gateway is asked."""
+        """Given a script and its parameters, return what the gateway is asked.
+
+        Raise NoWay for what would be done to the gateway itself, or needs a WMI that may not be asked.
+        """
         if f"{BODIES}{name}" in library:
             script = library.get(f"{BODIES}{name}")
             own: dict[str, Value] = {"ComputerName": self.address}
             if self.account is not None and script.parameter("Password"):
                 own |= {"UserName": self.account.username, "Password": Secret(self.account.password)}
-            if self.wmi and script.parameter("Wmi"):
-                own["Wmi"] = True
+            if script.parameter("Wmi"):
+                own["Wmi"] = self.wmi or None
+            elif script.parameter("Password") and not self.wmi:
+                raise NoWay(
+                    f"{name} needs WMI at the host, and the inventory says wmi = false for its gateway."
+                )
             return script, {**parameters, **own}
-        there = name not in _NOT_THE_HOSTS
+        if name in _THIRD:
+            return library.get(name), dict(parameters)
+        if name not in _BY_SHARE:
+            raise NoWay(f"{name} is not possible on a host behind a gateway.")
         return library.get(name), {
-            key: self._there(value) if there and key in _PATHS else value for key, value in parameters.items()
+            key: self._there(value) if key in _PATHS else value for key, value in parameters.items()
         }
 
     def by_file(self, library: ScriptLibrary, name: str) -> bool:
         """Given a script, return whether it goes over the host's shares: it cannot tell gone from missing."""
-        return f"{BODIES}{name}" not in library and name not in _NOT_THE_HOSTS
+        return f"{BODIES}{name}" not in library and name in _BY_SHARE
 
     def shares(self, parameters: Mapping[str, Value]) -> list[str]:
         """Given the parameters of a script, return the shares of the host that it goes over."""
@@ -92,6 +113,8 @@ class Route:
     def _there(self, value: Value) -> Value:
         if isinstance(value, str):
             drive = _DRIVE.fullmatch(value)
+            if drive is None and not value.startswith("\\\\"):
+                raise NoWay(f"{value[:200]!r} is no place on the host that its shares lead to.")
             return rf"\\{self.address}\{drive[1]}$\{drive[2]}" if drive else value
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
             return cast(Value, [self._there(cast(Value, each)) for each in value])

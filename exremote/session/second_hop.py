@@ -13,12 +13,17 @@ from exremote.errors import AccessDenied, HostError, ScriptFailed, Unreachable
 from exremote.gate import Gate
 from exremote.inventory import Host
 from exremote.script import Effect, ScriptLibrary
-from exremote.session.route import SHARE_TEST, Route
+from exremote.session.route import SHARE_TEST, NoWay, Route
 from exremote.transport import Secret, Transport, Value
 
 SHARE_REFUSED: Final = "ExRemote.ShareRefused"
 _UNREACHABLE = frozenset({"ExRemote.ShareUnreachable", "ExRemote.TargetUnreachable"})
 _DENIED = "ExRemote.TargetDenied"
+NO_WAY: Final = "ExRemote.NoWay"
+NO_WAY_REMEDY = (
+    "Set wmi = true at the gateway in the inventory, if the gateway may ask it (TCP 135 and RPC's ports); "
+    "else this has to be done on the host by hand."
+)
 ACCOUNT = (
     "Check the host's credential in the inventory: behind a gateway it has to be an administrator of the "
     "host itself. `exremote doctor` looks at each part of the way."
@@ -88,7 +93,12 @@ class SecondHop:
         Windows cannot tell a file that is gone from a share that is: when something is not there, and at the
         end of each deed, the share has to answer. Raise Unreachable if it does not, and other HostErrors.
         """
-        script, asked = self.route.request(self._library, name, parameters)
+        try:
+            script, asked = self.route.request(self._library, name, parameters)
+        except NoWay as error:
+            raise ScriptFailed(
+                self._host.name, str(error), script=name, error_id=NO_WAY, remedy=NO_WAY_REMEDY
+            ) from None
         doubtful = script.effect is not Effect.READ
         held: list[object] = []
         with closing(

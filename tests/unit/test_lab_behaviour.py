@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from exremote.lab.behaviour import ANSWERS, Behaviour
+from exremote.lab.behaviour import ANSWERS, Behaviour, answer_of
 from exremote.lab.files import Generated
 from exremote.lab.machine import ENVIRONMENT, SERVICES, Machine, Share
 from exremote.lab.registry import Kind
@@ -109,7 +109,10 @@ CALLS: dict[str, dict[str, object]] = {
 
 
 def test_every_script_has_a_behaviour_and_every_behaviour_a_script() -> None:
-    assert {script.name for script in LIBRARY if "/" not in script.name} == set(ANSWERS) == set(CALLS)
+    own = {script.name for script in LIBRARY if "/" not in script.name}
+    assert own | {"gateway/Test-HostShare"} == set(ANSWERS)
+    assert own == set(CALLS)
+    assert all(answer_of(script.name) for script in LIBRARY if script.name.startswith("gateway/"))
 
 
 @pytest.mark.parametrize("script", sorted(CALLS))
@@ -229,7 +232,11 @@ def test_pack_holds_files_offsets_and_failures(machine: Machine) -> None:
         ("Export-RegistryKey", {"Key": "HKLM"}, "ExRemote.BadArgument"),
         ("Get-ConnectorObject", {"Class": "a)(b=*"}, "ExRemote.BadArgument"),
         ("Connect-Share", {"Path": "C:\\", "UserName": "u", "Password": "p"}, "ExRemote.BadArgument"),
-        ("Connect-Share", {"Path": r"\\no\where", "UserName": "u", "Password": "p"}, "ExRemote.ShareRefused"),
+        (
+            "Connect-Share",
+            {"Path": r"\\no\where", "UserName": "u", "Password": "p"},
+            "ExRemote.ShareUnreachable",
+        ),
         ("Get-HostFact", {"0": "x", "1": "y"}, "PositionalParameterNotFound"),
     ],
 )
