@@ -24,7 +24,7 @@ from exremote.cli.journaling import journaled
 from exremote.cli.running import resolve_secrets
 from exremote.connector import Connector
 from exremote.credential import Secret
-from exremote.doctor import STAGES, Stage, Verdict, examine, exit_code
+from exremote.doctor import Stage, Verdict, examine, exit_code, stages_of
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, UsageError
 from exremote.gate import LogonGate
 from exremote.inventory import SAME_LISTENER, Host, Inventory, same_listener
@@ -101,17 +101,18 @@ def _look(
         else:
             journal.event(kind, host=host.name, said=dict(fields))
 
-    api = host.api_credential
+    api, own = host.api_credential, host.own_credential
     examination = examine(
         host,
-        host.unusable or secrets[host.credential.identity],
+        host.unusable or secrets[host.door.credential.identity],
         now=now,
         warnings=warnings,
         logons=logons,
         api_account=secrets.get(api.identity) if api else None,
+        own_account=secrets.get(own.identity) if own else None,
         on_event=tell,
     )
-    names = [name for name, _, _ in STAGES]
+    names = [name for name, _, _ in stages_of(host)]
     journal.event("host-started", host=host.name)
     with ExitStack() as stack:
         live = stack.enter_context(report.progress("doctor", [host.name])) if terminal else None

@@ -9,7 +9,7 @@ approach     the stages on the way to the host, up to WinRM's own settings
 inside       the stages that ask the host itself, in a shell
 """
 
-from exremote.doctor.case import STAGES, examine
+from exremote.doctor.case import STAGES, examine, stages_of
 from exremote.doctor.stage import Stage, Verdict, exit_code
 
-__all__ = ["STAGES", "Stage", "Verdict", "examine", "exit_code"]
+__all__ = ["STAGES", "Stage", "Verdict", "examine", "exit_code", "stages_of"]

@@ -34,7 +34,10 @@ def inventory(case: Case) -> Stage:
     host = case.host
     if host.unusable is not None:
         return failed(host.unusable.said, host.unusable.remedy, host.unusable.exit_code)
-    what = f"{host.scheme}://{host.address}:{host.port}/{host.path}, auth {host.auth}, wire {host.wire}"
+    door = host.door
+    what = f"{door.scheme}://{door.address}:{door.port}/{door.path}, auth {door.auth}, wire {door.wire}"
+    if host.gateway is not None:
+        what = f"{host.address} through {door.name}, {what}"
     if case.warnings:
         return warning(f"{what}; {' '.join(case.warnings)}", "Change the inventory if that is not meant.")
     return ok(what)
@@ -45,10 +48,10 @@ def credential(case: Case) -> Stage:
     if isinstance(case.account, ExremoteError):
         error = case.account
         return failed(error.message, error.remedy, error.exit_code)
-    if case.host.credential.kind == "none":
+    if case.host.door.credential.kind == "none":
         said = "the client's certificate is the credential"
     else:
-        said = f"{case.host.credential.text}: a password for {case.account.username} is there"
+        said = f"{case.host.door.credential.text}: a password for {case.account.username} is there"
     if isinstance(case.api_account, ExremoteError):
         error = case.api_account
         return warning(f"{said}; api_credential is not to be had: {error.message}", error.remedy)
@@ -59,7 +62,7 @@ def credential(case: Case) -> Stage:
 
 def name(case: Case) -> Stage:
     """Resolve the address."""
-    host = case.host
+    host = case.host.door
     try:
         ipaddress.ip_address(host.address)
     except ValueError:
@@ -95,7 +98,7 @@ def _small(text: str) -> str:
 
 def tls(case: Case) -> Stage:
     """Shake hands as the wire would; say what the certificate is."""
-    host = case.host
+    host = case.host.door
     if host.scheme == "http":
         return skipped('scheme = "http": messages are sealed by the authentication instead')
     try:
@@ -104,7 +107,7 @@ def tls(case: Case) -> Stage:
         if not probe.speaks_http(case.address, probe.KNOCK_S):
             raise
         raise TrustError(
-            host.name,
+            case.host.name,
             f"port {host.port} does not speak TLS, but plain HTTP.",
             'Set scheme = "http" (messages are sealed all the same), or use the https port, 5986.',
         ) from None
@@ -127,7 +130,7 @@ def tls(case: Case) -> Stage:
 
 def listener(case: Case) -> Stage:
     """Ask WinRM who it is, as anybody may."""
-    address, host = case.address, case.host
+    address, host = case.address, case.host.door
     timeout_s = host.deadlines.read_s
     try:
         seen = probe.identify(address, timeout_s)
@@ -176,7 +179,7 @@ def _not_winrm(case: Case, seen: probe.Listener) -> Stage:
 
 def schemes(case: Case) -> Stage:
     """Compare what the host offers to a client without a credential with what we would use."""
-    host = case.host
+    host = case.host.door
     if host.auth == "certificate":
         return unknown("a log-on by certificate is not in the list that a host offers")
     seen = probe.offers(case.address, host.deadlines.read_s)
@@ -196,7 +199,7 @@ def schemes(case: Case) -> Stage:
 
 def authentication(case: Case) -> Stage:
     """Log on, once, and ask for WinRM's settings."""
-    host = case.host
+    host = case.host.door
     _, login, settings = case.session.target()
     try:
         with case.session.logging_on():
@@ -209,7 +212,7 @@ def authentication(case: Case) -> Stage:
 
 def _more(case: Case) -> str:
     """Return what else can make a host refuse a credential that is right."""
-    host, words = case.host, ""
+    host, words = case.host.door, ""
     if host.scheme == "https" and host.auth in ("negotiate", "ntlm", "kerberos"):
         words = (
             " If it is right: something between us that opens TLS breaks the channel binding that the host "
@@ -266,4 +269,4 @@ def quotas(case: Case) -> Stage:
             f"this account may not read WinRM's settings ({configuration.refused.rstrip('.')}).",
             "An administrator of the host sees them with: winrm get winrm/config",
         )
-    return judge_quotas(configuration.values, case.host.wire, case.host.deadlines.operation_s)
+    return judge_quotas(configuration.values, case.host.door.wire, case.host.deadlines.operation_s)

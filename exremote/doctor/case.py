@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from exremote.credential import Secret as Account
-from exremote.doctor import approach, inside
+from exremote.doctor import approach, beyond, inside
 from exremote.doctor.stage import Stage, Verdict, failed, skipped
 from exremote.errors import ExremoteError, HostError, ScriptFailed
 from exremote.facts import HostFact
@@ -37,6 +37,8 @@ class Case:
     """What the inventory warns of for this host."""
     api_account: Account | ExremoteError | None
     """For the second hop, or why it is not to be had; None: the session's own."""
+    own_account: Account | ExremoteError | None = None
+    """For the hop from a gateway, or why it is not to be had; None: there is none, or it needs none."""
     listener: probe.Listener | None = None
     """What answered."""
     asked_at: datetime | None = None
@@ -78,7 +80,9 @@ STAGES: tuple[tuple[str, tuple[str, ...], Look], ...] = (
     ("sealing", ("authentication",), approach.sealing),
     ("quotas", ("sealing",), approach.quotas),
     ("shell", ("sealing",), inside.shell),
-    ("powershell", ("shell",), inside.powershell),
+    ("gateway", ("shell",), beyond.gateway),
+    ("target", ("gateway",), beyond.target),
+    ("powershell", ("target",), inside.powershell),
     ("language", ("powershell",), inside.language),
     ("clock", ("listener",), inside.clock),
     ("rights", ("language",), inside.rights),
@@ -89,8 +93,21 @@ STAGES: tuple[tuple[str, tuple[str, ...], Look], ...] = (
     ("line", ("shell",), inside.line),
 )
 """Name, the stages that it needs, and how it is looked at; in their order."""
-ASKING = frozenset({"shell", "powershell", "second-hop", "speed"})
+BEYOND = frozenset({"gateway", "target"})
+"""The stages that only a host behind a gateway has."""
+ASKING = frozenset({"shell", "gateway", "target", "powershell", "second-hop", "speed"})
 """The stages that need the host to answer in a shell."""
+
+
+def stages_of(host: Host) -> list[tuple[str, tuple[str, ...], Look]]:
+    """Given a host, return the stages of its examination: one that answers itself has no way beyond."""
+    if host.gateway is not None:
+        return list(STAGES)
+    return [
+        (name, tuple("shell" if need in BEYOND else need for need in needs), look)
+        for name, needs, look in STAGES
+        if name not in BEYOND
+    ]
 
 
 def examine(
@@ -101,13 +118,15 @@ def examine(
     warnings: tuple[str, ...] = (),
     logons: LogonGate | None = None,
     api_account: Account | ExremoteError | None = None,
+    own_account: Account | ExremoteError | None = None,
     on_event: EventHandler = lambda kind, fields: None,
     sleep: Callable[[float], None] = time.sleep,
     looks: Mapping[str, Look] | None = None,
 ) -> Iterator[Stage]:
     """Given a host and its secret (or why there is none), yield its stages as they are looked at.
 
-    `logons` is shared by the hosts of one run: a credential that one refused is not tried on another.
+    `own_account` is for the hop from a gateway. `logons` is shared by the hosts of one run: a credential
+    that one refused is not tried on another.
     Close the iterator to end early: the shell is deleted in every outcome.
     """
     broken: list[str] = []
@@ -119,7 +138,10 @@ def examine(
         on_event(kind, fields)
 
     known = account if isinstance(account, Account) else None
-    with Session(host, known, on_event=tell, sleep=sleep, policy=PATIENCE, logons=logons) as session:
+    own = own_account if isinstance(own_account, Account) else None
+    with Session(
+        host, known, own_account=own, on_event=tell, sleep=sleep, policy=PATIENCE, logons=logons
+    ) as session:
         case = Case(
             host,
             account,
@@ -127,10 +149,11 @@ def examine(
             now,
             warnings,
             api_account,
+            own_account,
             broken=broken,
         )
         down: dict[str, str] = {}
-        for name, needs, look in STAGES:
+        for name, needs, look in stages_of(host):
             cause = next((down[need] for need in needs if need in down), None)
             if cause is None and name in ASKING:
                 cause = down.get("host")

@@ -4,6 +4,7 @@ Only this folder names the properties that the bundled scripts emit. `HostFacts`
 comes back without loss, so that a recorded host can be judged again without a network.
 """
 
+from exremote.facts.approach import ApproachFact, Trouble
 from exremote.facts.codec import part
 from exremote.facts.collected import FORMAT, HostFacts, Presence
 from exremote.facts.deeds import (
@@ -39,6 +40,7 @@ __all__ = [
     "FORMAT",
     "ApiDirectoryFact",
     "ApiQueue",
+    "ApproachFact",
     "ConnectorObject",
     "CopyFailure",
     "Disk",
@@ -67,6 +69,7 @@ __all__ = [
     "TableText",
     "TreeCopy",
     "TreeFact",
+    "Trouble",
     "WantedState",
     "WriteFailure",
     "advise",

@@ -102,6 +102,7 @@ def up(
         "control": control.url,
         "token": control.token,
         "hosts": {name: host.port for name, host in world.hosts.items()},
+        "via": {name: host.spec.via for name, host in world.hosts.items() if host.spec.via},
         "engine": engine or "simulated",
     }
     noted = False

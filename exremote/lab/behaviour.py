@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import cast
 
-from exremote.lab.behind import host_fact_through, host_share, through
+from exremote.lab.behind import approach, host_fact_through, host_share, through
 from exremote.lab.binding import Arguments, bind
 from exremote.lab.copies import service_guard, tree_copy
 from exremote.lab.deeds import registry_set, service_set, work_files_remove
@@ -341,6 +341,7 @@ ANSWERS: Mapping[str, Answer] = {
     "Get-NtBackupJob": get_job,
     "Remove-NtBackupJob": remove_job,
     "gateway/Test-HostShare": host_share,
+    "gateway/Test-Approach": approach,
 }
 """By the name of the script; what a gateway answers for another host is what that would answer itself."""
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from exremote.lab.binding import Arguments
 from exremote.lab.files import FileSystem
-from exremote.lab.machine import Machine
+from exremote.lab.machine import SERVICES, Machine
 from exremote.lab.trees import refused
 from exremote.lab.wsman.engine import Call, Record
 
@@ -122,6 +122,32 @@ def host_share(
         there = machine.files.is_directory(path) and may
         why = "" if there else "The network path was not found." if may else "Access is denied."
         yield {"Share": share, "Answers": there, "Error": why}
+
+
+def approach(
+    machine: Machine, arguments: Arguments, source: Iterator[object], call: Call
+) -> Iterator[Record]:
+    """Test-Approach: what lies between a gateway and a host behind it."""
+    name, host = arguments.text("ComputerName"), _found(machine, arguments)
+    state = {445: "open", 139: "open", 135: "open" if host is not None and host.wmi else "silent"}
+    if host is not None and host.down:
+        state = dict.fromkeys(state, "silent")
+    smb1 = "installed"
+    if int(machine.os.version.partition(".")[0]) >= 6:
+        start = machine.registry.number(rf"{SERVICES}\mrxsmb10", "Start", -1)
+        smb1 = {-1: "missing", 4: "disabled"}.get(start, "installed")
+    parameters = rf"{SERVICES}\LanmanWorkstation\Parameters"
+    yield {
+        "ComputerName": name,
+        "Asker": machine.name,
+        "Addresses": ["192.0.2.20"] if host is not None else [],
+        "Ports": [f"{port} {how if host is not None else 'unknown'}" for port, how in state.items()],
+        "Smb1": smb1,
+        "SigningRequired": bool(machine.registry.number(parameters, "RequireSecuritySignature")),
+        "LmCompatibility": machine.registry.number(
+            r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa", "LmCompatibilityLevel", -1
+        ),
+    }
 
 
 def connect(machine: Machine, share: str, user: str, password: str, shell_id: str) -> str | None:

@@ -188,6 +188,8 @@ class RunningLab:
     trust: Path
     """The certificate of its https listeners, in PEM."""
     process: subprocess.Popen[str]
+    via: Mapping[str, str]
+    """The gateway of each host that is reached through one."""
 
 
 @contextlib.contextmanager
@@ -244,6 +246,7 @@ def running_lab(
             said["hosts"],
             Path(said["trust"]),
             process,
+            said["via"],
         )
     finally:
         late.cancel()

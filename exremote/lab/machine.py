@@ -243,6 +243,8 @@ class Machine:
             put(rf"HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\{name}", "ComputerName", self.name)
         put(r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa", "FipsAlgorithmPolicy", 0)
         put(rf"{SERVICES}\Tcpip\Parameters", "Domain", self.dns_domain)
+        if int(self.os.version.partition(".")[0]) >= 6:
+            put(rf"{SERVICES}\mrxsmb10", "Start", 3)
         put(
             ENVIRONMENT,
             "Path",

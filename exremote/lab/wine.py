@@ -333,6 +333,11 @@ class Prefix:
                 link = dosdevices / f"{root.name[0].lower()}:"
                 if not link.is_symlink():
                     link.symlink_to(target)
+        for share, place in (("ADMIN$", self.drive_c / "windows"), ("C$", self.drive_c), ("D$", "drive_d")):
+            # Wine has no administrative shares; whoever is its gateway goes by this machine's name.
+            for name in {self.machine.name, self.machine.name.lower()}:
+                (dosdevices / "unc" / name).mkdir(parents=True, exist_ok=True)
+                (dosdevices / "unc" / name / share).symlink_to(self.folder / place)
         system_root = self.machine.os.system_root.lower() + "\\"
         times: list[tuple[Path, int]] = []
         for remote, node in self._all_files():

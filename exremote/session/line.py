@@ -26,6 +26,7 @@ from exremote.errors import (
     Unreachable,
 )
 from exremote.facts import (
+    ApproachFact,
     FactError,
     advise,
 )
@@ -168,6 +169,19 @@ class Line:
         Each question does this by itself; called on its own it proves the credential.
         """
         self._retry("open", Effect.READ, self._ready)
+
+    def approach(self) -> ApproachFact | None:
+        """Ask a gateway what lies between it and the host, and log on at neither more than at the gateway.
+
+        Return None for a host that answers itself. Raise HostError.
+        """
+        hop = self._hop
+        if hop is None:
+            return None
+        deadline_s = self.host.deadlines.script_s
+        return self._retry(
+            "approach", Effect.READ, lambda: hop.approach(self._ready(beyond=False), deadline_s)
+        )
 
     def close(self, broken: bool = False) -> None:
         """Give up the shell and the connection; `broken`: ask nothing more on it. Never raise an error."""
@@ -352,7 +366,7 @@ class Line:
 
     # ------------------------------------------------------------ the wire
 
-    def _ready(self, opened: bool = True) -> Transport:
+    def _ready(self, opened: bool = True, beyond: bool = True) -> Transport:
         """Return the transport, made anew if the last one was lost. Raise HostError."""
         self._stopping()
         if self._refused is not None:
@@ -367,7 +381,7 @@ class Line:
                 self._refused = error  # never tried again: it could lock the account
                 raise
             self._met = True
-            if self._hop is not None:
+            if self._hop is not None and beyond:
                 self._join(self._hop, self._transport)
         return self._transport
 

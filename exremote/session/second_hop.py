@@ -10,10 +10,11 @@ from contextlib import closing, suppress
 from typing import Final
 
 from exremote.errors import AccessDenied, HostError, ScriptFailed, Unreachable
+from exremote.facts import ApproachFact, FactError
 from exremote.gate import Gate
 from exremote.inventory import Host
 from exremote.script import Effect, ScriptLibrary
-from exremote.session.route import SHARE_TEST, NoWay, Route
+from exremote.session.route import BODIES, SHARE_TEST, NoWay, Route
 from exremote.transport import Secret, Transport, Value
 
 SHARE_REFUSED: Final = "ExRemote.ShareRefused"
@@ -68,7 +69,7 @@ class SecondHop:
                 self._drain(transport, "Connect-Share", parameters, deadline_s)
             except ScriptFailed as error:
                 if error.error_id != SHARE_REFUSED:
-                    raise self.meant(error) from None
+                    raise self._explained(transport, self.meant(error), deadline_s) from None
                 self._shares.refuse(account, self._host.name)
                 raise self._denied(f"{self._gateway} could not log on there: {error.message}") from None
         self._joined = transport
@@ -115,6 +116,30 @@ class SecondHop:
         if doubtful and self.route.by_file(self._library, name):
             self._still_there(transport, self.route.shares(parameters), deadline_s)
         yield from held
+
+    def approach(self, transport: Transport, deadline_s: float) -> ApproachFact:
+        """Ask the gateway what lies between it and the host, without logging on there. Raise HostError."""
+        script = self._library.get(f"{BODIES}Test-Approach")
+        parameters: dict[str, Value] = {"ComputerName": self.route.address}
+        with closing(
+            transport.run(script.text, parameters, None, deadline_s=deadline_s, label=script.name)
+        ) as records:
+            said = [record for record in records if isinstance(record, Mapping)]
+        if len(said) != 1:
+            raise FactError(script.name, "output", f"expected one object, got {len(said)}")
+        return ApproachFact.parse(said[0])
+
+    def _explained(self, transport: Transport, error: HostError, deadline_s: float) -> HostError:
+        """Given why the host is not to be had, return it with what the gateway sees of the way."""
+        if not isinstance(error, Unreachable):
+            return error
+        try:
+            troubles = self.approach(transport, deadline_s).troubles(wmi=False)
+        except (HostError, FactError):
+            return error
+        if not troubles:
+            return error
+        return Unreachable(self._host.name, f"{troubles[0].sentence}. {error.message}", troubles[0].remedy)
 
     def meant(self, error: ScriptFailed) -> HostError:
         """Given what a script at the gateway failed with, return what that is of the host behind it."""

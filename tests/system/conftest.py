@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -283,6 +283,8 @@ class Cli:
     wire: str = "psrp"
     more: dict[str, str] = field(default_factory=dict)
     """Environment over the usual one."""
+    gateway: list[str] = field(default_factory=list)
+    """Lines for the gateways of hosts that are reached through one."""
     secrets: list[str] = field(default_factory=list)
     """What must not be seen anywhere."""
     ran: list[Ran] = field(default_factory=list)
@@ -320,8 +322,14 @@ class Cli:
             retry,
         ]
         ports = {**self.lab.hosts}
+        for gateway in {self.lab.via[name] for name in hosts if name in self.lab.via}:
+            lines += [f"[gateways.{gateway}]", "address = '127.0.0.1'", f"port = {ports[gateway]}"]
+            lines += self.gateway
         for name in hosts:
-            lines += [f"[hosts.{name}]", "address = '127.0.0.1'", f"port = {ports[name]}"]
+            if name in self.lab.via:
+                lines += [f"[hosts.{name}]", f"via = '{self.lab.via[name]}'"]
+            else:
+                lines += [f"[hosts.{name}]", "address = '127.0.0.1'", f"port = {ports[name]}"]
             lines += [(extra or {}).get(name, "")]
             if name in APIS and "variables" not in lines[-1]:
                 lines += [f"variables = {{ groupwise_api = '{APIS[name]}' }}"]
@@ -439,6 +447,13 @@ class Cli:
                 data = path.read_bytes()
                 places += [str(path) for needle in needles if needle in data]
         return places
+
+
+def both_ways(host: HostSpec, way: str) -> tuple[HostSpec, ...]:
+    """Given a host, return it as it is, or (`gateway`) behind a gateway, with that."""
+    if way == "direct":
+        return (host,)
+    return (HostSpec("GW01", os="2008r2", winrm=3), replace(host, via="GW01"))
 
 
 def manifest_of(folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, Ran, World, manifest_of
+from conftest import NOT_UNDER_WINE, Cli, Ran, World, both_ways, manifest_of
 
 from exremote.lab import older
 from exremote.lab.client import RunningLab, running_lab
@@ -25,10 +25,15 @@ IMPORT, EXPORT = (rf"{older.TOOLS}\{name}" for name in ("Import32.exe", "Export3
 ELSEWHERE = r"C:\Program Files\Exchsrvr\Connect\Msmcon\Maildata"
 
 
-@pytest.fixture(scope="module")
-def lab(engine: str) -> Iterator[RunningLab]:
-    """Run a lab of one host that has both connectors."""
-    with running_lab((HostSpec(HOST, ("msmail", "ccmail"), os="2000"),), wine=engine == "powershell") as lab:
+@pytest.fixture(scope="module", params=["direct", "gateway"])
+def lab(engine: str, request: pytest.FixtureRequest) -> Iterator[RunningLab]:
+    """Run a lab of one host that has both connectors, asked directly or through a gateway."""
+    wine = engine == "powershell"
+    if wine and request.param == "gateway":
+        pytest.skip(f"simulated engine only: {NOT_UNDER_WINE['time']}")  # test_gateway.py goes that way
+    with running_lab(
+        both_ways(HostSpec(HOST, ("msmail", "ccmail"), os="2000"), request.param), wine=wine
+    ) as lab:
         yield lab
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Cli, Ran, World, manifest_of
+from conftest import Cli, Ran, World, both_ways, manifest_of
 
 from exremote.lab import older
 from exremote.lab.client import RunningLab, running_lab
@@ -25,10 +25,10 @@ STOPS = 'backup = ["connectors", "stopped-copy"]'
 pytestmark = pytest.mark.not_under_wine("records")
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[RunningLab]:
-    """Run a lab of one host that has the connector for Microsoft Mail."""
-    with running_lab((HostSpec(HOST, ("msmail",), os="2000"),)) as lab:
+@pytest.fixture(scope="module", params=["direct", "gateway"])
+def lab(request: pytest.FixtureRequest) -> Iterator[RunningLab]:
+    """Run a lab of one host that has the connector for Microsoft Mail, asked directly or through a gateway."""
+    with running_lab(both_ways(HostSpec(HOST, ("msmail",), os="2000"), request.param)) as lab:
         yield lab
 
 
