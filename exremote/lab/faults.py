@@ -52,6 +52,7 @@ RECORDS = {
     "end": "the script ends here, as if it were done",
     "bomb": "the record is a deflated block that inflates to VALUE MiB",
     "endless": "the record comes again and again",
+    "unplug": "the host no longer answers its gateway (until faults are cleared)",
 }
 """Effects on a record of a script."""
 HOST = {

@@ -68,6 +68,7 @@ def spoiled(
     schedule: Schedule,
     call: Call,
     drop: Callable[[], None],
+    unplug: Callable[[], object] = lambda: None,
 ) -> Iterator[Record]:
     """Yield the records of a script, spoilt as the schedule says. Raise ScriptThrew if it says so."""
     for record in records:
@@ -92,6 +93,8 @@ def spoiled(
                     return
                 case "end":
                     return
+                case "unplug":
+                    unplug()
                 case "bomb":
                     current = b"\1" + bomb(int(fault.number))
                 case "endless":
@@ -277,7 +280,13 @@ class World:
             if not self.schedule.waits_for(about, script):
                 return records
             return spoiled(
-                records, about, script, self.schedule, call, lambda: self._drop(name, call.shell_id)
+                records,
+                about,
+                script,
+                self.schedule,
+                call,
+                lambda: self._drop(name, call.shell_id),
+                lambda: self._behind(about, down=True),
             )
 
         return run
@@ -316,6 +325,8 @@ class World:
         meant = [host for name, host in self.hosts.items() if fnmatchcase(name.upper(), fault.host)]
         if not meant:
             raise FaultText(f"the lab has no host {fault.host}; there are: {', '.join(self.hosts)}")
+        if fault.effect == "unplug" and not all(host.spec.via for host in meant):
+            raise FaultText(f"{fault.host} is behind no gateway from which it could be unplugged")
         if all(host.machine is None for host in meant):
             raise FaultText(f"nothing listens at {fault.host}: nothing more can go wrong there")
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.not_under_wine("records")
 
 @pytest.fixture(scope="module", params=["direct", "gateway"])
 def lab(request: pytest.FixtureRequest) -> Iterator[RunningLab]:
-    """Run a lab of one host that has the connector for Microsoft Mail, asked directly or through a gateway."""
+    """Run a lab of one host with the connector for Microsoft Mail, directly or behind a gateway."""
     with running_lab(both_ways(HostSpec(HOST, ("msmail",), os="2000"), request.param)) as lab:
         yield lab
 

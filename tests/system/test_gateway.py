@@ -1,0 +1,171 @@
+"""A host that has no WinRM, through a gateway that has: the whole way, and what can go wrong on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import CONNDATA, Cli, World, both_ways, manifest_of
+
+from exremote.lab.client import RunningLab, running_lab
+from exremote.lab.site import HostSpec
+
+HOST, GATEWAY = "EXNOTES02", "GW01"
+NOTES = r"C:\Lotus\Notes"
+AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
+TABLE = rf"{CONNDATA}\Tables\lab0002.tbl"
+DLL = rf"{NOTES}\nnotes.dll"
+KEY = r"HKLM\SOFTWARE\Lotus\Notes"
+WORK = rf"{CONNDATA}\broken.seq"
+DO = ("--yes", "--confirmed", "notes-client", "--grace", "0")
+simulated = pytest.mark.not_under_wine("accounts")
+
+
+@pytest.fixture(scope="module")
+def lab(engine: str) -> Iterator[RunningLab]:
+    """Run a lab of one host with the connector for Lotus Notes behind a gateway."""
+    with running_lab(
+        both_ways(HostSpec(HOST, ("notes",), os="2000"), "gateway"), wine=engine == "powershell"
+    ) as lab:
+        yield lab
+
+
+@pytest.fixture
+def site(cli: Cli, engine: str) -> Cli:
+    """Return a command line with that host in its inventory, and a repository."""
+    if engine == "powershell":
+        cli.gateway = ['second_hop = "delegated"', "wmi = false"]
+    cli.inventory(HOST)
+    cli.init()
+    return cli
+
+
+def snapshot(site: Cli) -> Path:
+    """Return the folder of the newest snapshot of the connector."""
+    return site.folders_of(HOST, "notes")[-1]
+
+
+def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
+    """All of it by shares, RPC and the remote registry, and held against the machine itself."""
+    told = site("health", HOST, "--json", code=None).json
+    bad = {f["check"] for f in told["findings"] if f["verdict"] in ("critical", "unknown")}
+    # Wine has no directory and no event log, and its gateway may ask no WMI.
+    assert bad <= ({"host.clock", "host.disk-space"} if world.engine == "powershell" else set()) | {
+        check for check in bad if world.engine == "powershell" and check.startswith(("directory.", "events."))
+    }
+    first = site("backup", HOST, "--json").json["hosts"][0]
+    assert first["state"] == "done", first
+    manifest = manifest_of(snapshot(site))
+    assert {e["path"] for e in manifest["entries"]} >= {r"Dxamex\Amap.tbl", r"Tables\lab0002.tbl"}
+    services = json.loads((snapshot(site) / "services.json").read_text())
+    assert {s["name"]: s["state"] for s in services}["LME-NOTES"] == "Running"
+    (exported,) = snapshot(site).glob("*.reg") if list(snapshot(site).glob("*.reg")) else [None]
+    if exported is not None:
+        assert "Lotus" in exported.read_text(encoding="utf-16")
+    again = site("backup", HOST, "--json").json["hosts"][0]
+    assert "unchanged" in json.dumps(again)
+
+    before = {path: world.read(HOST, path) for path in (AMAP, TABLE, DLL)}
+    world.remove(HOST, AMAP)
+    world.write(HOST, TABLE, b"")
+    world.write(HOST, DLL, b"MZ another version")
+    world.write(HOST, WORK, b"a work file")
+    world.set_registry(HOST, KEY, "Path", "D:\\wrong\\", "C:\\Lotus\\Notes\\")
+    world.stop_service(HOST, "LME-NOTES")
+    done = site("restore", f"{HOST}/{snapshot(site).name}", *DO, "--json").json["hosts"][0]
+    assert done["state"] == "done", done
+    assert (done["done"]["files"], done["done"]["values"]) == (3, 1)
+    assert {path: world.read(HOST, path) for path in before} == before
+    assert not world.exists(HOST, WORK)
+    assert not world.exists(HOST, r"C:\Program Files\Exchsrvr\exremote-staging-conndata")
+
+    run = next(r["run"] for r in site("runs", "--json").json if r["verb"] == "restore")
+    undone = site("undo", run, *DO, "--json").json["hosts"][0]
+    assert undone["state"] == "done", undone
+    assert not world.exists(HOST, AMAP)
+    assert world.read(HOST, DLL) == b"MZ another version"
+    shown = site("restore", f"{HOST}/{snapshot(site).name}", "--dry-run").out
+    assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in shown
+    site("restore", f"{HOST}/{snapshot(site).name}", *DO)
+    assert {path: world.read(HOST, path) for path in before} == before
+
+
+def test_the_doctor_goes_the_whole_way(site: Cli, world: World) -> None:
+    """Stages of the gateway, then those beyond it."""
+    stages = {s["stage"]: s for s in site("doctor", HOST, "--json", code=None).json["hosts"][0]["stages"]}
+    assert f"{HOST} through {GATEWAY}" in stages["inventory"]["sentence"]
+    assert list(stages)[10:13] == ["shell", "gateway", "target"]
+    if world.engine == "powershell":  # a share of Wine is a link, and no port is open for it
+        assert (
+            "reaches no file sharing" in stages["gateway"]["sentence"]
+            or "no address" in stages["gateway"]["sentence"]
+        )
+        assert stages["target"]["verdict"] == "skipped"
+        return
+    assert stages["target"]["verdict"] == "ok"
+    assert "TCP 445 is open" in stages["gateway"]["sentence"]
+    assert {s["verdict"] for s in stages.values()} <= {"ok", "skipped"}
+
+
+@simulated
+def test_a_refused_second_hop_is_said_and_tried_once(site: Cli, world: World) -> None:
+    site.more = {"OTHER_PASSWORD": "not the one"}
+    site.inventory(
+        HOST, extra={HOST: "credential = { environment = 'OTHER_PASSWORD', username = 'OLD\\admin' }"}
+    )
+    ran = site("backup", HOST, code=21)
+    assert f"{GATEWAY} could not log on there" in ran.all
+    assert "administrator of the host itself" in ran.all
+    assert site.snapshots() == []
+
+
+@simulated
+def test_a_host_that_is_down_behind_its_gateway(site: Cli, world: World) -> None:
+    """The gateway is up: what it sees on the way is the answer."""
+    world.fault(f"{HOST}:host:1:refused")
+    ran = site("backup", HOST, code=20)
+    assert "reaches no file sharing" in ran.all
+    assert "TCP 445" in ran.all
+    stages = {s["stage"]: s for s in site("doctor", HOST, "--json", code=None).json["hosts"][0]["stages"]}
+    assert stages["gateway"]["verdict"] == "failed"
+    assert stages["target"]["verdict"] == "skipped"
+
+
+@simulated
+def test_a_gateway_that_speaks_no_smb_1(site: Cli, world: World) -> None:
+    services = r"HKLM\SYSTEM\CurrentControlSet\Services"
+    world.client.edit(GATEWAY, "set_registry", key=rf"{services}\mrxsmb10", name="Start", data=4)
+    try:
+        stages = {s["stage"]: s for s in site("doctor", HOST, "--json", code=None).json["hosts"][0]["stages"]}
+    finally:
+        world.client.edit(GATEWAY, "set_registry", key=rf"{services}\mrxsmb10", name="Start", data=3)
+    assert stages["gateway"]["verdict"] == "failed"
+    assert "SMB1Protocol-Client" in stages["gateway"]["fix"]
+
+
+@pytest.mark.not_under_wine("records")
+def test_a_share_that_goes_while_it_is_read_is_no_empty_folder(site: Cli, world: World) -> None:
+    """To Windows all files are gone then. Nothing may be called unchanged, missing or done."""
+    site("backup", HOST)
+    ids = [s["id"] for s in site.snapshots()]
+    # After the service states the host goes: each folder that is asked for then seems not to be there.
+    world.fault(f"{HOST}:Get-FileTree:1:unplug")
+    ran = site("backup", HOST, code=None)
+    assert ran.code in (3, 20), ran
+    assert [s["id"] for s in site.snapshots() if not s["missing"]] == ids
+    assert "gets no answer from" in ran.all or "TCP 445" in ran.all
+    world.client.clear_faults()
+    assert "unchanged" in json.dumps(site("backup", HOST, "--json").json)
+
+
+@pytest.mark.not_under_wine("jobs")
+def test_ntbackup_runs_behind_a_gateway(site: Cli, world: World) -> None:
+    ran = site("backup", HOST, "--only", "systemstate", "--json").json["hosts"][0]
+    assert ran["state"] == "done", ran
+    site.gateway = ["wmi = false"]
+    site.inventory(HOST)
+    refused = site("backup", HOST, "--only", "systemstate", code=None)
+    assert refused.code in (3, 22), refused
+    assert "wmi = false" in refused.all
