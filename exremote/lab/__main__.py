@@ -102,7 +102,7 @@ def up(
         "control": control.url,
         "token": control.token,
         "hosts": {name: host.port for name, host in world.hosts.items()},
-        "via": {name: host.spec.via for name, host in world.hosts.items() if host.spec.via},
+        "via": {name: host.via for name, host in world.hosts.items() if host.via},
         "engine": engine or "simulated",
     }
     noted = False

@@ -86,12 +86,15 @@ STANDARD = (
     HostSpec("EXNOTES01", ("notes", "calendar")),
     HostSpec("EXGW01", ("groupwise",)),
     HostSpec("EXSICK01", ("notes", "groupwise"), sick=True, api=r"\\NWFS02\SYS\GWDOM\WPGATE\API"),
-    HostSpec("EXMSMAIL01", ("msmail",), os="2000"),
-    HostSpec("EXCCMAIL01", ("ccmail",), os="2000"),
-    HostSpec("EXSICK02", ("msmail", "ccmail"), sick=True, os="2000"),
+    HostSpec("GW01", os="2008r2", winrm=3),
+    HostSpec("EXMSMAIL01", ("msmail",), os="2000", via="GW01"),
+    HostSpec("EXCCMAIL01", ("ccmail",), os="2000", via="GW01"),
+    HostSpec("EXSICK02", ("msmail", "ccmail"), sick=True, os="2000", via="GW01"),
     HostSpec("EXDOWN01", ("notes",), down=True),
 )
-"""The site that `exremote-lab up` starts: healthy hosts, sick ones, and one that cannot be reached."""
+"""The site that `exremote-lab up` starts: healthy hosts and sick ones, those with Windows 2000 behind a
+gateway, and one that cannot be reached.
+"""
 
 
 def specs_to_json(specs: Sequence[HostSpec]) -> str:

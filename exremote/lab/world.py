@@ -51,6 +51,8 @@ class Host:
     """Where the real engine plays it."""
     listener: str = ""
     """The name of the endpoint's site where it answers now; empty: its own name."""
+    via: str = ""
+    """The host through which it is reached; empty: it answers itself."""
     loss: Loss | None = None
     """What is known of the machine that was lost, where another one stands in its place."""
     away: bool = False
@@ -209,8 +211,10 @@ class World:
                 # One Windows plays both: it is asked for itself, by its name.
                 prefixes[name] = prefixes[behind[0]]
         for spec in specs:
-            if spec.via and not spec.down:
-                self.hosts[spec.name] = Host(spec, 0, machines[spec.name], prefixes.get(spec.name), spec.via)
+            if spec.via and not spec.down and spec.name in gateways.get(spec.via, ()):
+                self.hosts[spec.name] = Host(
+                    spec, 0, machines[spec.name], prefixes.get(spec.name), spec.via, spec.via
+                )
                 continue
             if spec.down:
                 # A port that is bound and listens to nobody: refused for as long as the lab is there.
@@ -227,17 +231,16 @@ class World:
     def _put_behind(self, specs: Sequence[HostSpec], machines: Mapping[str, Machine]) -> dict[str, list[str]]:
         """Given all hosts, put those behind their gateways that are reached through one.
 
-        Return the names behind each gateway. Raise SpecText.
+        One Windows under Wine plays gateway and host: the first has it, others answer themselves. Return the
+        names behind each gateway. Raise SpecText.
         """
         behind: dict[str, list[str]] = {}
         for spec in specs:
-            if spec.via:
+            if spec.via and not (self.engine and spec.via in behind):
                 if spec.via not in machines:
                     raise SpecText(f"{spec.name}: the lab has no host {spec.via} to reach it through")
                 behind.setdefault(spec.via, []).append(spec.name)
         for gateway, names in behind.items():
-            if self.engine and len([name for name in names if name in machines]) != 1:
-                raise SpecText(f"{gateway}: under Wine a gateway has one host behind it, not {len(names)}")
             accounts = {self.user: self.password}
             hosts = {name.lower(): Behind(machines[name], accounts) for name in names if name in machines}
             put_before(machines[gateway], hosts)
@@ -325,7 +328,7 @@ class World:
         meant = [host for name, host in self.hosts.items() if fnmatchcase(name.upper(), fault.host)]
         if not meant:
             raise FaultText(f"the lab has no host {fault.host}; there are: {', '.join(self.hosts)}")
-        if fault.effect == "unplug" and not all(host.spec.via for host in meant):
+        if fault.effect == "unplug" and not all(host.via for host in meant):
             raise FaultText(f"{fault.host} is behind no gateway from which it could be unplugged")
         if all(host.machine is None for host in meant):
             raise FaultText(f"nothing listens at {fault.host}: nothing more can go wrong there")
@@ -356,10 +359,10 @@ class World:
 
     def _behind(self, name: str, *, down: bool) -> bool:
         """Given a host, have it answer its gateway or not. Return whether it is behind one."""
-        spec = self.hosts[name].spec
-        if spec.via:
-            self.machine(spec.via).behind[name.lower()].down = down
-        return bool(spec.via)
+        if not (gateway := self.hosts[name].via):
+            return False
+        self.machine(gateway).behind[name.lower()].down = down
+        return True
 
     def later(self, seconds: float, what: Callable[..., None], *args: object) -> None:
         """Do something after a time, if the lab is there then."""
@@ -439,7 +442,7 @@ def inventory_text(hosts: Mapping[str, Host], user: str, repository: Path) -> st
         f"credential = {{ environment = '{PASSWORD_VARIABLE}', username = '{user}' }}",
         "",
     ]
-    gateways = {host.spec.via for host in hosts.values()} - {""}
+    gateways = {host.via for host in hosts.values()} - {""}
     for name in gateways & hosts.keys():
         lines += [f"[gateways.{name}]", 'address = "127.0.0.1"', f"port = {hosts[name].port}"]
         if hosts[name].prefix is not None:
@@ -450,8 +453,8 @@ def inventory_text(hosts: Mapping[str, Host], user: str, repository: Path) -> st
         if name in gateways:
             continue
         lines += [f"[hosts.{name}]", 'address = "127.0.0.1"', f"port = {host.port}"]
-        if host.spec.via:
-            lines[-2:] = [f'address = "{name}"', f'via = "{host.spec.via}"']
+        if host.via:
+            lines[-2:] = [f'address = "{name}"', f'via = "{host.via}"']
         if host.spec.down:
             # It will not come back: there is no need to be as patient as with a real server.
             lines.append("retry = { attempts = 2, total_s = 5, first_wait_s = 0.5 }")

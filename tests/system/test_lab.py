@@ -95,11 +95,15 @@ def test_https_is_trusted_by_the_lab_s_certificate(lab: RunningLab) -> None:
 
 def test_the_inventory_is_one_and_names_every_host(lab: RunningLab) -> None:
     inventory = Inventory.load(lab.inventory)
-    assert {name: host.port for name, host in inventory.hosts.items()} == dict(lab.hosts)
+    ports = {name: host.door.port for name, host in inventory.hosts.items()}
+    assert ports | {"GW01": lab.hosts["GW01"]} == {
+        name: port or lab.hosts[lab.via[name]] for name, port in lab.hosts.items()
+    }
     assert inventory.hosts["EXGW01"].variables["groupwise_api"].startswith("\\\\NWFS01")
     assert lab.password not in lab.inventory.read_text()
     committed = Inventory.load(Path(__file__).parents[2] / "inventory" / "lab.toml")
-    assert set(committed.hosts) == {spec.name for spec in STANDARD}
+    assert {*committed.hosts, *committed.gateways} == {spec.name for spec in STANDARD}
+    assert {name for name, host in committed.hosts.items() if host.gateway} == set(lab.via)
 
 
 def test_a_host_that_is_down_refuses(lab: RunningLab) -> None:
