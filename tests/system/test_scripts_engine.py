@@ -25,6 +25,8 @@ from xml.etree import ElementTree
 
 import pytest
 
+from exremote.pack import seal_settings
+from exremote.regfile import parse as parse_reg
 from exremote.script import ScriptLibrary
 
 ENGINE = shlex.split(os.environ.get("EXREMOTE_LAB_POWERSHELL", ""))
@@ -492,6 +494,62 @@ CALLS: dict[str, Call] = {
     "events past old ones": (faked_log(999), {"Source": ["msexchangenotes"], "SinceHours": 24}),
     "events behind too many old ones": (faked_log(1000), {"Source": ["MSExchangeNOTES"], "SinceHours": 24}),
 }
+JOB = {"Folder": r"C:\exr-job", "Name": "job-1", "Selection": ["SystemState"], "Arguments": "backup x"}
+GUARD = {"Folder": r"C:\exremote-guard-x", "Service": ["LME-TEST"], "Seconds": 60}
+SCRATCH = r"HKLM\SOFTWARE\exremote-behind"
+SETTINGS = [
+    (SCRATCH, "Text", 1, "a\0".encode("utf-16-le")),
+    (SCRATCH, "Word", 4, bytes(4)),
+    (SCRATCH, "None", 0, b"x"),
+]
+BEHIND: dict[str, Call] = {
+    "host": ("gateway/Get-HostFact", {"OnPath": ["REG.exe", "nnotes.dll"]}),
+    "registry": ("gateway/Get-RegistryValue", CALLS["registry"][1]),
+    "registry bad": ("gateway/Get-RegistryValue", {"Value": [r"HKCU\x|y"]}),
+    "services": ("gateway/Get-ServiceState", CALLS["services"][1]),
+    "services run by": ("gateway/Get-ServiceState", {"Name": ["Eventlog"], "Program": ["dispatch.EXE"]}),
+    "export": ("gateway/Export-RegistryKey", {"Key": KEY}),
+    "export missing": ("gateway/Export-RegistryKey", {"Key": KEY + r"\nowhere"}),
+    "export bad": ("gateway/Export-RegistryKey", {"Key": r"HKCU\x"}),
+    "events": ("gateway/Get-EventSummary", CALLS["events"][1]),
+    "disabled": ("gateway/Set-ServiceState", {"Name": "LME-TEST", "StartMode": "Disabled"}),
+    "manual": ("gateway/Set-ServiceState", {"Name": "LME-TEST", "StartMode": "Manual", "State": "Stopped"}),
+    "no service": ("gateway/Set-ServiceState", {"Name": "LME-GHOST", "State": "Running"}),
+    "set": (
+        "gateway/Set-RegistryValue",
+        {"|": [f"y:{base64.b64encode(b).decode()}" for b in seal_settings(SETTINGS)]},
+    ),
+    "as set": ("gateway/Export-RegistryKey", {"Key": SCRATCH}),
+    "scratch whatif": ("gateway/Remove-ScratchKey", {"Key": SCRATCH, "WhatIf": True}),
+    "scratch": ("gateway/Remove-ScratchKey", {"Key": SCRATCH}),
+    "scratch again": ("gateway/Remove-ScratchKey", {"Key": SCRATCH}),
+    "scratch bad": ("gateway/Remove-ScratchKey", {"Key": r"HKLM\SOFTWARE\Lotus"}),
+    "job whatif": ("gateway/Start-NtBackupJob", {**JOB, "WhatIf": True}),
+    "job direct": ("gateway/Start-NtBackupJob", {**JOB, "Start": "Direct"}),
+    "job there": ("gateway/Start-NtBackupJob", {**JOB, "Folder": r"C:\exr\API"}),
+    "job bad": ("gateway/Get-NtBackupJob", {"Folder": "x"}),
+    "remove": ("gateway/Remove-NtBackupJob", {"Folder": r"C:\exr-job", "Name": "job-1"}),
+    "guard whatif": ("gateway/Start-ServiceGuard", {**GUARD, "WhatIf": True}),
+    "guard bad": ("gateway/Start-ServiceGuard", {**GUARD, "Folder": r"C:\guard"}),
+    "shares": ("gateway/Test-HostShare", {"Share": ["C$", "Q$"]}),
+    "approach": ("gateway/Test-Approach", {}),
+    **{
+        f"{name} nowhere": (f"gateway/{name}", {"ComputerName": "NOWHERE", **more})
+        for name, more in {
+            "Get-HostFact": {},
+            "Get-RegistryValue": {"Value": VALUES},
+            "Get-ServiceState": {"Name": ["x"]},
+            "Set-ServiceState": {"Name": "x"},
+            "Export-RegistryKey": {"Key": KEY},
+            "Set-RegistryValue": {"|": ["y:AAQAAAA="]},
+            "Remove-ScratchKey": {"Key": SCRATCH},
+            "Start-NtBackupJob": JOB,
+            "Get-NtBackupJob": {"Folder": r"C:\exr-job"},
+            "Remove-NtBackupJob": {"Folder": r"C:\exr-job", "Name": "job-1"},
+        }.items()
+    },
+}
+"""What is asked of the computer by its name, as a gateway asks another one."""
 
 
 @pytest.fixture(scope="module")
@@ -514,6 +572,19 @@ def windows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Windows]:
 @pytest.fixture(scope="module")
 def answers(windows: Windows) -> dict[str, Answer]:
     return dict(zip(CALLS, windows.run(*CALLS.values()), strict=True))
+
+
+@pytest.fixture(scope="module")
+def behind(windows: Windows, answers: dict[str, Answer]) -> dict[str, Answer]:
+    """Have the computer asked by its own name: Wine has no other one."""
+    name = str(answers["host"].last["ComputerName"])
+    share = windows.drive.parent / "dosdevices" / "unc" / name
+    share.mkdir(parents=True)
+    (windows.drive / "windows" / "system32" / "ntbackup.exe").write_bytes(b"MZ")
+    (share / "C$").symlink_to(windows.drive)
+    (share / "ADMIN$").symlink_to(windows.drive / "windows")
+    calls = [(script, {"ComputerName": name, **more}) for script, more in BEHIND.values()]
+    return dict(zip(BEHIND, windows.run(*calls), strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -850,9 +921,68 @@ def test_what_wine_has_not_fails_by_the_name_of_the_contract(answers: dict[str, 
     assert not events.errors or events.error == "ExRemote.EventLogUnavailable"
 
 
-def test_what_comes_out_is_what_the_help_promises(answers: dict[str, Answer]) -> None:
-    for name, answer in answers.items():
-        if "\n" in (called := CALLS[name][0]) or called not in {script.name for script in LIBRARY}:
+def test_a_gateway_gets_the_answers_that_the_computer_gives(
+    answers: dict[str, Answer], behind: dict[str, Answer]
+) -> None:
+    """Two bodies, one world: what one finds, the other finds."""
+    for name in ("registry", "services"):
+        assert behind[name].objects == answers[name].objects, name
+        assert [one["ErrorId"] for one in behind[name].errors] == [
+            one["ErrorId"] for one in answers[name].errors
+        ]
+    fact, own = behind["host"].last, answers["host"].last
+    for name in ("ComputerName", "Domain", "ProductType", "SystemRoot", "IsAdministrator", "UserName"):
+        assert fact[name] == own[name], name
+    assert [str(path).lower() for path in fact["OnPath"]] == [r"c:\windows\system32\reg.exe"]  # type: ignore[attr-defined]
+    assert (fact["UtcNow"], fact["Disks"]) == (None, [])
+    ran = [one["Name"] for one in behind["services run by"].objects]
+    assert ran[:2] == ["Eventlog", "LME-TEST"]
+    data = behind["export"].plain
+    assert behind["export"].last == {"Key": KEY, "Exists": True, "Bytes": len(data), "Sha256": sha(data)}
+    assert parse_reg(data).keys == parse_reg(answers["export"].plain).keys
+    assert behind["export missing"].records == answers["export missing"].records
+    events = behind["events"]
+    assert not events.errors or events.error == "ExRemote.EventLogUnavailable"
+
+
+def test_a_gateway_does_what_the_computer_would_do(behind: dict[str, Answer]) -> None:
+    assert behind["disabled"].last["StartMode"] == "Disabled"
+    assert behind["manual"].last["StartMode"] == "Manual"
+    assert behind["no service"].error == "ExRemote.ServiceMissing"
+    lines = behind["set"].plain.decode().splitlines()
+    assert [line.split("\t")[0] for line in lines] == ["set", "set", "set"]
+    assert '"Text"="a"' in behind["as set"].plain.decode("utf-16")
+    assert "hex(0):78" in behind["as set"].plain.decode("utf-16")
+    gone = {"Key": SCRATCH, "Exists": True, "Removed": True}
+    assert behind["scratch whatif"].records == [gone | {"Removed": False}]
+    assert behind["scratch"].records == [gone]
+    assert behind["scratch again"].records == [gone | {"Exists": False, "Removed": False}]
+    assert behind["job whatif"].last["Started"] is False
+    assert behind["job there"].error == "ExRemote.JobThere"
+    assert behind["remove"].last["Removed"] == []
+    assert behind["guard whatif"].last["Started"] is False
+    for name in ("registry bad", "export bad", "scratch bad", "job direct", "job bad", "guard bad"):
+        assert behind[name].error == "ExRemote.BadArgument", name
+    assert [(one["Share"], one["Answers"]) for one in behind["shares"].objects] == [
+        ("C$", True),
+        ("Q$", False),
+    ]
+    assert {str(one).partition(" ")[0] for one in behind["approach"].last["Ports"]} == {"445", "139", "135"}  # type: ignore[attr-defined]
+
+
+def test_a_computer_that_is_not_there_is_no_computer_without_anything(behind: dict[str, Answer]) -> None:
+    """What Windows says of missing files and keys, it says of a missing computer, too."""
+    for name, answer in behind.items():
+        if name.endswith(" nowhere"):
+            assert answer.error == "ExRemote.TargetUnreachable", (name, answer)
+
+
+def test_what_comes_out_is_what_the_help_promises(
+    answers: dict[str, Answer], behind: dict[str, Answer]
+) -> None:
+    both = {**CALLS, **{f"behind {name}": call for name, call in BEHIND.items()}}
+    for name, answer in {**answers, **{f"behind {name}": one for name, one in behind.items()}}.items():
+        if "\n" in (called := both[name][0]) or called not in {script.name for script in LIBRARY}:
             continue
         promised = [dict(line) for line in LIBRARY.get(called).output_properties if line]
         for bag in answer.objects:
