@@ -31,6 +31,8 @@ class Behind:
     """Nothing answers there."""
     wmi: bool = True
     """Whether WMI answers."""
+    host: str = ""
+    """The lab's name of the host whose machine it is; empty: the machine's."""
 
 
 class Neighbourhood(FileSystem):
@@ -184,5 +186,5 @@ def named(arguments: Mapping[str, object], behind: Mapping[str, Behind]) -> str:
             if isinstance(text, str):
                 server = text.removeprefix("\\\\").partition("\\")[0].lower()
                 if server in behind:
-                    return behind[server].machine.name
+                    return behind[server].host or behind[server].machine.name
     return ""

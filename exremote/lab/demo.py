@@ -176,7 +176,7 @@ def run_demo(folder: Path, say: Callable[[str], None]) -> int:
                         say(f"  {what}: {where}")
                 if act.loses:
                     new = lab.client.replace(act.loses)
-                    at = f"127.0.0.1:{new['port']}"
+                    at = str(new["at"])
                     say(f"  {new['said']}")
                 for what, options in act.deeds:
                     say(f"  {lab.client.act(LOST, what, **options)['said']}")

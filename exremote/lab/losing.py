@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from exremote.lab import seats
 from exremote.lab.machine import Machine, OperatingSystem
 from exremote.lab.reinstalling import (
     TEMP,
@@ -77,8 +78,9 @@ def replace_machine(
         gone = old.machine if old is not None else machine
         if host.prefix is not None and (os or system_root or service_pack):
             raise CannotBe("under Wine every machine has Wine's own system, Windows folder and service pack")
+        seats.check(world, name, called)
         new = new_windows(gone, called, _system(gone.os, os, system_root, service_pack), drives)
-        world.endpoint.refuse(world.listener(name), hold=True)
+        seats.switch(world, name, on=False)
         try:
             if old is not None:
                 loss = Loss(gone, old.port, old.was, Standing(), old.number + 1, revived=old.revived)
@@ -86,22 +88,21 @@ def replace_machine(
                 loss = Loss(gone, host.port, survey(machine, host.prefix), Standing())
             prefix = _prefix(world, new, host.prefix) if host.prefix is not None else None
         except WineTrouble:
-            world.endpoint.accept(world.listener(name))  # nothing is lost
+            seats.switch(world, name, on=True)  # nothing is lost
             raise
-        listener = f"{name}/{loss.number}"
-        where = world.endpoint.add(world.site(listener, host.spec, new, prefix))
-        if old is not None:
-            world.endpoint.remove(world.listener(name))
+        was_at = f"127.0.0.1:{loss.port}" if not host.via else f"{name} through {host.via}"
+        port, at = seats.settle(world, name, loss.number, new, prefix)
         if host.prefix is not None:
             host.prefix.close()
-        host.machine, host.prefix, host.port = new, prefix, where.port
-        host.listener, host.loss, host.away, host.trouble = listener, loss, False, ""
+        host.machine, host.prefix, host.port = new, prefix, port
+        host.loss, host.away, host.trouble = loss, False, ""
     return {
-        "port": where.port,
+        "port": port,
+        "at": at,
         "original_port": loss.port,
         "name": new.name,
-        "said": f"{gone.name} is lost: nothing answers at 127.0.0.1:{loss.port}. A new Windows, {new.name}, "
-        f"answers at 127.0.0.1:{where.port}, same account",
+        "said": f"{gone.name} is lost: nothing answers at {was_at}. A new Windows, {new.name}, "
+        f"answers at {at}, same account",
     }
 
 
@@ -188,7 +189,7 @@ def _reboot(
             f"name and place: switch it off first (exremote-lab act {name} original-off)"
         )
     host.away = True
-    world.endpoint.refuse(world.listener(name), hold=True)
+    seats.switch(world, name, on=False)
     due = time.monotonic() + away_s
 
     def go() -> None:
@@ -209,7 +210,7 @@ def _reboot(
             "said": f"{machine.name} went away and does not come up: its Windows folder is not the system "
             "state's (KB 811944). Install it anew (lose again)"
         }
-    return {"said": f"{machine.name} was started anew and answers at 127.0.0.1:{host.port}"}
+    return {"said": f"{machine.name} was started anew and answers at {seats.place(world, name)}"}
 
 
 def _start(host: Host, machine: Machine) -> None:
@@ -243,12 +244,9 @@ def _arrive(world: World, name: str, host: Host, machine: Machine, home: bool) -
     if loss is not None and loss.standing.stray:
         return
     with host.lock:
-        where = name if home else world.listener(name)
-        world.endpoint.play(where, world.site(where, host.spec, machine, host.prefix))
         if home and loss is not None:
-            world.endpoint.remove(host.listener)
-            host.listener, host.port, loss.moved = "", loss.port, True
-        world.endpoint.accept(where)
+            host.port, loss.moved = loss.port, True
+        seats.arrive(world, name, machine, home=home)
         host.away = False
 
 
@@ -335,10 +333,7 @@ def revive(world: World, name: str, off: bool = False) -> Answer:
             )
         if loss.moved:
             raise CannotBe(f"{loss.machine.name} was recovered: the new machine has its place")
-        if off:
-            world.endpoint.refuse(name, hold=True)
-        else:
-            world.endpoint.accept(name)
+        seats.switch(world, name, on=not off, home=True)
         loss.revived = not off
     does = "is off" if off else "answers again"
     return {"port": loss.port, "said": f"the lost {loss.machine.name} {does} at 127.0.0.1:{loss.port}"}

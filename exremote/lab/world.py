@@ -53,6 +53,8 @@ class Host:
     """The name of the endpoint's site where it answers now; empty: its own name."""
     via: str = ""
     """The host through which it is reached; empty: it answers itself."""
+    seat: str = ""
+    """The name by which the gateway knows its new machine, until that has the lost one's name."""
     loss: Loss | None = None
     """What is known of the machine that was lost, where another one stands in its place."""
     away: bool = False

@@ -50,21 +50,26 @@ def verify(saved: Sequence[Saved]) -> Step:
     )
 
 
-def reinstall(original: Original, reached_at: str) -> Step:
-    """Return step 4: Windows under another name, and a listener."""
+def reinstall(original: Original, reached_at: str, gateway: str = "") -> Step:
+    """Return step 4: Windows under another name, and a listener, or what its gateway needs."""
     name = original.computer_name
     old = original.os_version.startswith("5.0")
-    listener = (
-        (
-            "Windows 2000 has no WinRM: it is reached through a gateway, if at all. What exremote cannot "
-            "ask, it asks you."
+    if gateway:
+        listener = (
+            f"{gateway} asks it by file sharing, RPC and WMI: leave the services Server and Remote Registry "
+            "running and its administrative shares (C$, ADMIN$) there, and let TCP 445 or 139 and 135 pass. "
+            f"From {gateway} this has to answer: net view \\\\{reached_at}"
         )
-        if old
-        else (
+    elif old:
+        listener = (
+            "Windows 2000 has no WinRM: it is reached through a gateway. Name one in the inventory (via; "
+            "docs/gateway.md), or nothing of what follows can be looked at."
+        )
+    else:
+        listener = (
             "Install .NET Framework 2.0 and KB968930 (PowerShell 2.0 and WinRM 2.0 for Windows Server 2003). "
             'Then type: powershell -Command "Enable-PSRemoting -Force"'
         )
-    )
     parts = (
         f"Keep the lost {name} off the network until the new machine was restarted with its System State "
         "(step 5 of the tip).",
@@ -77,7 +82,7 @@ def reinstall(original: Original, reached_at: str) -> Step:
         if old
         else "",
         listener,
-        f"exremote asks for it at {reached_at}.",
+        f"exremote asks for it at {reached_at}{f' through {gateway}' if gateway else ''}.",
     )
     return Step(
         REINSTALL,

@@ -11,6 +11,7 @@ from exremote.errors import PlanRefused
 from exremote.inventory import Host
 from exremote.recover import instructions
 from exremote.recover.original import document, is_tape, original_of
+from exremote.recover.reaching import place_text
 from exremote.recover.steps import RecoveryPlan, Saved
 from exremote.repository import Composed, Repository, Snapshot
 from exremote.restore import name_of
@@ -69,10 +70,14 @@ def plan_recovery(
     temporary = at or host.recover_address
     steps = (
         instructions.verify(saved),
-        instructions.reinstall(original, temporary or "the address that --at names"),
+        instructions.reinstall(
+            original,
+            temporary or "the address that --at names",
+            host.gateway.name if host.gateway is not None else "",
+        ),
         instructions.bring(folder, list(by_part.values())),
         instructions.system_state(original, system, folder),
-        instructions.back(original, f"{host.address}:{host.port}"),
+        instructions.back(original, place_text(host)),
         instructions.exchange(original, titles),
         instructions.groups(original, groups, folder),
         instructions.restart(),

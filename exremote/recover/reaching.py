@@ -24,7 +24,8 @@ def temporary_host(host: Host, at: str | None) -> Host | None:
     """Given a host, and an address from the command line if there is one, return how the new machine is
     reached; None if nobody says where.
 
-    It is in a workgroup: where the host's own authentication needs a domain, NTLM stands for it.
+    It is in a workgroup: where the host's own authentication needs a domain, NTLM stands for it. Behind a
+    gateway it is asked through that as well, by the address that the gateway knows it by.
     """
     said = at or host.recover_address
     if said is None:
@@ -36,7 +37,6 @@ def temporary_host(host: Host, at: str | None) -> Host | None:
         port=port or host.port,
         auth="negotiate" if host.auth in ("kerberos", "credssp", "certificate") else host.auth,
         credential=host.recover_credential or host.credential,
-        gateway=None,
     )
 
 
@@ -71,9 +71,14 @@ def who_answers(
 
 def place_text(host: Host) -> str:
     """Return where a host is reached, as a person writes it."""
+    if host.gateway is not None:
+        return f"{host.address} through {host.gateway.name}"
     return f"{host.address}:{host.port}"
 
 
 def same_place(one: Host, other: Host) -> bool:
     """Return whether two hosts are one listener."""
+    if one.gateway is not None or other.gateway is not None:
+        ways = [each.gateway.name if each.gateway else "" for each in (one, other)]
+        return ways[0] == ways[1] and one.address.casefold() == other.address.casefold()
     return (one.address.casefold(), one.port) == (other.address.casefold(), other.port)

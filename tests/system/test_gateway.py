@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CONNDATA, Cli, World, both_ways, manifest_of
+from conftest import BULK, CONNDATA, Cli, World, both_ways, manifest_of
 
 from exremote.lab.client import RunningLab, running_lab
 from exremote.lab.site import HostSpec
@@ -27,7 +27,8 @@ simulated = pytest.mark.not_under_wine("accounts")
 def lab(engine: str) -> Iterator[RunningLab]:
     """Run a lab of one host with the connector for Lotus Notes behind a gateway."""
     with running_lab(
-        both_ways(HostSpec(HOST, ("notes",), os="2000"), "gateway"), wine=engine == "powershell"
+        both_ways(HostSpec(HOST, ("notes",), os="2000", bulk=(BULK,)), "gateway"),
+        wine=engine == "powershell",
     ) as lab:
         yield lab
 
@@ -90,6 +91,19 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
     assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in shown
     site("restore", f"{HOST}/{snapshot(site).name}", *DO)
     assert {path: world.read(HOST, path) for path in before} == before
+
+
+def test_a_drill_behind_a_gateway_leaves_nothing(site: Cli, world: World) -> None:
+    """Scratch folder and scratch key are over there, and gone at the end."""
+    site.inventory(HOST, extra={HOST: f"drill_on = '{HOST}'\ndrill_folder = 'D:\\drill'"})
+    site("backup", HOST)
+    ran = site("drill", "--latest", HOST, "--json").json["hosts"][0]
+    (result,) = ran["drills"]
+    assert result["files"] > 0, ran
+    assert result["values"] > 0, ran
+    assert not world.exists(HOST, rf"D:\drill\exremote-drill-{HOST}\conndata\Exchconn.ini")
+    again = site("drill", "--latest", HOST, "--json").json["hosts"][0]  # nothing is in its way
+    assert again["state"] == ran["state"] == "done"
 
 
 def test_the_doctor_goes_the_whole_way(site: Cli, world: World) -> None:
