@@ -93,6 +93,7 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
     assert {path: world.read(HOST, path) for path in before} == before
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_drill_behind_a_gateway_leaves_nothing(site: Cli, world: World) -> None:
     """Scratch folder and scratch key are over there, and gone at the end."""
     site.inventory(HOST, extra={HOST: f"drill_on = '{HOST}'\ndrill_folder = 'D:\\drill'"})
