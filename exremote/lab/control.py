@@ -15,7 +15,7 @@ from typing import Any
 
 from exremote.lab import losing
 from exremote.lab.breaking import break_host, trouble_service
-from exremote.lab.files import Generated, Lying
+from exremote.lab.files import Generated, Lying, Sparse
 from exremote.lab.machine import SERVICES, Disk, Machine, ticks
 from exremote.lab.registry import Kind
 from exremote.lab.site import Bulk, add_bulk
@@ -34,8 +34,10 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
     with machine.lock:
         match op:
             case "write_file":
-                content: bytes | Generated
-                if "size" in args:
+                content: bytes | Generated | Sparse
+                if "sha256" in args:
+                    content = Sparse(int(args["size"]), bytes.fromhex(args["sha256"]))
+                elif "size" in args:
                     content = Generated(
                         int(args["size"]), int(args.get("seed", 1)), bool(args.get("text", False))
                     )

@@ -110,6 +110,24 @@ class Generated:
 
 
 @dataclass(frozen=True, slots=True)
+class Sparse:
+    """Zeros without end, nearly, of which the disk holds none; whoever makes the file knows their digest."""
+
+    size: int
+    digest: bytes
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield all of it."""
+        zeros = bytes(CHUNK)
+        for start in range(0, self.size, CHUNK):
+            yield zeros[: self.size - start]
+
+    def sha256(self) -> bytes:
+        """Return its digest, as it was told."""
+        return self.digest
+
+
+@dataclass(frozen=True, slots=True)
 class Lying:
     """Content about whose digest the host does not tell the truth, always in the same way."""
 

@@ -74,14 +74,14 @@ class Room:
         if not need.contents:
             return
         with self._lock:
-            fresh, here = self._fresh(host, need.contents)
+            fresh, here, joined = self._fresh(host, need.contents)
             copies = 0 if self._can_link() else need.copies
             size = fresh + need.lists + copies
             free = shutil.disk_usage(self.root).free
             due = sum(share.due for name, share in self._shares.items() if name != host)
             room = free - self.keep_free - due
             if size > room:
-                raise self._too_small(need, size, free, due, room, here, copies)
+                raise self._too_small(need, size, free, due, room, here, copies, joined)
             self._shares[host] = _Share(need.contents, size)
 
     def arrived(self, host: str, size: int) -> None:
@@ -95,8 +95,9 @@ class Room:
         with self._lock:
             self._shares.pop(host, None)
 
-    def _fresh(self, host: str, contents: Mapping[str, int]) -> tuple[int, int]:
-        """Given contents, return the bytes that they take at most, and those that lie here in parts already.
+    def _fresh(self, host: str, contents: Mapping[str, int]) -> tuple[int, int, int]:
+        """Given contents, return the bytes that they take at most, those that lie here in parts already, and
+        those that lie here twice for a while.
 
         What another host is bringing is kept once; while both bring it, one file of it may lie here twice. A
         large file that came in parts is joined: for a while half of it lies here twice.
@@ -117,7 +118,7 @@ class Room:
             here += have
             total += rounded - have
             joined = max(joined, size // 2 if size >= LARGE else 0)
-        return total + twice + joined, here
+        return total + twice + joined, here, joined
 
     def _can_link(self) -> bool:
         """Return whether the volume gives a file a second name. It is tried once."""
@@ -136,10 +137,11 @@ class Room:
         return self._links
 
     def _too_small(
-        self, need: Need, size: int, free: int, due: int, room: int, here: int, copies: int
+        self, need: Need, size: int, free: int, due: int, room: int, here: int, copies: int, joined: int
     ) -> RepositoryError:
         besides = f"and {size_text(need.lists)} of lists"
         besides += f", and {size_text(copies)} for copies, as this volume has no hard links" if copies else ""
+        besides += f", and {size_text(joined)} while a large file is joined from its parts" if joined else ""
         besides += f"; {size_text(here)} lie here already" if here else ""
         less = f"less {size_text(self.keep_free)} that stay free (keep_free)"
         less += f" and {size_text(due)} that other hosts of this run are bringing" if due else ""

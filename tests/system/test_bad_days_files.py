@@ -6,6 +6,7 @@ What could not be had is named, with the reason; what was torn is never stored; 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 
 import pytest
@@ -162,3 +163,26 @@ def test_a_host_that_sends_names_which_lead_astray(
         assert len(canaries) >= len(names)
     assert ("EXGOOD01", "done") in {(s["host"], s["state"]) for s in cli.snapshots()}
     cli("verify")
+
+
+HUGE = "6cb118a8f8b3c19385874297e291dcbcdf3a9837ba1ca7b00ace2491adbff551"
+"""SHA-256 of 20 GiB of zeros."""
+
+
+@pytest.mark.not_under_wine("time")
+def test_a_file_of_20_gib_is_refused_with_the_numbers(cli: Cli, world: World) -> None:
+    """A disk image that somebody parked among the tables: no accident, and nothing of before is lost."""
+    path = rf"{CONNDATA}\Tables\image.vhd"
+    world.client.edit("EXNOTES01", "write_file", path=path, size=20 << 30, sha256=HUGE)
+    world._undo.append(lambda: world.client.edit("EXNOTES01", "remove_file", path=path))
+    free = shutil.disk_usage(cli.folder).free
+    cli.inventory("EXNOTES01", top=f"keep_free = '{max(0, free - (8 << 30)) >> 20}M'")
+    cli.init()
+    ran = cli("backup", code=None)
+    assert ran.code == 10, ran
+    assert "of which nothing was copied: it needs 30.0 GiB" in ran.all
+    assert "10.0 GiB while a large file is joined" in ran.all
+    assert cli.snapshots() == []
+    world.client.edit("EXNOTES01", "remove_file", path=path)
+    cli("backup")
+    world.client.edit("EXNOTES01", "write_file", path=path, size=20 << 30, sha256=HUGE)

@@ -37,7 +37,8 @@ def test_hosts_share_the_room(repository: Repository, free: int) -> None:
     room.reserve("EX1", Need({A: free * 4 // 10}))
     said = refused(room, "EX2", Need({B: free * 4 // 10}))
     assert "that other hosts of this run are bringing" in said
-    assert "(1 content that the repository lacks, and 0 B of lists)" in said
+    assert "(1 content that the repository lacks, and 0 B of lists, and " in said
+    assert "while a large file is joined from its parts)" in said
     room.reserve("EX3", Need({C: free // 10}))
     room.release("EX1")
     room.reserve("EX2", Need({B: free * 4 // 10}))
