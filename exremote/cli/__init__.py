@@ -5,6 +5,7 @@ exit code; anything else is a defect and shows a traceback. `verbs` saves, `rest
 back what `choosing` finds, `drilling` tries it; `recovering` sees a lost server through, with `recoveries`,
 `answering` and `confirming` for the person, `proof` for evidence and runbook; `checking` and `doctor` ask,
 `keep` and `carry` tend the repository, `look`, `inside`, `status`, `runs` and `site` look, `reporting` tells.
+`commands` names them all, and loads one when it is asked for; `discovering` asks what a host has.
 `running` is a run over hosts, with `limiting` and `journaling`; `resume` runs one again, by what `resuming`
 knows of its kind; `planned` shows plans, and `asking` asks a person.
 """
@@ -12,38 +13,14 @@ knows of its kind; `planned` shows plans, and `asking` asks a person.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from typing import Annotated, TextIO, cast
 
 import typer
-from typer import rich_utils
 
 from exremote import __version__
-from exremote.cli import (
-    carry,
-    checking,
-    confirming,
-    doctor,
-    drilling,
-    inside,
-    keep,
-    look,
-    proof,
-    recovering,
-    reporting,
-    restoring,
-    schedule,
-    site,
-    status,
-    undoing,
-    verbs,
-)
-from exremote.cli import resume as again
-from exremote.cli import runs as past
-from exremote.cli.common import UsageProblem
-from exremote.errors import EXIT_OK, ExremoteError
-from exremote.report import Outlet, Report
-from exremote.wording import flowing
+from exremote.cli.commands import COMMANDS, INVENTORY_COMMANDS, UsageProblem, group_of
+from exremote.errors import EXIT_INTERRUPTED, EXIT_OK, ExremoteError
+from exremote.report.outlet import Outlet
 
 EXIT_CODES = (
     "Exit codes: 0 all was done; 2 wrong command line or inventory; 3 a host or item was not done; "
@@ -59,46 +36,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=EXIT_CODES,
+    cls=group_of(COMMANDS),
 )
-inventory_app = typer.Typer(help="Look at the inventory; find out what a host has.", no_args_is_help=True)
-
-
-def _command(group: typer.Typer, name: str, function: Callable[..., None]) -> None:
-    """Given a group, a name and what is to be done, make it a command; its docstring is the help."""
-    group.command(name, help=flowing(function.__doc__))(function)
-
-
-_command(app, "init", verbs.init)
-_command(app, "doctor", doctor.doctor)
-_command(app, "health", checking.check_health)
-_command(app, "backup", verbs.back_up)
-_command(app, "restore", restoring.restore_command)
-_command(app, "undo", undoing.undo)
-_command(app, "drill", drilling.drill)
-_command(app, "recover", recovering.recover_command)
-_command(app, "confirm", confirming.confirm)
-_command(app, "evidence", proof.evidence)
-_command(app, "runbook", proof.runbook)
-_command(app, "status", status.status)
-_command(app, "snapshots", look.snapshots)
-_command(app, "show", inside.show)
-_command(app, "diff", inside.diff)
-_command(app, "verify", look.verify)
-_command(app, "forget", keep.forget)
-_command(app, "prune", keep.prune)
-_command(app, "copy", carry.copy)
-_command(app, "export", carry.export_snapshot)
-_command(app, "unlock", keep.unlock)
-_command(app, "runs", past.runs)
-_command(app, "report", reporting.report_run)
-_command(app, "resume", again.resume)
-_command(app, "schedule", schedule.schedule)
-_command(app, "connectors", look.connectors)
-_command(app, "scripts", look.scripts)
-_command(inventory_app, "check", site.check)
-_command(inventory_app, "show", site.show)
-_command(inventory_app, "example", site.example)
-_command(inventory_app, "discover", site.discover)
+inventory_app = typer.Typer(
+    help="Look at the inventory; find out what a host has.",
+    no_args_is_help=True,
+    cls=group_of(INVENTORY_COMMANDS),
+)
 app.add_typer(inventory_app, name="inventory")
 
 
@@ -129,10 +73,18 @@ def main() -> None:
         problem.message = problem.message.removeprefix("Value error, ")
         # A program that waits for JSON gets it, wherever its command line is wrong.
         if "--json" in sys.argv[1:]:
+            from exremote.report import Report
+
             said = {"error": problem.format_message(), "exit_code": problem.exit_code}
             Report(as_json=True).json(said)
+        from typer import rich_utils
+
         rich_utils.rich_format_error(problem)
         code = problem.exit_code
-    except typer.Abort:
+    except typer.Abort as ended:
         code = ExremoteError.exit_code
+        # A Ctrl-C while a command is being loaded is one, too.
+        if isinstance(ended.__cause__, KeyboardInterrupt):
+            sys.stderr.write("error: interrupted.\n")
+            code = EXIT_INTERRUPTED
     sys.exit(code if isinstance(code, int) else EXIT_OK)

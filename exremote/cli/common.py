@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import platformdirs
 import typer
@@ -21,9 +21,6 @@ from exremote.repository import Repository
 from exremote.runner import (
     heard_once,
 )
-
-UsageProblem = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[2])
-"""What the library says is wrong with a command line; it has no public name of its own there."""
 
 
 def _own_folder(find: Callable[[str], Path]) -> Path | None:

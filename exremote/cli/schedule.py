@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote.cli.common import JsonOption, UsageProblem, load_inventory, path_from, speaking
+from exremote.cli.commands import UsageProblem
+from exremote.cli.common import JsonOption, load_inventory, path_from, speaking
 from exremote.cli.status import age
 from exremote.cli.timetable import At, Job, times_of
 from exremote.cli.unit import (

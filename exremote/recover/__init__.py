@@ -23,32 +23,56 @@ finishing     steps 6 to 9
 errand        one host through all steps
 """
 
-from exremote.recover.errand import RecoveryErrand
-from exremote.recover.ground import Person
-from exremote.recover.history import Link, StepStory, chain, stories
-from exremote.recover.instructions import CONNECTORS, console_text
-from exremote.recover.planning import newest, plan_recovery
-from exremote.recover.reaching import temporary_host
-from exremote.recover.record import (
-    ANSWERED,
-    CONFIRM,
-    CONFIRMED,
-    GIVEN_UP,
-    NOTED,
-    PLANNED,
-    VERB,
-    Answer,
-    HostRecord,
-    RecoveryRecord,
-    answer_fields,
-    answers_for,
-    read_recovery,
-    recoveries,
-    recovery_of,
-    runs_of,
-)
-from exremote.recover.rehearsing import Rehearsal, rehearsed
-from exremote.recover.steps import Evidence, Question, RecoveryPlan, Step
+from typing import TYPE_CHECKING
+
+from exremote.ondemand import ondemand
+
+if TYPE_CHECKING:
+    from exremote.recover.errand import RecoveryErrand
+    from exremote.recover.ground import Person
+    from exremote.recover.history import Link, StepStory, chain, stories
+    from exremote.recover.instructions import CONNECTORS, console_text
+    from exremote.recover.planning import newest, plan_recovery
+    from exremote.recover.reaching import temporary_host
+    from exremote.recover.record import (
+        ANSWERED,
+        CONFIRM,
+        CONFIRMED,
+        GIVEN_UP,
+        NOTED,
+        PLANNED,
+        VERB,
+        Answer,
+        HostRecord,
+        RecoveryRecord,
+        answer_fields,
+        answers_for,
+        read_recovery,
+        recoveries,
+        recovery_of,
+        runs_of,
+    )
+    from exremote.recover.rehearsing import Rehearsal, rehearsed
+    from exremote.recover.steps import Evidence, Question, RecoveryPlan, Step
+else:
+    __getattr__ = ondemand(
+        __name__,
+        {
+            "exremote.recover.errand": "RecoveryErrand",
+            "exremote.recover.ground": "Person",
+            "exremote.recover.history": "Link StepStory chain stories",
+            "exremote.recover.instructions": "CONNECTORS console_text",
+            "exremote.recover.planning": "newest plan_recovery",
+            "exremote.recover.reaching": "temporary_host",
+            "exremote.recover.record": (
+                "ANSWERED CONFIRM CONFIRMED GIVEN_UP NOTED PLANNED VERB Answer HostRecord "
+                "RecoveryRecord answer_fields answers_for read_recovery recoveries recovery_of "
+                "runs_of"
+            ),
+            "exremote.recover.rehearsing": "Rehearsal rehearsed",
+            "exremote.recover.steps": "Evidence Question RecoveryPlan Step",
+        },
+    )
 
 __all__ = [
     "ANSWERED",

@@ -11,13 +11,30 @@ junit, prometheus   a run for a CI system, and for a monitor
 whole     files that are there whole or not at all
 """
 
-from exremote.report.account import Account, account_of
-from exremote.report.live import Live
+from typing import TYPE_CHECKING
+
+from exremote.ondemand import ondemand
 from exremote.report.outlet import Outlet, outlet, plain_letters
-from exremote.report.page import render_page
-from exremote.report.speaking import Report
-from exremote.report.text import STYLES, time_text, visible
-from exremote.wording import count_text, size_text
+
+if TYPE_CHECKING:
+    from exremote.report.account import Account, account_of
+    from exremote.report.live import Live
+    from exremote.report.page import render_page
+    from exremote.report.speaking import Report
+    from exremote.report.text import STYLES, time_text, visible
+    from exremote.wording import count_text, size_text
+else:
+    __getattr__ = ondemand(
+        __name__,
+        {
+            "exremote.report.account": "Account account_of",
+            "exremote.report.live": "Live",
+            "exremote.report.page": "render_page",
+            "exremote.report.speaking": "Report",
+            "exremote.report.text": "STYLES time_text visible",
+            "exremote.wording": "count_text size_text",
+        },
+    )
 
 __all__ = [
     "STYLES",

@@ -6,9 +6,10 @@ import io
 import locale
 import os
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
-from rich.console import Console
+if TYPE_CHECKING:
+    from rich.console import Console
 
 _PLAIN = {0x2026: "...", 0x2013: "-", 0x2014: "-"}
 """What stands for typographic characters where there are none."""

@@ -3,6 +3,7 @@
 steps    the steps of a plan, in order, for one host
 ntbackup one of them: a job of ntbackup, from its start to its .bkf in the repository
 visit    one host: session, credential gate, left-over shells, journal
+alive    which runs are alive
 fleet    many hosts at once
 limits   what bounds a run as a whole: rate and deadline
 interrupts  one signal is heard, later ones change nothing
@@ -10,24 +11,35 @@ standing  services that a killed run stopped, put back
 outcome  how it ended: a value, and the exit code of a run
 """
 
-from exremote.runner.fleet import each_host
-from exremote.runner.interrupts import heard_once
-from exremote.runner.limits import UNLIMITED, Limits
-from exremote.runner.ntbackup import JobEnd
-from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
-from exremote.runner.standing import left_down
-from exremote.runner.steps import Harvest, Workplace, execute, to_document
-from exremote.runner.visit import (
-    Stopped,
-    Visit,
-    alive_runs,
-    clear_dead_runs,
-    distant_runs,
-    leftover_shells,
-    living_runs,
-    run_lock,
-    tell_end,
-)
+from typing import TYPE_CHECKING
+
+from exremote.ondemand import ondemand
+
+if TYPE_CHECKING:
+    from exremote.runner.alive import alive_runs, clear_dead_runs, distant_runs, living_runs, run_lock
+    from exremote.runner.fleet import each_host
+    from exremote.runner.interrupts import heard_once
+    from exremote.runner.limits import UNLIMITED, Limits
+    from exremote.runner.ntbackup import JobEnd
+    from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
+    from exremote.runner.standing import left_down
+    from exremote.runner.steps import Harvest, Workplace, execute, to_document
+    from exremote.runner.visit import Stopped, Visit, leftover_shells, tell_end
+else:
+    __getattr__ = ondemand(
+        __name__,
+        {
+            "exremote.runner.alive": "alive_runs clear_dead_runs distant_runs living_runs run_lock",
+            "exremote.runner.fleet": "each_host",
+            "exremote.runner.interrupts": "heard_once",
+            "exremote.runner.limits": "UNLIMITED Limits",
+            "exremote.runner.ntbackup": "JobEnd",
+            "exremote.runner.outcome": "Outcome State exit_code failed interrupted",
+            "exremote.runner.standing": "left_down",
+            "exremote.runner.steps": "Harvest Workplace execute to_document",
+            "exremote.runner.visit": "Stopped Visit leftover_shells tell_end",
+        },
+    )
 
 __all__ = [
     "UNLIMITED",

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from exremote.credential import Credential
 from exremote.credential import Secret as Account
-from exremote.errors import ExremoteError, HostError, RepositoryError, Unreachable
+from exremote.errors import ExremoteError, HostError, Unreachable
 from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host
 from exremote.journal import (
@@ -25,7 +25,8 @@ from exremote.journal import (
     read_run,
     shell_of,
 )
-from exremote.repository import LockState, break_lock, list_locks, read_lock
+from exremote.repository import read_lock
+from exremote.runner.alive import run_lock
 from exremote.runner.limits import UNLIMITED, Limits
 from exremote.runner.outcome import Outcome, failed, interrupted
 from exremote.runner.standing import Standing, put_back
@@ -64,35 +65,6 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[Op
         if shell not in closed:
             shells.setdefault(shell.host, []).append(shell)
     return shells
-
-
-def alive_runs(folder: Path) -> dict[str, str]:
-    """Given the folder of journals, return by run who it is, of those that are alive or may be."""
-    owners = ((lock.name, lock.owner) for lock in list_locks(folder) if not lock.dead)
-    return {name: owner.describe() for name, owner in owners if owner is not None}
-
-
-def living_runs(folder: Path) -> set[str]:
-    """Given the folder of journals, return the runs that are alive, here or for all we know elsewhere."""
-    return set(alive_runs(folder))
-
-
-def distant_runs(folder: Path) -> list[LockState]:
-    """Given the folder of journals, return the locks of runs elsewhere: they count as alive until removed."""
-    return [lock for lock in list_locks(folder) if lock.owner is not None and not lock.ours]
-
-
-def clear_dead_runs(folder: Path) -> None:
-    """Given the folder of journals, remove what says which process a run is, of those that were killed."""
-    with suppress(OSError, RepositoryError):  # what cannot be removed harms nobody
-        for lock in list_locks(folder):
-            if lock.dead:
-                break_lock(lock)
-
-
-def run_lock(folder: Path, run_id: str) -> Path:
-    """Given the folder of journals and a run, return the file that says which process it is."""
-    return folder / f"{run_id}.lock"
 
 
 def tell_end(journal: Journal, outcome: Outcome) -> None:

@@ -12,8 +12,6 @@ import importlib.util
 import logging
 import sys
 
-from exremote.transport.errormap import LIBRARY_ERRORS, translate
-from exremote.transport.failures import missing_extra
 from exremote.transport.wire import (
     PAUSE,
     Address,
@@ -30,7 +28,6 @@ from exremote.transport.wire import (
 )
 
 __all__ = [
-    "LIBRARY_ERRORS",
     "PAUSE",
     "Address",
     "Auth",
@@ -45,7 +42,6 @@ __all__ = [
     "WireSettings",
     "connect",
     "proves_early",
-    "translate",
 ]
 
 for _name in ("pypsrp", "winrm", "spnego", "requests", "urllib3", "requests_ntlm"):
@@ -81,6 +77,8 @@ def connect(
     if login.auth == "kerberos" and sys.platform == "win32":
         needs = ()  # Windows speaks Kerberos itself
     if any(importlib.util.find_spec(name) is None for name in needs):
+        from exremote.transport.failures import missing_extra
+
         raise missing_extra(address.host, login.auth)
     if settings.wire == "winrs":
         from exremote.transport.winrs import WinrsConversation

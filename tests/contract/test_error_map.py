@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from exremote.errors import AccessDenied, ExremoteError, HostError, LogonRefused, TrustError, Unreachable
-from exremote.transport import LIBRARY_ERRORS, translate
+from exremote.transport.errormap import LIBRARY_ERRORS, translate
 from exremote.transport.scene import Scene
 
 LIBRARIES = ("pypsrp", "winrm", "requests", "urllib3", "spnego", "requests_ntlm")

@@ -16,6 +16,7 @@ import typer
 
 from exremote import errors
 from exremote.cli import app
+from exremote.cli.commands import Announced
 from exremote.connector import Connector
 from exremote.inventory import Inventory
 from exremote.lab.__main__ import app as lab_app
@@ -57,7 +58,10 @@ def commands(group: Any, name: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for word, command in group.commands.items():
         full = f"{name} {word}"
-        found |= commands(command, full) if hasattr(command, "commands") else {full: command}
+        if hasattr(command, "commands"):
+            found |= commands(command, full)
+        else:
+            found[full] = command.load() if isinstance(command, Announced) else command
     return found
 
 

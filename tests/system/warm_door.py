@@ -8,6 +8,7 @@ not wait for, that get limits of their own, and all commands with EXREMOTE_TEST_
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -121,6 +122,13 @@ if __name__ == "__main__":
 
     sys.path.pop()
     from exremote.cli import main
+    from exremote.cli.commands import COMMANDS, INVENTORY_COMMANDS
+
+    # What a cold command loads only when it needs it is loaded here once, for all of them.
+    for command in (*COMMANDS, *INVENTORY_COMMANDS):
+        command.load()
+    for wire in ("psrp", "raw", "winrs"):
+        importlib.import_module(f"exremote.transport.{wire}")
 
     if serve(int(sys.argv[1]), int(sys.argv[2])):
         main()
