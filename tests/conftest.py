@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 
@@ -17,7 +18,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let Ctrl-C be heard: a job in a shell's background ignores it, and so would all that a test starts."""
+    """Let Ctrl-C be heard: a job in a shell's background ignores it, and so would all that a test starts.
+
+    Hundreds of processes are started: none has to compile exremote anew, whatever is set here.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     heard = signal.getsignal(signal.SIGINT) is not signal.SIG_IGN
     if not heard and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -23,6 +23,7 @@ WIRES = pytest.mark.parametrize("wire", ["psrp", "winrs"])
 BULK_BYTES = BULK.files * BULK.size
 
 
+@pytest.mark.not_under_wine("wire")
 def test_a_wrong_password_is_tried_once_over_all_hosts(any_wire: Cli, world: World) -> None:
     cli = any_wire
     hosts = ("EXNOTES01", "EXGW01", "EXSICK01", "EXBIG01")
