@@ -191,7 +191,7 @@ def test_a_run_in_words(filled: Cli) -> None:
 
 def test_twenty_runs_are_enough_for_a_person(filled: Cli) -> None:
     for _ in range(21):
-        filled("backup", "EXGW01", "--dry-run")
+        filled("prune")
     shown = filled("runs")
     assert len(shown.out.splitlines()) == 20
     assert "--all" in shown.err

@@ -8,6 +8,7 @@ not wait for, that get limits of their own, and all commands with EXREMOTE_TEST_
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -129,6 +130,9 @@ if __name__ == "__main__":
         command.load()
     for wire in ("psrp", "raw", "winrs"):
         importlib.import_module(f"exremote.transport.{wire}")
+    # What is loaded stays: no child looks through it for garbage, which took each 0.4 s when it ended.
+    gc.collect()
+    gc.freeze()
 
     if serve(int(sys.argv[1]), int(sys.argv[2])):
         main()
