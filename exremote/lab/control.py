@@ -206,7 +206,10 @@ class Control:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/"
-        threading.Thread(target=self._server.serve_forever, name="lab control", daemon=True).start()
+        # By default it looks every half second whether it is to end, and each end takes as long.
+        threading.Thread(
+            target=self._server.serve_forever, args=(0.05,), name="lab control", daemon=True
+        ).start()
 
     def perform(self, question: Mapping[str, Any]) -> object:
         """Do what a question asks. Return the answer. Raise whatever is wrong with it."""
