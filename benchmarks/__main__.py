@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -75,8 +76,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--only", choices=sorted(CASES), action="append", help="only this case; may be repeated"
     )
     parser.add_argument("--quick", action="store_true", help="small sizes, no goals that hang on the clock")
+    parser.add_argument(
+        "--many", metavar="N", type=int, help="so many files on the host that has many; 100,000 otherwise"
+    )
     given = parser.parse_args(arguments)
     scale = QUICK if given.quick else FULL
+    scale = replace(scale, many=given.many) if given.many else scale
     quiet = Console(stderr=True)
     rows: list[Row] = []
     with running(scale.many, scale.sizes) as bench:

@@ -148,6 +148,12 @@ ACTS = (
         0,
         ("nothing critical", "each follows from the one before it"),
     ),
+    Act(
+        "Where the site stands, as a monitor asks: EXDOWN01 has no snapshot, so the exit code is 5.",
+        ("status", "--max-age", "30m"),
+        5,
+        ("EXNOTES01.*notes.*ok", "EXMSMAIL01.*msmail.*ok", "EXDOWN01"),
+    ),
 )
 
 
