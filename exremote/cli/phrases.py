@@ -12,6 +12,7 @@ _PHRASES: Mapping[str, str] = {
     "damaged": "the snapshot {snapshot} is damaged: {place}",
     "drilling": "tries the snapshots of {of} in {folder} and {key}",
     "erased": "erased {path} ({size} bytes)",
+    "folder-left": "left {path}: something is in it by now",
     "forgetting": "is about to forget the snapshot {snapshot} of {connector}",
     "forgotten": "forgot the snapshot {snapshot} of {connector}",
     "host-started": "begun",

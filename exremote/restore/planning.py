@@ -16,7 +16,9 @@ from exremote.changes import (
     Confirm,
     EraseWorkFiles,
     FileChange,
+    MakeFolders,
     Prove,
+    RemoveFolders,
     SendFiles,
     SetValues,
     SwapFiles,
@@ -27,6 +29,7 @@ from exremote.errors import PlanRefused
 from exremote.facts import FileEntry, HostFact, HostFacts
 from exremote.regfile import RegFile, RegValue
 from exremote.restore.aim import Aim, Content, KeyAim, TreeAim, value_in
+from exremote.restore.folders import empty_folders, missing_folders
 from exremote.restore.order import start_order
 from exremote.restore.services import plan_services, sooner, used_services, wanted_services
 from exremote.wording import count_text
@@ -72,6 +75,8 @@ def plan_changes(
     refusals = list(_missing_services(aim, now.facts))
     notes = list(aim.notes)
     swaps: list[SwapFiles] = []
+    make: list[MakeFolders] = []
+    remove: list[RemoveFolders] = []
     for tree in aim.trees:
         rule = rule_of(tree.item, connectors)
         swap, left, against = _swap(tree, now.trees.get(tree.item, {}), rule)
@@ -79,6 +84,12 @@ def plan_changes(
         notes += left
         if swap.files:
             swaps.append(swap)
+        found = now.trees.get(tree.item, {})
+        missing, unmade = missing_folders(tree.root, tree.folders, found)
+        empty, full = empty_folders(tree.root, tree.gone, found, swap)
+        notes += unmade + full
+        make += [MakeFolders(tree.item, tree.root, tuple(missing))] if missing else []
+        remove += [RemoveFolders(tree.item, tree.root, tuple(empty))] if empty else []
     values = [step for key in aim.keys if (step := _values(key, now.keys.get(key.item), notes)).values]
     changed = {swap.item for swap in swaps} | {step.item for step in values}
     swaps = _each_once(swaps)
@@ -110,7 +121,9 @@ def plan_changes(
         for step in connector.human_steps
         if changed & set(step.items)
     ]
-    steps: list[ChangeStep] = [*sends, *stops, *swaps, *erase, *values, *confirms, *starts]
+    steps: list[ChangeStep] = [
+        *sends, *stops, *make, *swaps, *remove, *erase, *values, *confirms, *starts
+    ]  # fmt: skip
     if steps:
         running = tuple(step.service for step in starts if step.will == "Running")
         proven = dict.fromkeys([*(c.name for c in users), *(aim.connectors if starts else ())])
