@@ -38,6 +38,11 @@ STAGING = "exremote-staging"
 ASIDE = "exremote-aside"
 SPARE = 64 << 20
 """Bytes that stay free on a drive of the host."""
+NO_LISTS = (
+    "access lists are not saved, so none is set: a file that is sent has the one that its folder beside the "
+    "target hands down; set again what somebody had set by hand"
+)
+"""What a restore cannot bring back of a file, said wherever one is sent."""
 HIDDEN = "(secret)"
 """Stands for a value that nobody may see."""
 _SECRET_NAME = re.compile("passw|pwd|secret|credential|account", re.IGNORECASE)
@@ -130,6 +135,8 @@ def plan_changes(
         if verb == "undo":
             proven = {}  # what was sick before is to be so again
         steps.append(Prove(running, tuple(proven)))
+    if sends:
+        notes.append(NO_LISTS)
     others = [c.name for c in users if c.name not in aim.connectors]
     if others and stops:
         notes.append(f"{', '.join(others)} stops too: it shares what is restored")

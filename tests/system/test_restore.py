@@ -84,6 +84,7 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert "MSExchangeCalCon" in shown  # it needs the controller, and is of another connector
     assert "after.nsf" in shown
     assert f"new folder {HOLLOW}\n" in shown
+    assert "note: access lists are not saved, so none is set" in shown
     assert world.read("EXNOTES01", DLL) == b"MZ another version"
 
     refused = cli("restore", first, "--yes", code=4)
