@@ -148,6 +148,44 @@ class SwapFiles:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
+class MakeFolders:
+    """Make folders that are missing, also those in which nothing lies; the host looks at each again."""
+
+    kind: ClassVar[str] = "make-folders"
+
+    item: str
+    """name of the item in the connector file"""
+    root: str
+    """the folder on the host"""
+    folders: tuple[str, ...]
+    r"""relative to it, with `\\`; those above before those below"""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        return f"make {count_text(len(self.folders), 'folder')} of {self.item} below {self.root}"
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class RemoveFolders:
+    """Remove folders that are empty; one that has something in it by then stays, and that is said."""
+
+    kind: ClassVar[str] = "remove-folders"
+
+    item: str
+    """name of the item in the connector file"""
+    root: str
+    """the folder on the host"""
+    folders: tuple[str, ...]
+    r"""relative to it, with `\\`; those above before those below"""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        return f"remove {count_text(len(self.folders), 'empty folder')} of {self.item} below {self.root}"
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
 class EraseWorkFiles:
     """Erase the work files directly in a folder; those that lie deeper are named and left."""
 
@@ -254,13 +292,26 @@ class Prove:
         return f"prove: {'; '.join(parts) or 'services are as they are to be'}"
 
 
-ChangeStep = SendFiles | StopService | SwapFiles | EraseWorkFiles | SetValues | Confirm | StartService | Prove
+ChangeStep = (
+    SendFiles
+    | StopService
+    | MakeFolders
+    | SwapFiles
+    | RemoveFolders
+    | EraseWorkFiles
+    | SetValues
+    | Confirm
+    | StartService
+    | Prove
+)
 CHANGE_KINDS: Mapping[str, type[ChangeStep]] = {
     cls.kind: cls
     for cls in (
         SendFiles,
         StopService,
+        MakeFolders,
         SwapFiles,
+        RemoveFolders,
         EraseWorkFiles,
         SetValues,
         Confirm,

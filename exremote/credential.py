@@ -122,6 +122,8 @@ class Credential:
             raise ValueError(
                 "a username without control characters (in TOML: single quotes around DOMAIN\\user)"
             )
+        if username and not username.rpartition("\\")[2].partition("@")[0].strip():
+            raise ValueError("a name in the username, such as DOMAIN\\user or user@domain")
         if kind == "environment":
             if bool(username) == bool(variable):
                 raise ValueError("either username or username_environment beside environment")

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import getpass
 import threading
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from exremote import recover
 from exremote.changes import ChangePlan, Confirm
-from exremote.cli.asking import Lines, has_terminal
+from exremote.cli.asking import POLL_S, Lines, has_terminal
 from exremote.cli.common import now
 from exremote.cli.planned import show_plans
 from exremote.errors import PlanRefused, Waiting
@@ -34,9 +34,9 @@ def account_name() -> str:
         return "unknown"
 
 
-def step_text(host: str, step: Step) -> list[str]:
-    """Given a step, return the lines by which a person does it."""
-    lines = [f"{host}: {step.title} [{step.name}, step {step.tip} of the tip]"]
+def step_text(host: str, step: Step, place: str) -> list[str]:
+    """Given a step and where it stands, return the lines by which a person does it."""
+    lines = [f"{host}: {place}: {step.title} [{step.name}]"]
     lines += [f"  {number}. {text}" for number, text in enumerate(step.text, start=1)]
     lines += [f"     {name}: {value}" for name, value in step.facts]
     return lines
@@ -66,6 +66,8 @@ class Attendant:
         self._journal = journal
         self._paused = paused
         self._turn = threading.Lock()
+        self._reading = threading.Lock()
+        self._going_on = going_on
         self._lines = Lines(going_on)
         self._taken = record.taken
         self._seen: dict[str, tuple[int, int]] = {}
@@ -77,8 +79,10 @@ class Attendant:
             return answer
         if not has_terminal():
             raise self._waiting(host, step, wrong)
-        with self._turn, self._paused():
-            for line in [*step_text(host, step), *wrong_text(wrong)]:
+        if (answer := self._turn_or_answer(host, step.name)) is not None:
+            return answer
+        with self._in_turn():
+            for line in [*self._text(host, step), *wrong_text(wrong)]:
                 self._report.note(line)
             return self._asked(host, step)
 
@@ -89,10 +93,12 @@ class Attendant:
             return f"{answer.by}: {answer.words}".rstrip(": ")
         if not has_terminal():
             raise PlanRefused(f"{host}: nobody is there to confirm {step.name}: {step.text}")
-        with self._turn, self._paused():
-            self._report.note(f"{host}: {step.text}")
-            asked = Step(step.name, 8, "person", step.text)
-            answer = self._asked(host, asked)
+        answer = self._turn_or_answer(host, step.name)
+        if answer is None:
+            with self._in_turn():
+                self._report.note(f"{host}: {step.text}")
+                asked = Step(step.name, 8, "person", step.text)
+                answer = self._asked(host, asked)
         self._note(answer)
         return f"{answer.by}: {answer.words}".rstrip(": ")
 
@@ -103,7 +109,11 @@ class Attendant:
         """
         step = recover.CONNECTORS
         approved = f"plan {plan.digest[:12]}"
-        with self._turn, self._paused():
+        if (answer := self._turn_or_answer(host, step, plan.digest)) is not None:
+            self._answerable(host, plan)
+            self._note(answer)
+            return
+        with self._in_turn():
             if not self._report.as_json:
                 show_plans(self._report, [plan], self._place)
             self._answerable(host, plan)
@@ -138,6 +148,26 @@ class Attendant:
             )
 
     # ------------------------------------------------------------ at this terminal
+
+    def _turn_or_answer(self, host: str, step: str, plan: str = "") -> Answer | None:
+        """Wait until this host may ask, while another one does. Return an answer that comes from elsewhere
+        before that; None: it is this host's turn, and `_in_turn` has to end it.
+        """
+        while not self._turn.acquire(timeout=POLL_S):
+            self._going_on()
+            if (answer := self._elsewhere(host, step, plan)) is not None:
+                self._report.note(f"{host}: {step}: confirmed by {answer.by}, elsewhere")
+                return answer
+        return None
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Have the terminal to itself, and then let the next host ask."""
+        try:
+            with self._paused():
+                yield
+        finally:
+            self._turn.release()
 
     def _asked(self, host: str, step: Step) -> Answer:
         """Ask whether a step is done until it is. An answer from elsewhere counts as well."""
@@ -195,15 +225,16 @@ class Attendant:
 
     def _answers(self) -> list[Answer]:
         """Return what `confirm` has noted for this recovery. A journal that does not change is read once."""
-        for path in self._place.runs_folder.glob("*.jsonl"):
-            with suppress(OSError):
-                mark = (path.stat().st_size, path.stat().st_mtime_ns)
-                if self._seen.get(path.name) != mark:
-                    self._seen[path.name] = mark
-                    self._read.pop(path.name, None)
-                    if is_of(path, recover.CONFIRM):
-                        self._read[path.name] = read_run(path)
-        return list(recover.answers_for(self._record.id, self._read.values()))
+        with self._reading:  # hosts that wait for their turn look, too
+            for path in self._place.runs_folder.glob("*.jsonl"):
+                with suppress(OSError):
+                    mark = (path.stat().st_size, path.stat().st_mtime_ns)
+                    if self._seen.get(path.name) != mark:
+                        self._seen[path.name] = mark
+                        self._read.pop(path.name, None)
+                        if is_of(path, recover.CONFIRM):
+                            self._read[path.name] = read_run(path)
+            return list(recover.answers_for(self._record.id, self._read.values()))
 
     def _has_answer(self, host: str, step: str) -> bool:
         return any((a.host, a.step) == (host, step) for a in self._answers())
@@ -219,7 +250,7 @@ class Attendant:
 
     def _waiting(self, host: str, step: Step, wrong: Sequence[Evidence]) -> Waiting:
         not_yet = f" {wrong[0].what}: {wrong[0].said}. {wrong[0].remedy}" if wrong else ""
-        for line in step_text(host, step):
+        for line in self._text(host, step):
             self._report.note(line)
         for line in wrong_text(wrong):
             self._report.note(line)
@@ -227,6 +258,9 @@ class Attendant:
             f"{host}: {step.name} is to be done by a person: {step.title}.{not_yet}",
             f"Then `exremote confirm {self._record.id} {step.name}` and `exremote resume {self._record.id}`.",
         )
+
+    def _text(self, host: str, step: Step) -> list[str]:
+        return step_text(host, step, self._record.hosts[host].plan.place(step.name))
 
     def _own(self, host: str, step: str, words: str) -> Answer:
         return Answer(host, step, account_name(), words, {}, now(), self._journal.run_id)

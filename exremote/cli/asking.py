@@ -12,7 +12,8 @@ from exremote.changes import Confirm
 from exremote.errors import PlanRefused
 from exremote.report import Report
 
-_POLL_S = 0.3
+POLL_S = 0.3
+"""How often it is looked whether something else happened, in seconds."""
 
 
 def has_terminal() -> bool:
@@ -36,7 +37,7 @@ class Lines:
             self._reader.start()
         while True:
             try:
-                return self._lines.get(timeout=_POLL_S)
+                return self._lines.get(timeout=POLL_S)
             except queue.Empty:
                 self._going_on()
                 if meanwhile():

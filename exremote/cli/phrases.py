@@ -12,6 +12,7 @@ _PHRASES: Mapping[str, str] = {
     "damaged": "the snapshot {snapshot} is damaged: {place}",
     "drilling": "tries the snapshots of {of} in {folder} and {key}",
     "erased": "erased {path} ({size} bytes)",
+    "folder-left": "left {path}: something is in it by now",
     "forgetting": "is about to forget the snapshot {snapshot} of {connector}",
     "forgotten": "forgot the snapshot {snapshot} of {connector}",
     "host-started": "begun",
@@ -55,6 +56,9 @@ def sentence(kind: str, fields: Mapping[str, object]) -> str:
             wrong = _wrong(fields.get("evidence"))
             state = fields.get("state", "something is missing" if wrong else "nothing is missing")
             return f"{said['step']}: {state}{f' ({wrong})' if wrong else ''}"
+        case "recovery-plans":
+            plans = fields.get("plans")
+            return f"the plan of the recovery of {', '.join(plans) if isinstance(plans, Mapping) else '?'}"
         case "recovery-confirmed":
             words = f": {said['words']}" if fields.get("words") else ""
             return f"{said['by']} said that {said['step']} was done{words}"

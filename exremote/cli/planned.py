@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from exremote.changes import ChangePlan, SetValues, SwapFiles
+from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetValues, SwapFiles
 from exremote.connector import below
 from exremote.errors import PlanRefused, UsageError
 from exremote.report import Report, size_text
@@ -154,6 +154,8 @@ def _lines(plan: ChangePlan, place: Repository) -> Iterator[str]:
         match step:
             case SwapFiles():
                 yield from _files(step)
+            case MakeFolders() | RemoveFolders():
+                yield from _folders(step)
             case SetValues():
                 yield from _values(step)
             case _:
@@ -170,6 +172,14 @@ def _files(step: SwapFiles) -> Iterator[str]:
         yield f"     {change.what} {below(step.root, change.path)} ({now} -> {then}{volatile})"
     if len(step.files) > SHOWN:
         yield f"     and {count_text(len(step.files) - SHOWN, 'more file')}; --json has them all"
+
+
+def _folders(step: MakeFolders | RemoveFolders) -> Iterator[str]:
+    what = "new folder" if isinstance(step, MakeFolders) else "removed, if it is empty,"
+    for path in step.folders[:SHOWN]:
+        yield f"     {what} {below(step.root, path)}"
+    if len(step.folders) > SHOWN:
+        yield f"     and {count_text(len(step.folders) - SHOWN, 'more folder')}; --json has them all"
 
 
 def _values(step: SetValues) -> Iterator[str]:

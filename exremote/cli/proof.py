@@ -150,9 +150,10 @@ def _host(record: recover.RecoveryRecord, host: str | None) -> str:
 
 def _tell(report: Report, own: recover.HostRecord, told: list[recover.StepStory]) -> None:
     report.line(f"{own.plan.host}: {sentence_of(own)}")
-    for number, story in enumerate(told, start=1):
+    for story in told:
         when = f", {time_text(story.ended)}" if story.ended else ""
-        report.line(f"{number}. {story.state}: {story.step.name}: {story.step.title}{when}")
+        place = own.plan.place(story.step.name)
+        report.line(f"{place}: {story.state}: {story.step.name}: {story.step.title}{when}")
         for answer in story.answers:
             words = f": {answer.words}" if answer.words else ""
             asked = "".join(f"; {name}: {'yes' if yes else 'no'}" for name, yes in answer.asked.items())

@@ -94,7 +94,7 @@ def recover_command(
         typer.Option(
             "--at",
             metavar="ADDRESS",
-            help="Where the new machine is reached until step 5, with :PORT if that is another one. "
+            help="Where the new machine is reached until tip step 5, with :PORT if that is another one. "
             "Default: the inventory's recover_address.",
         ),
     ] = None,
@@ -196,7 +196,7 @@ def recover_command(
                 report.json({"repository": place.path, "plans": plans, "exit_code": EXIT_OK})
             raise typer.Exit(EXIT_OK)
         if not record.runs:
-            question = f"recover {', '.join(h.name for h in ordered)}: begin with step 4?"
+            question = f"recover {', '.join(h.name for h in ordered)}: begin with tip step 4?"
             approve(question, yes, "Look at the plan with --dry-run, or use --rehearse")
         outcomes = _go(going, report, ordered)
         _show(report, going, outcomes)
@@ -310,10 +310,10 @@ def _show_plans(report: Report, plans: Sequence[RecoveryPlan], record: RecoveryR
         report.line(f"{plan.host}: recovery of {plan.original.computer_name}, plan {plan.digest[:12]}")
         for one in plan.saved:
             report.line(f"  from {one.of}: {one.snapshot}, as of {time_text(one.as_of)}")
-        for number, step in enumerate(plan.steps, start=1):
+        for step in plan.steps:
             done = "done: " if record.hosts[plan.host].is_done(step.name) else ""
             who = "you" if step.who == "person" else "exremote"
-            report.line(f"  {number}. {done}{step.name} (tip {step.tip}, {who}): {step.title}")
+            report.line(f"  {plan.place(step.name)}, {who}: {done}{step.title} [{step.name}]")
         for note in plan.notes:
             report.line(f"  note: {note}")
 
@@ -322,7 +322,7 @@ def _show_standing(report: Report, hosts: Sequence[Host], record: RecoveryRecord
     """Given a recovery that goes on, say how far it is."""
     for host in hosts:
         one = record.hosts[host.name]
-        at = f"next is {one.next}" if one.next else "all is done"
+        at = f"next is {one.next}, {one.plan.place(one.next)}" if one.next else "all is done"
         report.line(f"{host.name}: {one.progress} steps are done, {at} (recovery {record.id})")
 
 

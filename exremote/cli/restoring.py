@@ -389,11 +389,11 @@ def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None
             row["plan"] = outcome.detail.plan.digest[:12]
             row["saved_before"] = ", ".join(outcome.detail.safety)
         rows.append(row)
-    planned = any("plan" in row for row in rows)
-    columns = ["host", "state", *(["plan", "saved_before"] if planned else []), "message"]
-    report.rows(
-        job.verb.capitalize(), columns, rows, style_by="state", spare=["saved_before"], below=["message"]
-    )
+    # Whether anything was planned moves no column: `cut -f5` gets the message in every outcome.
+    columns = ["host", "state", "plan", "saved_before", "message"]
+    spare = [column for column in ("plan", "saved_before") if not any(row.get(column) for row in rows)]
+    spare = [*spare, *([] if "saved_before" in spare else ["saved_before"])]
+    report.rows(job.verb.capitalize(), columns, rows, style_by="state", spare=spare, below=["message"])
     for outcome in outcomes:
         if isinstance(outcome.detail, restore.Restored):
             for sentence in (outcome.detail.done.failed if outcome.detail.done else ())[1:]:

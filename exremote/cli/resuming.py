@@ -135,8 +135,7 @@ def same_subjects(record: RunRecord, left: Sequence[str]) -> list[str]:
 
 def recovered_hosts(record: RunRecord) -> list[str]:
     """Given a run of a recovery, return all hosts that the recovery is of, whichever of them it worked on."""
-    planned = (str(e.fields.get("host")) for e in record.events if e.kind == recover.PLANNED)
-    return list(dict.fromkeys(planned))
+    return list(dict.fromkeys(name for event in record.events for name in recover.plans_in(event)))
 
 
 def same_recovery(record: RunRecord, left: Sequence[str]) -> list[str]:

@@ -19,6 +19,7 @@ from exremote.cli.common import (
     known_repository,
     speaking,
 )
+from exremote.cli.grouping import by_recovery
 from exremote.cli.phrases import sentence
 from exremote.cli.resuming import command_for, successors_of
 from exremote.errors import EXIT_INTERRUPTED, IntegrityError, SnapshotNotFound, UsageError
@@ -39,7 +40,9 @@ def runs(
     run: Annotated[
         str | None, typer.Argument(metavar="RUN", help="A run's id or its beginning: show its events.")
     ] = None,
-    all_runs: Annotated[bool, typer.Option("--all", help=f"All of them, not the last {LIMIT}.")] = False,
+    all_runs: Annotated[
+        bool, typer.Option("--all", help=f"All of them, not the last {LIMIT}, and each run of a recovery.")
+    ] = False,
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
     as_json: JsonOption = False,
@@ -71,14 +74,29 @@ def runs(
             for r in shown
         ]
         able = any(row["resume"] for row in rows)
+        more = 0
+        if not as_json and not all_runs:
+            rows, more = by_recovery(rows, {r.run_id: r for r in shown})
         if not as_json:
             for row in rows:
                 row["resume"] = "yes" if row["resume"] else ""
         # Whether anything can be resumed moves no column: `cut -f8` gets the hosts either way.
-        spare = (*(() if able else ("resume",)), "started", "ended", "hosts", "where")
+        spare = (
+            *(() if able else ("resume",)),
+            "started",
+            "ended",
+            "hosts",
+            "where",
+            *(() if more else ("runs",)),
+        )
         report.rows("Runs", list(rows[0]) if rows else [], rows, nothing="no runs", spare=spare)
         if able:
             report.note("what left something undone goes on with: exremote resume RUN")
+        if more:
+            report.note(
+                f"{count_text(more, 'more run')} of these recoveries; --all shows each, "
+                "and `exremote evidence RUN` all of it together"
+            )
         if len(shown) < len(paths):
             report.note(f"the last {len(shown)} of {len(paths)} runs; --all shows the others")
 

@@ -99,7 +99,7 @@ def clock(case: Case) -> Stage:
     if skew is None:
         skew, source = case.header_skew(), "the Date of its HTTP answer"
     if skew is None:
-        return unknown("it said no time yet")
+        return unknown("nobody can tell: no script ran there that says it, and its HTTP answer has no Date")
     words = f"its clock is {_span(abs(skew))} {'ahead of' if skew > 0 else 'behind'} ours (by {source})"
     if abs(skew) <= KERBEROS_S:
         return ok(f"{words}; Kerberos takes 5 minutes (recalled)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from exremote.inventory.lines import TOKEN
 from exremote.inventory.schema import CredentialTable, DeadlineTable, RetryTable, Table
 
 _TWICE = re.compile(r"Cannot declare \((.+)\) twice")
@@ -26,6 +27,14 @@ def syntax_cure(text: str, line: int, message: str) -> tuple[str, str]:
         if len(at) > 1:
             places = ", ".join(map(str, at[:-1]))
             return f"{name} stands twice (lines {places} and {at[-1]}).", "Make one table of them."
+    opened = open_quote(text)
+    if opened is not None and opened[0] == line:
+        quote = opened[1]
+        if "\\" in lines[line - 1].partition(quote)[2] and quote == '"':
+            cure = "Use single quotes: between them a backslash is a backslash, and hides no quote."
+        else:
+            cure = f"Write {quote} behind the text, too{'' if len(quote) > 1 else ', in the same line'}."
+        return f"expected TOML: a text that begins with {quote} does not end.", cure
     if "overwrite" in message:
         return f"expected TOML: {message}.", "A key or table stands twice: leave one of them out."
     escape = "\\" in message or "hex value" in message
@@ -33,6 +42,17 @@ def syntax_cure(text: str, line: int, message: str) -> tuple[str, str]:
         remedy = "Use single quotes: between them a backslash is a backslash."
         return f"expected TOML: {message}.", remedy
     return f"expected TOML: {message}.", ""
+
+
+def open_quote(text: str) -> tuple[int, str] | None:
+    """Given a text that is no TOML, return line and kind of the first quote that is never closed, or None."""
+    line = 1
+    for token in TOKEN.finditer(text):
+        if token.lastgroup == "mark" and token[0] in ("'", '"'):
+            triple, end = token[0] * 3, token.end()  # the first two of three were taken for an empty text
+            return line, triple if text[:end].endswith(triple) else token[0]
+        line += token[0].count("\n")
+    return None
 
 
 def _header(line: str) -> str:

@@ -6,13 +6,14 @@ import re
 import tomllib
 from typing import Literal
 
-_TOKEN = re.compile(
+TOKEN = re.compile(
     r"""(?P<skip>[ \t]+|\#[^\n]*)
     |(?P<text>\"{3}(?:\\.|[^\\])*?\"{3,5}|'{3}.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*')
     |(?P<bare>[^][{}=,.'"\s\#]+)
     |(?P<mark>.|\n)""",
     re.VERBOSE | re.DOTALL,
 )
+"""What a TOML text is made of; a quote that is a mark has no end."""
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
@@ -30,7 +31,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
     arrays: dict[tuple[str, ...], int] = {}  # how many tables each has so far
     doubled = False  # a header with two brackets
     line = 1
-    for token in _TOKEN.finditer(text):
+    for token in TOKEN.finditer(text):
         word, kind = token[0], token.lastgroup
         if kind in ("text", "bare") and state != "value":
             parts.append(tomllib.loads(f"k = {word}")["k"] if kind == "text" else word)

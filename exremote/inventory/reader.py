@@ -20,7 +20,7 @@ from exremote.credential import Credential, NotPrivate, Place, read_private
 from exremote.errors import InventoryError
 from exremote.inventory.accepting import resolve
 from exremote.inventory.amounts import parse_rate, parse_size
-from exremote.inventory.cures import place_cure, syntax_cure
+from exremote.inventory.cures import open_quote, place_cure, syntax_cure
 from exremote.inventory.files import file_problems
 from exremote.inventory.lines import key_lines
 from exremote.inventory.model import (
@@ -185,6 +185,8 @@ class Reader:
         except tomllib.TOMLDecodeError as error:
             found = _SYNTAX_LINE.search(str(error))
             line = int(found[1]) if found and found[1] else text.rstrip("\n").count("\n") + 1
+            opened = open_quote(text)
+            line = opened[0] if opened is not None and opened[0] <= line else line
             message, remedy = syntax_cure(text, line, _SYNTAX_LINE.sub("", str(error)))
             raise InventoryError(message, file=self.path, line=line, remedy=remedy) from None
         except RecursionError:

@@ -17,6 +17,7 @@ from exremote.lab.behind import approach, host_fact_through, host_share, through
 from exremote.lab.binding import Arguments, bind
 from exremote.lab.copies import service_guard, tree_copy
 from exremote.lab.deeds import registry_set, service_set, work_files_remove
+from exremote.lab.folders import folder_set
 from exremote.lab.gateway import api_directory, connect_share, disconnect_share
 from exremote.lab.images import image_exists
 from exremote.lab.machine import SERVICES, START_MODES, Machine
@@ -336,6 +337,7 @@ ANSWERS: Mapping[str, Answer] = {
     "Set-RegistryValue": registry_set,
     "Move-StagedFile": staged_move,
     "Move-FileAside": aside_move,
+    "Set-Folder": folder_set,
     "Remove-StagingFolder": staging_remove,
     "Start-NtBackupJob": start_job,
     "Get-NtBackupJob": get_job,

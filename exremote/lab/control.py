@@ -81,6 +81,13 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 node = files.find(args["path"])
                 if node.content is not None:
                     node.content = Lying(node.content)
+            case "close_folder":
+                _simulated(prefix, op)
+                node = files.find(args["path"])
+                node.closing, node.closed = bool(args.get("closing", True)), False
+            case "spoil_writes":
+                _simulated(prefix, op)
+                machine.spoils = int(args["files"])
             case "deny":
                 _simulated(prefix, op)
                 _deny(machine, args["path"], bool(args.get("denied", True)))

@@ -198,6 +198,10 @@ class Node:
     """So many more readers find it changed between their first and last byte."""
     vanishing: int = 0
     """It is listed, and gone when somebody opens it."""
+    closing: bool = False
+    """Of a folder: as soon as a file was moved out of it, nothing may be moved into it any more."""
+    closed: bool = False
+    """Of a folder: nothing may be moved into it."""
 
     @property
     def is_directory(self) -> bool:

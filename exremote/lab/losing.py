@@ -68,13 +68,15 @@ def replace_machine(
 ) -> Answer:
     """Lose a host's machine, and have a new Windows answer at a new port.
 
-    A new machine that has not come to the lost one's place is thrown away, and the lost one stays what it is.
+    A new machine that has not come to the lost one's place, or has only an older system state, is thrown
+    away, and the lost one stays what it is.
     Return the port. Raise CannotBe, WineTrouble, KeyError.
     """
     host, machine = world.hosts[name], world.machine(name)
     with host.lock:
         _present(name, host, strays=True)
-        old = host.loss if host.loss is not None and not host.loss.moved else None
+        loss = host.loss
+        old = loss if loss is not None and (not loss.moved or loss.standing.stale) else None
         gone = old.machine if old is not None else machine
         if host.prefix is not None and (os or system_root or service_pack):
             raise CannotBe("under Wine every machine has Wine's own system, Windows folder and service pack")
@@ -90,6 +92,8 @@ def replace_machine(
         except WineTrouble:
             seats.switch(world, name, on=True)  # nothing is lost
             raise
+        if old is not None and old.moved and host.prefix is None:
+            seats.put_back(world, name, gone)
         was_at = f"127.0.0.1:{loss.port}" if not host.via else f"{name} through {host.via}"
         port, at = seats.settle(world, name, loss.number, new, prefix)
         if host.prefix is not None:

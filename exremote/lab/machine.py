@@ -185,6 +185,8 @@ class Machine:
         self.dns_domain = "lab.example"
         self.os = os
         self.clock_offset_s = clock_offset_s
+        self.spoils = 0
+        """So many more files that are sent to it are other ones on its disk than were written."""
         self.started = self.now()
         """When it was started, by its own clock."""
         self.lock = threading.RLock()

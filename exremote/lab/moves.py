@@ -31,9 +31,11 @@ def _move(files: FileSystem, old: str, new: str) -> None:
         raise Denied(old)
     folder, _, name = new.rpartition("\\")
     parent = files.make_directory(folder + "\\")
-    if parent.denied:
+    if parent.denied or parent.closed:
         raise Denied(new)
+    left = files.find(old.rpartition("\\")[0] + "\\")
     files.remove(old)
+    left.closed = left.closed or left.closing
     node.name = name
     parent.children[name.lower()] = node
 
@@ -127,9 +129,13 @@ def staged_move(
             _move(files, f"{path}\\{name}", f"{aside}\\{name}")
         try:
             _move(files, f"{staging}\\{name}", f"{path}\\{name}")
-        except (Locked, Denied, Missing):
+        except (Locked, Denied, Missing) as error:
             if old is not None:
-                _move(files, f"{aside}\\{name}", f"{path}\\{name}")
+                try:
+                    _move(files, f"{aside}\\{name}", f"{path}\\{name}")
+                except (Locked, Denied, Missing):
+                    why = f"{error} cannot be moved. What was there is {aside}\\{name} now."
+                    return "failed", "ExRemote.NotMovedBack", why
             raise
         return "swapped", "", ""
 

@@ -66,6 +66,8 @@ class Standing:
     """Connectors that setup put there; None: it has not run."""
     temp: str = ""
     """Where a restored storage group waits for its hard recovery."""
+    stale: bool = False
+    """Whether the system state that was restored last is an older one."""
     stray: bool = False
     """Whether it cannot start: its Windows folder is another one than the system state's."""
 
@@ -125,7 +127,7 @@ def restore_state(standing: Standing, lost: Machine, stale: bool) -> None:
             registry.set(SETUP, name, _OLDER_BUILD)
         if registry.find(LOTUS) is not None:
             registry.set(LOTUS, "DataPath", r"C:\Lotus\Notes\Data.old" + "\\")
-    standing.pending = registry
+    standing.pending, standing.stale = registry, stale
 
 
 def boot(machine: Machine, standing: Standing, lost: Machine) -> Changes:

@@ -49,10 +49,21 @@ def settle(world: World, name: str, number: int, machine: Machine, prefix: Prefi
         return 0, machine.name
     listener = f"{name}/{number}"
     where = world.endpoint.add(world.site(listener, host.spec, machine, prefix))
-    if number > 1:
-        world.endpoint.remove(world.listener(name))
+    if host.listener:
+        world.endpoint.remove(host.listener)
     host.listener = listener
     return where.port, f"127.0.0.1:{where.port}"
+
+
+def put_back(world: World, name: str, machine: Machine) -> None:
+    """Have the lost machine in its own place again, switched off, where another one stood meanwhile."""
+    host = world.hosts[name]
+    if host.via:
+        behind = world.machine(host.via).behind
+        behind[name.lower()] = Behind(machine, {world.user: world.password}, host=name)
+    else:
+        world.endpoint.play(name, world.site(name, host.spec, machine, None))
+    switch(world, name, on=False, home=True)
 
 
 def arrive(world: World, name: str, machine: Machine, *, home: bool) -> None:

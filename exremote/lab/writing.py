@@ -63,6 +63,9 @@ def file_write(
                     written += len(body)
                 else:
                     _end(opened, body)
+                    if machine.spoils:
+                        machine.spoils -= 1
+                        _content(opened.node).append(b"?")  # as a disk does: the script has seen it right
                     opened.node = None
                     done += 1
             except DiskFull:

@@ -40,13 +40,13 @@ if TYPE_CHECKING:
         CONFIRMED,
         GIVEN_UP,
         NOTED,
-        PLANNED,
         VERB,
         Answer,
         HostRecord,
         RecoveryRecord,
         answer_fields,
         answers_for,
+        plans_in,
         read_recovery,
         recoveries,
         recovery_of,
@@ -65,8 +65,8 @@ else:
             "exremote.recover.planning": "newest plan_recovery",
             "exremote.recover.reaching": "temporary_host",
             "exremote.recover.record": (
-                "ANSWERED CONFIRM CONFIRMED GIVEN_UP NOTED PLANNED VERB Answer HostRecord "
-                "RecoveryRecord answer_fields answers_for read_recovery recoveries recovery_of "
+                "ANSWERED CONFIRM CONFIRMED GIVEN_UP NOTED VERB Answer HostRecord "
+                "RecoveryRecord answer_fields answers_for plans_in read_recovery recoveries recovery_of "
                 "runs_of"
             ),
             "exremote.recover.rehearsing": "Rehearsal rehearsed",
@@ -81,7 +81,6 @@ __all__ = [
     "CONNECTORS",
     "GIVEN_UP",
     "NOTED",
-    "PLANNED",
     "VERB",
     "Answer",
     "Evidence",
@@ -101,6 +100,7 @@ __all__ = [
     "console_text",
     "newest",
     "plan_recovery",
+    "plans_in",
     "read_recovery",
     "recoveries",
     "recovery_of",

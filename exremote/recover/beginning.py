@@ -52,7 +52,7 @@ class Beginning(Ground):
                 NO_ORIGINAL,
                 "wrong",
                 f"{who} answers at {place_text(self.host)}",
-                f"Switch {self.plan.original.computer_name} off, or take it off the network, until step 5 is "
+                f"Switch {self.plan.original.computer_name} off, or off the network, until tip step 5 is "
                 "done.",
             )
         return Evidence(NO_ORIGINAL, "ok", f"nobody answers at {place_text(self.host)}")

@@ -35,7 +35,7 @@ def reinstalled(original: Original, fact: HostFact, store: ServiceState | None) 
             "computer name",
             "wrong",
             f"it is {name} already, which only the System State may bring back",
-            "Give it another name until step 5; if the lost server itself answers there, it is not lost.",
+            "Give it another name until tip step 5; if the lost server itself answers there, it is not lost.",
         )
     else:
         yield Evidence("computer name", "ok", f"it is {name}, not {original.computer_name}")

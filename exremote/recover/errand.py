@@ -22,7 +22,7 @@ from exremote.recover.finishing import Finishing
 from exremote.recover.ground import Shared
 from exremote.recover.people import People
 from exremote.recover.record import (
-    PLANNED,
+    PLANS,
 )
 from exremote.recover.restarts import Restarts
 from exremote.recover.steps import Evidence, Step
@@ -41,8 +41,8 @@ class RecoveryErrand(Shared):
 
     def note_plans(self) -> None:
         """Note the plans of all hosts: each run's journal can be read alone."""
-        for name, host in self.record.hosts.items():
-            self.journal.event(PLANNED, host=name, plan=host.plan.to_json())
+        plans = {name: host.plan.to_json() for name, host in self.record.hosts.items()}
+        self.journal.event(PLANS, plans=plans)
 
     def __call__(self, host: Host) -> Outcome:
         """Given a host, bring its recovery as far as it goes. Return the outcome."""

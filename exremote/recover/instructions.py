@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from exremote.recover.steps import Original, Question, Saved, Step
+from exremote.recover.steps import Original, Question, Saved, Step, place_in
 from exremote.wording import size_text
 
 VERIFY = "verify-snapshots"
@@ -293,11 +293,16 @@ def prove(original: Original) -> Step:
 
 def console_text(host: str, folder: str, steps: Sequence[Step]) -> str:
     """Given the plan's steps, return the text file that lies beside the files on the new machine."""
-    lines = [f"Recovery of {host}: what to do at this console.", f"This folder: {folder}", ""]
+    lines = [
+        f"Recovery of {host}: what to do at this console.",
+        f"This folder: {folder}",
+        "The tip is Microsoft's KB 328835; exremote counts its own steps beside the tip's nine.",
+        "",
+    ]
     for step in steps:
         if step.who != "person" and not step.text:
             continue
-        lines += [f"Step {step.tip} of the tip (KB 328835): {step.title}  [{step.name}]"]
+        lines += [f"{place_in(steps, step.name)}: {step.title}  [{step.name}]"]
         lines += [f"  {number}. {text}" for number, text in enumerate(step.text, start=1)]
         lines += [f"     {name}: {value}" for name, value in step.facts]
         lines += [f"  Answer beside it: {question.text}" for question in step.asks]

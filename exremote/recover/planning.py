@@ -124,14 +124,14 @@ def _saved(place: Repository, one: Snapshot | Composed) -> Saved:
 def _notes(temporary: str | None, original: object, parts: Mapping[str, Saved]) -> list[str]:
     notes = []
     if "systemstate" not in parts:
-        notes.append("the repository has no System State of it: bring your own for step 5")
+        notes.append("the repository has no System State of it: bring your own for tip step 5")
     elif not parts["systemstate"].whole_set:
         notes.append(
             "the System State was saved alone, as the tip says; Microsoft's Windows backup set would have "
             "the volumes of Windows beside it (aa996476)"
         )
     if "storagegroups" not in parts:
-        notes.append("the repository has no storage groups of it: bring your own for step 7")
+        notes.append("the repository has no storage groups of it: bring your own for tip step 7")
     if temporary is None:
         notes.append("nobody says yet where the new machine will be: --at ADDRESS, or recover_address")
     if getattr(original, "role", "") == "domain controller":

@@ -21,6 +21,9 @@ from exremote.recover.steps import Evidence, RecoveryPlan, evidence_from_json
 VERB = "recover"
 CONFIRM = "confirm"
 PLANNED = "recovery-planned"
+"""The plan of one host: as journals before `PLANS` have it."""
+PLANS = "recovery-plans"
+"""The plans of all hosts in one event: a run that is killed begins a recovery of all of them, or of none."""
 STEP = "recovery-step"
 CONFIRMED = "recovery-confirmed"
 NOTED = "recovery-noted"
@@ -236,14 +239,10 @@ def _linked(name: str, runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list
 def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
     fields = event.fields
     name = str(fields.get("host", ""))
-    if event.kind == PLANNED and name not in found.hosts:
-        try:
-            plan = RecoveryPlan.from_json(fields.get("plan"))
-            if plan.host != name:
-                raise ValueError(f"it is the plan of {plan.host}")
-            found.hosts[name] = HostRecord(plan)
-        except ValueError as error:
-            found.problems.append(f"the plan of {name} in {run.run_id} cannot be read: {error}")
+    if event.kind in (PLANNED, PLANS):
+        for one, data in plans_in(event).items():
+            if one not in found.hosts:
+                _plan(found, one, data, run)
         return
     host = found.hosts.get(name)
     if host is None:
@@ -265,6 +264,25 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
         host.given_up = True
     elif event.kind == NOTED:
         host.noted.update({k: v for k, v in fields.items() if k != "host"})
+
+
+def plans_in(event: Event) -> dict[str, object]:
+    """Given an event, return the plans that it notes, as they stand there, by host."""
+    if event.kind == PLANNED:
+        return {str(event.fields.get("host", "")): event.fields.get("plan")}
+    plans = event.fields.get("plans") if event.kind == PLANS else None
+    return {str(name): plan for name, plan in plans.items()} if isinstance(plans, Mapping) else {}
+
+
+def _plan(found: RecoveryRecord, name: str, data: object, run: RunRecord) -> None:
+    """Note the plan of one host; one that cannot be read is a problem of the journal."""
+    try:
+        plan = RecoveryPlan.from_json(data)
+        if plan.host != name:
+            raise ValueError(f"it is the plan of {plan.host}")
+        found.hosts[name] = HostRecord(plan)
+    except ValueError as error:
+        found.problems.append(f"the plan of {name} in {run.run_id} cannot be read: {error}")
 
 
 def moment(text: object) -> datetime | None:

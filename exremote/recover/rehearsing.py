@@ -84,7 +84,7 @@ def _machine(
     stage: Callable[[str], None],
 ) -> Iterator[Evidence]:
     """Yield who answers at both addresses, and whether the accounts are to be had."""
-    for what, each in (("account", host), ("account before step 5", before)):
+    for what, each in (("account", host), ("account before tip step 5", before)):
         account = accounts.get(each.credential.identity) if each is not None else None
         if isinstance(account, ExremoteError):
             yield Evidence(what, "wrong", account.message, account.remedy)

@@ -160,6 +160,10 @@ class RecoveryPlan:
         """Given a step's name in any case, return it, or None if the plan has none of it."""
         return next((step for step in self.steps if step.name == name.casefold()), None)
 
+    def place(self, name: str) -> str:
+        """Given a step's name, return where it stands: `5 of 10 (tip step 5)`; empty if it is none of it."""
+        return place_in(self.steps, name)
+
     @property
     def digest(self) -> str:
         """SHA-256 of the plan: its identity."""
@@ -194,10 +198,23 @@ class RecoveryPlan:
     def describe(self) -> Sequence[str]:
         """Return the plan as lines for the operator."""
         lines = [
-            f"{step.name} (tip {step.tip}, {'you' if step.who == 'person' else 'exremote'}): {step.title}"
+            f"{self.place(step.name)}, {'you' if step.who == 'person' else 'exremote'}: {step.title} "
+            f"[{step.name}]"
             for step in self.steps
         ]
         return lines + [f"note: {note}" for note in self.notes]
+
+
+def place_in(steps: Sequence[Step], name: str) -> str:
+    """Given a plan's steps and the name of one, return where it stands in the plan and in the tip, for the
+    two count differently: `5 of 10 (tip step 5)`. Empty if it is none of them.
+    """
+    for number, step in enumerate(steps, start=1):
+        if step.name == name:
+            last = steps[number].tip - 1 if number < len(steps) else step.tip
+            tip = f"steps {step.tip}-{last}" if last > step.tip else f"step {step.tip}"  # one for 1 to 3
+            return f"{number} of {len(steps)} (tip {tip})"
+    return ""
 
 
 def _moment(value: object) -> str:

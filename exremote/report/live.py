@@ -20,6 +20,10 @@ SILENT = ("failed", "unreachable", "incomplete", "waiting")
 """How a host ends of which the report says why."""
 
 
+MANY = 8
+"""Of more hosts a display has one line each, whatever is cut off; of fewer, all that they wait for."""
+
+
 @dataclass(slots=True)
 class _Row:
     """What the display knows of one host."""
@@ -52,13 +56,14 @@ class Live:
             return
         widest = max(map(len, [*self.hosts, f"{self.verb}: all hosts"]))
         plain = plain_letters(self.console)
+        many = len(self.hosts) > MANY  # then a line a host: a display higher than the screen hides some
         end: Literal["crop", "ellipsis"] = "crop" if plain else "ellipsis"
         self._display = Progress(
             SpinnerColumn("line" if plain else "dots", finished_text=" "),
             TextColumn("{task.description}", table_column=Column(no_wrap=True, min_width=widest)),
             TextColumn(
                 "{task.fields[note]}",
-                table_column=Column(no_wrap=True, overflow=end),
+                table_column=Column(no_wrap=many, overflow=end if many else "fold"),
             ),
             console=self.console,
             transient=True,

@@ -75,7 +75,7 @@ def sentence_of(host: HostRecord) -> str:
     """Given a host's record, return in a sentence how far it is."""
     if not host.next:
         return f"Recovered: all {len(host.plan.steps)} steps are done and proven."
-    return f"{host.progress} steps are done; the next is {host.next}."
+    return f"{host.progress} steps are done; the next is {host.next}, {host.plan.place(host.next)}."
 
 
 def standing_of(record: RecoveryRecord, host: HostRecord, links: Sequence[Link]) -> str:

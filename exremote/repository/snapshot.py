@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -253,11 +253,29 @@ def same_content(draft: SnapshotDraft, snapshot: Snapshot, volatile: Collection[
     names = {n for n in documents.keys() | kept.keys() if not any(fnmatchcase(n, v) for v in volatile)}
     if any(documents.get(name) != kept.get(name) for name in names):
         return False
-    if len(draft.entries) != len(manifest.entries):
+    if len(draft.entries) != len(manifest.entries) or _folders_differ(draft.documents, snapshot):
         return False
     # No place is named twice in either; one set of 100,000 files is enough to hold the other against.
     contents = {_content(entry) for entry in draft.entries}
     return all(_content(entry) in contents for entry in manifest.entries)
+
+
+def _folders_differ(documents: Mapping[str, bytes], snapshot: Snapshot) -> bool:
+    """Return whether a listing of a tree names other folders than the snapshot's: an empty one is no file."""
+    listed = {d.stored: d for d in snapshot.manifest.documents if fnmatchcase(d.stored, "trees/*")}
+    with contextlib.suppress(IntegrityError):  # a damaged listing is `verify`'s to tell
+        return any(
+            _folders(snapshot.document(listed[name])) != _folders(text)
+            for name, text in documents.items()
+            if name in listed
+        )
+    return False
+
+
+def _folders(listing: bytes) -> set[bytes]:
+    """Given a listing, return the paths of its folders: the lines without a size that say no reason."""
+    rows = (line.split(b"\t", 4) for line in listing.split(b"\n") if line.startswith(b"-1\t"))
+    return {row[4] for row in rows if len(row) == 5 and row[3] == b"-"}
 
 
 def _content(entry: Entry) -> tuple[str, str, str, bool]:

@@ -4,6 +4,7 @@ Nothing is overwritten that was not saved before. It never sets a key of the reg
 touches what its plan does not name.
 
 aim       what is wanted, gathered from snapshots, or from a run that is undone
+folders   which folders are to be there
 looking   what is there instead
 order     in which order services start
 services  which of them stop, and how each is to be in the end

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
 from exremote import regfile
-from exremote.changes import ChangePlan, SetValues, SwapFiles
+from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetValues, SwapFiles
 from exremote.connector import Connector, RegistryKey, matches
 from exremote.errors import IntegrityError, PlanRefused, UsageError
 from exremote.facts import FactError, HostFacts
@@ -18,6 +18,7 @@ from exremote.ntbackup import PARTS
 from exremote.pack import datetime_to_ticks
 from exremote.regfile import RegFile, RegValue
 from exremote.repository import Composed, Entry, Snapshot
+from exremote.restore.folders import folders_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,10 @@ class TreeAim:
     """the same paths as the host spells them"""
     whole: bool = True
     """all files of the item are named: others are extra"""
+    folders: tuple[str, ...] = ()
+    """folders that are to be there, with something in them or not"""
+    gone: tuple[str, ...] = ()
+    """folders that are not to be there, unless something is in them"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +153,9 @@ def aim_of(
         for item, record in manifest.trees.items():
             if item not in trees and (not items or item in items):
                 entries = [e for e in manifest.entries if e.item == item]
-                trees[item] = _tree(item, record.root, entries, snapshot, connector, in_transit)
+                tree = _tree(item, record.root, entries, snapshot, connector, in_transit)
+                there = folders_in(snapshot, item, tree.spelt.values()) if tree.whole else ()
+                trees[item] = replace(tree, folders=there)
         for key in connector.registry_keys:
             document = documents.get(f"registry/{key.id}.reg")
             if document is None:
@@ -226,6 +233,7 @@ def aim_of_undo(
             files[change.path.casefold()] = _content(change.path, *found) if found and change.was else None
         spelt = {change.path.casefold(): change.path for change in step.files}
         trees.append(TreeAim(step.item, step.root, files, spelt, whole=False))
+    trees = undone_folders(plan, trees)
     keys: list[KeyAim] = []
     for values in (step for step in plan if isinstance(step, SetValues)):
         texts = _exports(safety, values.item)
@@ -251,6 +259,17 @@ def aim_of_undo(
         services,
         None,
     )
+
+
+def undone_folders(plan: ChangePlan, trees: Sequence[TreeAim]) -> list[TreeAim]:
+    """Given the plan that was carried out, and what an undo wants of files, add what it wants of folders."""
+    found = {tree.item: tree for tree in trees}
+    for step in plan:
+        if isinstance(step, MakeFolders | RemoveFolders):
+            tree = found.get(step.item, TreeAim(step.item, step.root, {}, {}, whole=False))
+            gone, back = (step.folders, ()) if isinstance(step, MakeFolders) else ((), step.folders)
+            found[step.item] = replace(tree, folders=tree.folders + back, gone=tree.gone + gone)
+    return list(found.values())
 
 
 def value_in(reg: RegFile, key: str, name: str) -> RegValue | None:

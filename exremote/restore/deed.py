@@ -17,7 +17,9 @@ from exremote.changes import (
     Confirm,
     EraseWorkFiles,
     FileChange,
+    MakeFolders,
     Prove,
+    RemoveFolders,
     SendFiles,
     SetValues,
     StartService,
@@ -56,6 +58,10 @@ class Done:
     """work files that were erased"""
     values: int = 0
     """registry values that were set or removed"""
+    folders_made: int = 0
+    """folders that were missing and are there"""
+    folders_removed: int = 0
+    """empty folders that are gone"""
     failed: list[str] = field(default_factory=list)
     """a sentence for each thing of the plan that could not be done"""
     down_s: float = 0.0
@@ -132,7 +138,9 @@ class Deed:
         """Journal a step before and after; tell the operator in a word."""
         name = self.plan.host
         said = (
-            {"kind": step.kind, "text": step.describe()} if isinstance(step, SwapFiles | SetValues) else None
+            {"kind": step.kind, "text": step.describe()}
+            if isinstance(step, SwapFiles | SetValues | MakeFolders | RemoveFolders)
+            else None
         )
         self.journal.event("step-started", host=name, number=number, step=said or change_to_json(step))
         self.stage(step.describe().split(": ", 1)[0].split(" (", 1)[0])
@@ -154,6 +162,8 @@ class Deed:
                     self.journal.event("stopped-too", host=self.host.name, services=list(change.also))
             case SwapFiles():
                 self._swap(step, done)
+            case MakeFolders() | RemoveFolders():
+                self._folders(step, done)
             case EraseWorkFiles():
                 self._erase(step, done)
             case SetValues():
@@ -216,6 +226,15 @@ class Deed:
         for deed in deeds:
             if deed.state == "failed":
                 self._fail(done, f"{below(step.root, deed.path)}: {deed.message} ({deed.error_id})")
+
+    def _folders(self, step: MakeFolders | RemoveFolders, done: Done) -> None:
+        for deed in self.session.set_folders(step.root, step.folders, isinstance(step, MakeFolders)):
+            if deed.state == "failed":
+                self._fail(done, f"folder {below(step.root, deed.path)}: {deed.message} ({deed.error_id})")
+            elif deed.state == "full":  # somebody has put something there since: it is theirs
+                self.journal.event("folder-left", host=self.host.name, path=below(step.root, deed.path))
+            done.folders_made += deed.state == "made"
+            done.folders_removed += deed.state == "removed"
 
     def _erase(self, step: EraseWorkFiles, done: Done) -> None:
         for file in self.session.remove_files(step.root, step.patterns):
@@ -282,6 +301,8 @@ def sent_text(done: Done) -> str:
     """Given what came of a plan, return it in a sentence."""
     parts = [
         f"{count_text(done.swapped, 'file')} put in place",
+        f"{count_text(done.folders_made, 'folder')} made" if done.folders_made else "",
+        f"{count_text(done.folders_removed, 'empty folder')} removed" if done.folders_removed else "",
         f"{count_text(done.values, 'registry value')} set" if done.values else "",
         f"{count_text(len(done.erased), 'work file')} erased" if done.erased else "",
         f"services stood {done.down_s:.0f} s" if done.down_s else "",

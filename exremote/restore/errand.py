@@ -60,6 +60,8 @@ class Restored:
                 "sent_files": done.sent_files,
                 "sent_bytes": done.sent_bytes,
                 "files": done.swapped,
+                "folders_made": done.folders_made,
+                "folders_removed": done.folders_removed,
                 "values": done.values,
                 "erased": done.erased,
                 "failed": done.failed,

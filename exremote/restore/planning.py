@@ -16,7 +16,9 @@ from exremote.changes import (
     Confirm,
     EraseWorkFiles,
     FileChange,
+    MakeFolders,
     Prove,
+    RemoveFolders,
     SendFiles,
     SetValues,
     SwapFiles,
@@ -27,6 +29,7 @@ from exremote.errors import PlanRefused
 from exremote.facts import FileEntry, HostFact, HostFacts
 from exremote.regfile import RegFile, RegValue
 from exremote.restore.aim import Aim, Content, KeyAim, TreeAim, value_in
+from exremote.restore.folders import empty_folders, missing_folders
 from exremote.restore.order import start_order
 from exremote.restore.services import plan_services, sooner, used_services, wanted_services
 from exremote.wording import count_text
@@ -35,6 +38,11 @@ STAGING = "exremote-staging"
 ASIDE = "exremote-aside"
 SPARE = 64 << 20
 """Bytes that stay free on a drive of the host."""
+NO_LISTS = (
+    "access lists are not saved, so none is set: a file that is sent has the one that its folder beside the "
+    "target hands down; set again what somebody had set by hand"
+)
+"""What a restore cannot bring back of a file, said wherever one is sent."""
 HIDDEN = "(secret)"
 """Stands for a value that nobody may see."""
 _SECRET_NAME = re.compile("passw|pwd|secret|credential|account", re.IGNORECASE)
@@ -72,6 +80,8 @@ def plan_changes(
     refusals = list(_missing_services(aim, now.facts))
     notes = list(aim.notes)
     swaps: list[SwapFiles] = []
+    make: list[MakeFolders] = []
+    remove: list[RemoveFolders] = []
     for tree in aim.trees:
         rule = rule_of(tree.item, connectors)
         swap, left, against = _swap(tree, now.trees.get(tree.item, {}), rule)
@@ -79,6 +89,12 @@ def plan_changes(
         notes += left
         if swap.files:
             swaps.append(swap)
+        found = now.trees.get(tree.item, {})
+        missing, unmade = missing_folders(tree.root, tree.folders, found)
+        empty, full = empty_folders(tree.root, tree.gone, found, swap)
+        notes += unmade + full
+        make += [MakeFolders(tree.item, tree.root, tuple(missing))] if missing else []
+        remove += [RemoveFolders(tree.item, tree.root, tuple(empty))] if empty else []
     values = [step for key in aim.keys if (step := _values(key, now.keys.get(key.item), notes)).values]
     changed = {swap.item for swap in swaps} | {step.item for step in values}
     swaps = _each_once(swaps)
@@ -110,13 +126,17 @@ def plan_changes(
         for step in connector.human_steps
         if changed & set(step.items)
     ]
-    steps: list[ChangeStep] = [*sends, *stops, *swaps, *erase, *values, *confirms, *starts]
+    steps: list[ChangeStep] = [
+        *sends, *stops, *make, *swaps, *remove, *erase, *values, *confirms, *starts
+    ]  # fmt: skip
     if steps:
         running = tuple(step.service for step in starts if step.will == "Running")
         proven = dict.fromkeys([*(c.name for c in users), *(aim.connectors if starts else ())])
         if verb == "undo":
             proven = {}  # what was sick before is to be so again
         steps.append(Prove(running, tuple(proven)))
+    if sends:
+        notes.append(NO_LISTS)
     others = [c.name for c in users if c.name not in aim.connectors]
     if others and stops:
         notes.append(f"{', '.join(others)} stops too: it shares what is restored")

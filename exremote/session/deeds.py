@@ -143,6 +143,17 @@ class Deeds(Line):
         names = places.below(paths)
         return self._move("Move-FileAside", self._apart({"Path": root, "Aside": aside}), names, names)
 
+    def set_folders(self, root: str, folders: Sequence[str], present: bool) -> list[FileDeed]:
+        """Given folders below a folder, make them, or remove those that are empty. The host looks again.
+
+        One that has something in it is `full`, and stays. Return what became of each: ExRemote.IsFile, Link,
+        BadName, AccessDenied, MakeFailed and RemoveFailed are failures. Raise PlanRefused, HostError.
+        """
+        # Made from above, removed from below: none is full only because of another one of them.
+        names = sorted(places.below(folders), key=lambda name: name.count("\\"), reverse=not present)
+        roots: dict[str, Value] = {"Path": places.folder(root), "Absent": None if present else True}
+        return self._move("Set-Folder", roots, names, names, named="Folders")
+
     def remove_folder(self, path: str) -> bool:
         """Given a folder whose own name begins with `exremote-`, remove it and all below, links not followed.
 
@@ -240,6 +251,7 @@ class Deeds(Line):
         lines: Sequence[str],
         paths: Sequence[str],
         moved: Callable[[Sequence[FileDeed]], None] = lambda deeds: None,
+        named: str = "Files",
     ) -> list[FileDeed]:
         """Given a script, its folders and a line for each path, run it for a few thousand at a time."""
         deeds: list[FileDeed] = []
@@ -252,7 +264,7 @@ class Deeds(Line):
                 return [FileDeed.parse(script, answer, path) for answer, path in pairs]
 
             files = encode_lines(lines[start : start + AT_ONCE])
-            done = self._lines(script, {**roots, "Files": files}, read)
+            done = self._lines(script, {**roots, named: files}, read)
             moved(done)
             deeds += done
         return deeds

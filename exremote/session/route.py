@@ -26,7 +26,7 @@ _PATHS = frozenset({"Path", "Staging", "Aside"})
 _BY_SHARE = frozenset(
     {
         "Copy-FileTree", "Get-FileFact", "Get-FileTree", "Move-FileAside", "Move-StagedFile", "Read-FilePack",
-        "Remove-StagingFolder", "Remove-WorkFile", "Write-FilePack",
+        "Remove-StagingFolder", "Remove-WorkFile", "Set-Folder", "Write-FilePack",
     }
 )  # fmt: skip
 """Scripts that touch nothing of a host but files."""

@@ -69,7 +69,7 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
         "Get-EventSummary", "Get-FileFact", "Write-FilePack", "Set-ServiceState", "Remove-WorkFile",
         "Set-RegistryValue", "Remove-ScratchKey", "Start-NtBackupJob", "Get-NtBackupJob",
         "Remove-NtBackupJob", "Copy-FileTree", "Start-ServiceGuard",
-        "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "wire/Receive-Call",
+        "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "Set-Folder", "wire/Receive-Call",
         "wire/Receive-RawCall",
     } | {
         f"gateway/{name}"
@@ -216,7 +216,8 @@ def test_blocks_are_made_the_same_way_wherever_they_are_made() -> None:
     makers = [script for script in SCRIPTS if "DeflateStream($memory" in script.text]
     assert {script.name for script in makers} == {
         "Export-RegistryKey", "Get-FileTree", "Read-FilePack", "Remove-WorkFile", "Set-RegistryValue",
-        "Move-StagedFile", "Move-FileAside", "gateway/Export-RegistryKey", "gateway/Set-RegistryValue",
+        "Move-StagedFile", "Move-FileAside", "Set-Folder",
+        "gateway/Export-RegistryKey", "gateway/Set-RegistryValue",
     }  # fmt: skip
     for script in makers:
         # Lines are sent before they are 40,000 characters, which no encoding makes more than a block.

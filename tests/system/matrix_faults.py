@@ -8,12 +8,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from conftest import CONNDATA, NOT_UNDER_WINE, RETRY, Cli, Ran, World
+from conftest import BULK, CONNDATA, NOT_UNDER_WINE, RETRY, Cli, Ran, World
 from matrix_verbs import Verb
 
 PATIENT = "attempts = 12\ntotal_s = 90\nfirst_wait_s = 0.2"
 SHORT = "deadlines = { connect_s = 3, operation_s = 1, read_s = 3 }"
 FILE = rf"{CONNDATA}\Tables\matrix.tbl"
+TARGET = rf"{BULK.folder}\bulk000003.dat"
+"""One of the files that a restore puts there."""
 MIB = 1 << 20
 
 
@@ -106,6 +108,16 @@ def _clock(scene: Scene) -> None:
     edit(offset_s=86_400.0)
 
 
+def _spoilt(files: int) -> Callable[[Scene], None]:
+    def befall(scene: Scene) -> None:
+        edit = partial(scene.world.client.edit, scene.verb.host, "spoil_writes")
+        scene.world._undo.append(lambda: edit(files=0))
+        edit(files=files)
+
+    return befall
+
+
+RECORDS: dict[str, Any] = {"reason": NOT_UNDER_WINE["records"]}
 FETCH = ("backup",)
 SEND = ("restore",)
 RECEIVE = "{request}:{middle}"
@@ -151,6 +163,22 @@ HEALED: tuple[Healed, ...] = (
         verbs=FETCH,
     ),
     Healed("one block missing", _fault("{bulk}:5:skip"), reason=NOT_UNDER_WINE["records"], verbs=FETCH),
+    Healed(
+        "one file spoilt on the disk there",
+        _spoilt(1),
+        reason=NOT_UNDER_WINE["records"],
+        counted=False,
+        silent=True,
+        verbs=SEND,
+    ),
+    *(
+        Healed(f"{what} of the write", _fault(f"Write-FilePack:1:{effect}"), **RECORDS, verbs=SEND)
+        for what, effect in (("progress missing", "skip"), ("shell gone in the middle", "gone"))
+    ),
+    *(
+        Healed(f"answer of the swap {what}", _fault(f"Move-StagedFile:1:{effect}"), **RECORDS, verbs=SEND)
+        for what, effect in (("missing", "skip"), ("corrupted", "corrupt"), ("cut short", "end"))
+    ),
     Healed("clock of the host jumps", _clock, reason=NOT_UNDER_WINE["clock"], counted=False, silent=True),
 )
 
@@ -191,7 +219,16 @@ def _little_room(scene: Scene) -> Callable[..., Ran]:
     return run
 
 
-RECORDS = {"reason": NOT_UNDER_WINE["records"]}
+def _target_denied(scene: Scene) -> None:
+    scene.world.deny(scene.verb.host, TARGET)
+
+
+def _target_held(scene: Scene) -> None:
+    edit = partial(scene.world.client.edit, scene.verb.host, "lock_file", path=TARGET)
+    scene.world._undo.append(lambda: edit(locked=False))
+    edit(locked=True)
+
+
 SAID: tuple[Said, ...] = (
     Said("wrong password", _wrong_password, 21, "wrong user name or password"),
     Said("account locked out", _fault("Logon:*:status=401"), 21, "locked"),
@@ -236,6 +273,39 @@ SAID: tuple[Said, ...] = (
     ),
     Said("a hash that lies", _lies, 23, "matrix.tbl", **RECORDS, verbs=FETCH),
     Said("damage again and again", _fault("{bulk}:5-:corrupt"), 23, ".", **RECORDS, verbs=FETCH),
+    Said(
+        "damage on the disk there again and again",
+        _spoilt(10_000),
+        23,
+        "came to be another file than was sent",
+        **RECORDS,
+        verbs=SEND,
+    ),
+    Said(
+        "access denied on one file there",
+        _target_denied,
+        4,
+        "bulk000003.dat.*could not be saved",
+        reason=NOT_UNDER_WINE["denied"],
+        verbs=SEND,
+    ),
+    Said("one file there held by a stranger", _target_held, 4, "bulk000003.dat", **RECORDS, verbs=SEND),
+    Said(
+        "endless answer to the write",
+        _fault("Write-FilePack:*:endless"),
+        22,
+        "more than any host has to say",
+        **RECORDS,
+        verbs=SEND,
+    ),
+    Said(
+        "bomb for an answer to the swap",
+        _fault("Move-StagedFile:*:bomb=64"),
+        23,
+        "inflates|more than",
+        **RECORDS,
+        verbs=SEND,
+    ),
     Said("lost for good in the middle", _fault("{request}:{middle}:reboot=300"), 20, "no listener"),
     Said("shell quota full for good", _fault("Create:*:quota"), 20, "shell"),
 )

@@ -317,6 +317,10 @@ def test_no_password_is_no_reason_not_to_look_at_the_network(cli: Cli) -> None:
     assert "-> Set EXREMOTE_LAB_PASSWORD" in text
     assert stages(ran)["schemes"][0] == "ok"
     assert stages(ran)["authentication"] == ("skipped", "not looked at: credential failed")
+    assert stages(ran)["clock"] == (
+        "unknown",
+        "nobody can tell: no script ran there that says it, and its HTTP answer has no Date",
+    )
 
 
 @WIRE

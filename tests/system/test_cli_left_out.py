@@ -67,8 +67,21 @@ def test_what_is_only_checked_hides_no_failure(cli: Cli) -> None:
     [
         ("x = " + "[" * 5000 + "]" * 5000, "nested too deep"),
         ("[defaults.retry]\nattempts = " + "9" * 5000, ":2: expected TOML: a number is too long"),
+        (
+            '[defaults]\ncredential = { environment = "E, username = "a" }\n\n[hosts.A]\naddress = "a"',
+            ':2: expected TOML: a text that begins with " does not end. Write " behind the text, too, in the',
+        ),
+        ('x = 1\ny = """a\n\n[hosts.A]\naddress = \'a\'', ':2: expected TOML: a text that begins with """'),
+        (
+            '[hosts.A]\naddress = "a"\nx = "C:\\x\\"',
+            ':3: expected TOML: a text that begins with " does not end. Use single',
+        ),
+        (
+            "[defaults]\ncredential = { environment = 'E', username = '\\' }\n[hosts.A]\naddress = 'a'",
+            ":2: defaults.credential: expected a name in the username",
+        ),
     ],
-    ids=["brackets", "number"],
+    ids=["brackets", "number", "quote", "three quotes", "backslash", "nobody"],
 )
 def test_an_inventory_that_nobody_could_read_is_a_wrong_one(cli: Cli, text: str, words: str) -> None:
     (cli.folder / "evil.toml").write_text(text)

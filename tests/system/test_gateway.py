@@ -19,6 +19,7 @@ TABLE = rf"{CONNDATA}\Tables\lab0002.tbl"
 DLL = rf"{NOTES}\nnotes.dll"
 KEY = r"HKLM\SOFTWARE\Lotus\Notes"
 WORK = rf"{CONNDATA}\broken.seq"
+HOLLOW = rf"{CONNDATA}\Hollow"
 DO = ("--yes", "--confirmed", "notes-client", "--grace", "0")
 simulated = pytest.mark.not_under_wine("accounts")
 
@@ -56,6 +57,7 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
     assert bad <= ({"host.clock", "host.disk-space"} if world.engine == "powershell" else set()) | {
         check for check in bad if world.engine == "powershell" and check.startswith(("directory.", "events."))
     }
+    world.client.edit(HOST, "make_directory", path=HOLLOW)
     first = site("backup", HOST, "--json").json["hosts"][0]
     assert first["state"] == "done", first
     manifest = manifest_of(snapshot(site))
@@ -70,6 +72,7 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
 
     before = {path: world.read(HOST, path) for path in (AMAP, TABLE, DLL)}
     world.remove(HOST, AMAP)
+    world.client.edit(HOST, "remove_file", path=HOLLOW)
     world.write(HOST, TABLE, b"")
     world.write(HOST, DLL, b"MZ another version")
     world.write(HOST, WORK, b"a work file")
@@ -78,6 +81,7 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
     done = site("restore", f"{HOST}/{snapshot(site).name}", *DO, "--json").json["hosts"][0]
     assert done["state"] == "done", done
     assert (done["done"]["files"], done["done"]["values"]) == (3, 1)
+    assert done["done"]["folders_made"] == 1
     assert {path: world.read(HOST, path) for path in before} == before
     assert not world.exists(HOST, WORK)
     assert not world.exists(HOST, r"C:\Program Files\Exchsrvr\exremote-staging-conndata")
@@ -85,6 +89,7 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
     run = next(r["run"] for r in site("runs", "--json").json if r["verb"] == "restore")
     undone = site("undo", run, *DO, "--json").json["hosts"][0]
     assert undone["state"] == "done", undone
+    assert undone["done"]["folders_removed"] == 1
     assert not world.exists(HOST, AMAP)
     assert world.read(HOST, DLL) == b"MZ another version"
     shown = site("restore", f"{HOST}/{snapshot(site).name}", "--dry-run").out

@@ -247,6 +247,7 @@ def test_it_is_done_from_the_command_line(quick: RunningLab, tmp_path: Path) -> 
     said = say("lose", HOST, "--name", "TEMP07")
     port = client.hosts()[HOST]["port"]
     assert f"{HOST} is lost: nothing answers at 127.0.0.1:{home}." in said
+    registry = client.lost(HOST)["registry"]
     assert f"TEMP07, answers at 127.0.0.1:{port}, same account" in said
     assert f"lost; in its place TEMP07, to be 127.0.0.1:{home} again" in say("list")
     assert "the system state comes first" in say("act", HOST, "exchange", code=1)
@@ -258,3 +259,12 @@ def test_it_is_done_from_the_command_line(quick: RunningLab, tmp_path: Path) -> 
     assert "wait for their hard recovery" in say("act", HOST, "storage-groups", "--no-last-set")
     assert "they are not mounted" in say("act", HOST, "storage-groups", "--no-mount")
     assert f"127.0.0.1:{home}" in say("list")
+    # What came back from an older set is not what was lost: that stays what it is.
+    assert f"{HOST} is lost" in say("lose", HOST, "--name", "TEMP08")
+    say("act", HOST, "original-on")
+    assert look(quick, home)["build"] != "7226"
+    say("act", HOST, "original-off")
+    assert "the system state of" in say("act", HOST, "system-state")
+    assert f"answers at 127.0.0.1:{home}" in say("act", HOST, "reboot")
+    assert client.lost(HOST)["registry"] == registry
+    assert look(quick, home)["build"] != "7226"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -103,6 +104,28 @@ def test_a_service_that_does_not_start_is_said_and_the_others_run(cli: Cli, worl
     trouble(world, "LME-NOTES")
     cli(*item(cli), *DO)  # what is left is done: the service is started
     assert running(cli) == ALL
+
+
+@pytest.mark.not_under_wine("denied")
+def test_what_can_be_moved_neither_there_nor_back_is_said_with_its_place(cli: Cli, world: World) -> None:
+    """A folder that takes nothing any more, behind the moment when the old file left it: it is not lost."""
+    folder = AMAP.rpartition("\\")[0]
+    world.client.edit(HOST, "close_folder", path=folder)
+    ran = cli(*item(cli), *DO, code=3)
+    aside = r"C:\Program Files\Exchsrvr\exremote-aside-conndata\Dxamex\Amap.tbl"
+    assert "ExRemote.NotMovedBack" in ran.out
+    assert f"What was there is {aside} now" in ran.out
+    assert not world.exists(HOST, AMAP)
+    assert world.read(HOST, aside) == DAMAGED
+    assert running(cli) == ALL  # services are started all the same
+    (undo,) = re.findall(r"`(exremote undo \S+)`", ran.out)
+
+    world.client.edit(HOST, "close_folder", path=folder, closing=False)
+    cli(*undo.split()[1:], "--yes", "--grace", "0")
+    assert world.read(HOST, AMAP) == DAMAGED
+    cli(*item(cli), *DO)
+    assert world.read(HOST, AMAP) != DAMAGED
+    assert not world.exists(HOST, aside)
 
 
 @pytest.mark.not_under_wine("time")

@@ -97,6 +97,7 @@ CALLS: dict[str, dict[str, object]] = {
     },
     "Move-FileAside": {"Path": CONNDATA, "Aside": r"C:\exremote-2", "Files": names("lab1.seq")},
     "Remove-StagingFolder": {"Path": r"C:\exremote-1"},
+    "Set-Folder": {"Path": CONNDATA, "Folders": names("empty")},
     "Start-NtBackupJob": {
         "Folder": r"C:\e\s",
         "Name": "j",

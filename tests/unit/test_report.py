@@ -98,6 +98,19 @@ def test_a_locale_without_letters_gets_none(monkeypatch: pytest.MonkeyPatch) -> 
     assert "copying, 3 of 14 files, 97.7 KiB of 410.2 KiB" in err.getvalue()
 
 
+def test_what_a_host_waits_for_is_told_whole_on_a_narrow_terminal() -> None:
+    """Few hosts have as many lines as it takes; of many each has one."""
+    text = "waiting for EXLOST01, which comes before, and has not answered since 14:02 at 10.1.2.99 (again)"
+    for count in (2, 30):
+        report, _ = terminal(80)
+        err = io.StringIO()
+        report._err = Console(file=err, width=80, height=50, force_terminal=True, color_system=None)
+        with report.progress("recover", [f"EXLOST{n:02d}" for n in range(count)]) as live:
+            live.stage("EXLOST01", text)
+        whole = text.replace(" ", "") in re.sub(r"\s|\x1b\[[0-9;?]*[A-Za-z]", "", err.getvalue())
+        assert whole == (count == 2)
+
+
 FINDINGS = [
     {
         "host": host,
