@@ -160,11 +160,14 @@ class RunNtBackup:
     """True if the job is there already: a run that was broken off had started it."""
     clear: str = ""
     """Name of an old job whose files are removed first; '' if there is none."""
+    keep_in: str = ""
+    """The folder on the host where its .bkf stays; '' if it comes home."""
 
     def describe(self) -> str:
         """Return one line for the operator."""
         deed = "take over job" if self.adopt else "run ntbackup, job"
-        return f"{deed} {self.name}: {', '.join(self.sets)} into {self.folder}"
+        stays = f", the .bkf to stay in {self.keep_in}" if self.keep_in else ""
+        return f"{deed} {self.name}: {', '.join(self.sets)} into {self.folder}{stays}"
 
 
 @dataclass(frozen=True, slots=True)

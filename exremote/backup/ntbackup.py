@@ -17,6 +17,7 @@ from exremote import __version__, health
 from exremote.backup.errand import Taken, is_modern, lacks
 from exremote.backup.identity import identity_of
 from exremote.backup.parts import GROUP_CLASS, PartFacts, folder_of, groups_of, plan_part
+from exremote.backup.staying import put_aside, take_away
 from exremote.backup.verdict import findings_of, judge_job
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, HostError, IntegrityError, ScriptFailed
 from exremote.facts import ConnectorObject, HostFact, HostFacts
@@ -25,7 +26,7 @@ from exremote.inventory import Acceptance, Host
 from exremote.journal import Journal
 from exremote.ntbackup import Part
 from exremote.plan import Plan, RunNtBackup
-from exremote.repository import Need, Repository, Room, Snapshot, SnapshotDraft
+from exremote.repository import Elsewhere, Need, Repository, Room, Snapshot, SnapshotDraft
 from exremote.runner import Harvest, JobEnd, Outcome, State, Workplace, execute, to_document
 from exremote.session import Session
 from exremote.transfer import Carrier
@@ -157,6 +158,8 @@ class JobErrand:
         assert isinstance(step, RunNtBackup)
         end = harvest.jobs.get(part)
         findings: tuple[Finding, ...] = ()
+        stays: Elsewhere | None = None
+        stuck = False
         documents = {
             "identity.json": to_document(identity),
             **exports,
@@ -171,16 +174,25 @@ class JobErrand:
             documents["job.json"] = to_document(_record(step, end))
             if end.tape is not None:
                 documents["catalogue.tsv"] = end.catalogue
+            if end.file is not None:
+                self.stage(host.name, "keeping")
+                stays, why = self._stay(session, host, step, end, [reason for _, reason in judgement.bad])
+                if why:
+                    harvest.lack((part,), end.file.path, why)
+                stuck = stays is None and not judgement.bad
         snapshot = self._commit(
-            _draft(host, part, harvest, documents, findings, started, self.journal.run_id)
+            _draft(host, part, harvest, documents, findings, started, self.journal.run_id, stays)
         )
         warnings = [f"{part}: unknown: {f.evidence}" for f in findings if not f.accepted]
         if end is not None and not end.private:
             warnings.append(
                 f"{part}: others than administrators could read {step.folder} while the job was there"
             )
-        if end is not None and end.done:
+        if end is not None and end.done and not stuck:
             warnings += self._clear(session, step, end)
+        if snapshot.complete:
+            gone = take_away(self.repository, self.journal, session, host.name)
+            warnings += [f"{part}: {sentence}" for sentence in gone]
         missing = tuple((part, lack.path, lack.reason) for lack in harvest.missing.get(part, ()))
         return Taken(
             ((part, snapshot.id, "new" if snapshot.complete else "incomplete"),),
@@ -191,6 +203,16 @@ class JobErrand:
             harvest.sent_files,
             harvest.sent_bytes,
         )
+
+    def _stay(
+        self, session: Session, host: Host, step: RunNtBackup, end: JobEnd, bad: Sequence[str]
+    ) -> tuple[Elsewhere | None, str]:
+        """Given a job whose .bkf was looked at on the host, keep it there if it is good. Return it, or why
+        not.
+        """
+        if bad:
+            return None, "it is no backup, and was taken from the host with the job's other files"
+        return put_aside(self.repository, self.journal, session, host.name, step, end)
 
     def _commit(self, draft: SnapshotDraft) -> Snapshot:
         """Given a draft, commit it and read it back. Raise IntegrityError if it is not what it should be."""
@@ -226,7 +248,10 @@ class JobErrand:
 
     def _last_bytes(self, host: Host, part: Part) -> int:
         latest = self.repository.latest(host.name, part, now=self.now())
-        return max((e.size for e in latest.manifest.entries), default=0) if latest else 0
+        if latest is None:
+            return 0
+        manifest = latest.manifest
+        return max((*(e.size for e in manifest.entries), *(e.size for e in manifest.elsewhere)), default=0)
 
     def _arrived(self, host: Host, files: int, size: int) -> None:
         self.room.arrived(host.name, size)
@@ -253,6 +278,7 @@ def _draft(
     findings: Sequence[Finding],
     started: datetime,
     run: str,
+    stays: Elsewhere | None,
 ) -> SnapshotDraft:
     """Given what came in and was judged, return the draft of the part's snapshot."""
     copied = harvest.copied.get(part)
@@ -268,6 +294,7 @@ def _draft(
         missing=missing,
         documents=documents,
         findings=tuple(finding.to_json() for finding in findings),
+        elsewhere=(stays,) if stays is not None else (),
         software=f"exremote {__version__}",
     )
 

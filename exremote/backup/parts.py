@@ -41,7 +41,7 @@ class PartFacts:
 
 def folder_of(host: Host, system_root: str, part: Part) -> str:
     """Given a host, return the folder of a part's job."""
-    home = host.ntbackup.folder or f"{system_root[:2]}\\exremote"
+    home = host.ntbackup.home or f"{system_root[:2]}\\exremote"
     return f"{home.rstrip(chr(92))}\\{part}"
 
 
@@ -93,6 +93,7 @@ def plan_part(host: Host, part: Part, facts: PartFacts, now: datetime) -> Plan:
         settings.stall_s,
         adopt,
         clear,
+        settings.bkf_folder,
     )
     return Plan(host.name, (part,), (step,))
 
@@ -103,7 +104,12 @@ def _job(host: Host, part: Part, facts: PartFacts, folder: str, now: datetime) -
 
     def named(name: str) -> Job:
         if part == "systemstate":
-            keep_out = [folder.rpartition("\\")[0] + "\\"] if settings.windows_set else []
+            own = (
+                dict.fromkeys((folder.rpartition("\\")[0], settings.bkf_folder))
+                if settings.windows_set
+                else {}
+            )
+            keep_out = [f"{path}\\" for path in own if path]
             return system_state_job(name, folder, version, settings.windows_set, keep_out)
         server = facts.host_fact.computer_name
         return storage_groups_job(name, folder, version, server, facts.groups, settings.method)

@@ -32,7 +32,7 @@ from exremote.facts.files import (
 )
 from exremote.facts.gateway import ApiDirectoryFact, ApiQueue, ConnectorObject, EventCount
 from exremote.facts.host import Disk, HostFact, RegistryValue, ServiceState
-from exremote.facts.ntbackup import NtBackupJob, RemovedJob, StartedJob
+from exremote.facts.ntbackup import NtBackupJob, RemovedJob, StartedJob, TapeFile
 from exremote.facts.parse import FactError, Record
 from exremote.facts.reasons import advise, in_words, reason_of, remedy_in
 
@@ -67,6 +67,7 @@ __all__ = [
     "StartedJob",
     "SwapFile",
     "TableText",
+    "TapeFile",
     "TreeCopy",
     "TreeFact",
     "Trouble",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, Self, cast
@@ -9,6 +10,8 @@ from typing import Literal, Self, cast
 from exremote.facts.parse import FactError, Record, take, texts
 
 JobState = Literal["None", "Running", "Ended", "Lost"]
+LAST_TICK = 3155378975999999999
+"""Of the year 9999."""
 _STATES = ("None", "Running", "Ended", "Lost")
 
 
@@ -110,4 +113,43 @@ class RemovedJob:
             texts(script, record, "Removed"),
             texts(script, record, "Left"),
             take(script, record, "Error", str),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class TapeFile:
+    """A tape file where it lies, read from end to end: `Read-TapeBlock`."""
+
+    path: str
+    """As it was asked for."""
+    exists: bool
+    """False: there is no such file."""
+    size: int
+    """Bytes."""
+    modified_ticks: int
+    """Last write time in .NET ticks (100 ns since the year 1, UTC)."""
+    attributes: int
+    """FileAttributes."""
+    sha256: str
+    """Of all of it, 64 lower hex digits; '' if it is not there."""
+
+    @classmethod
+    def parse(cls, record: Record) -> Self:
+        """Given the script's record, return the fact. Raise FactError if it breaks the contract."""
+        script = "Read-TapeBlock"
+        exists, sha256 = take(script, record, "Exists", bool), take(script, record, "Sha256", str)
+        if re.fullmatch("[0-9a-f]{64}", sha256) is None if exists else sha256:
+            raise FactError(
+                script, "Sha256", f"expected a digest of a file that is there, got {sha256[:80]!r}"
+            )
+        size, ticks = take(script, record, "Size", int), take(script, record, "ModifiedTicks", int)
+        if size < 0 or not 0 <= ticks <= LAST_TICK:
+            raise FactError(script, "Size, ModifiedTicks", f"expected a size and a time, got {size}, {ticks}")
+        return cls(
+            take(script, record, "Path", str),
+            exists,
+            size,
+            ticks,
+            take(script, record, "Attributes", int),
+            sha256,
         )

@@ -80,6 +80,13 @@ class NtBackup:
     """Seconds without growth of the .bkf after which a job is taken to hang, and ended."""
     least_free_gb: float = 2.0
     """Room that the folder's drive must have at least before a job is started."""
+    bkf_folder: str = ""
+    r"""Where a finished .bkf stays on the host, `E:\bkf`; '': it goes into the repository."""
+
+    @property
+    def home(self) -> str:
+        """Return the folder below which jobs write; '': the built-in one."""
+        return self.folder or self.bkf_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -369,11 +369,29 @@ class Reader:
             recover_credential=self._credential(merged, "recover_credential"),
             after=self._after(merged, table),
             drill_folder=merged.take("drill_folder"),
-            ntbackup=NtBackup(**merged.table("ntbackup", asdict(NtBackup()))),
+            ntbackup=self._ntbackup(merged),
             probe=merged.take("probe"),
             limit_rate=self._rate(merged),
             origins=MappingProxyType(merged.origins),
         )
+
+    def _ntbackup(self, merged: _Merged) -> NtBackup:
+        """Given the layers, return how ntbackup saves the host. Raise InventoryError."""
+        found = NtBackup(**merged.table("ntbackup", asdict(NtBackup())))
+        job, kept = (f"{path.casefold()}\\" for path in (found.folder, found.bkf_folder))
+        if found.folder and found.bkf_folder and job[0] != kept[0]:
+            raise self.error(
+                merged.where("ntbackup"),
+                f"expected folder and bkf_folder on one drive: a .bkf is moved from {found.folder} to "
+                f"{found.bkf_folder}, and not copied.",
+                "Leave folder out: then jobs write below bkf_folder.",
+            )
+        if any(kept == f"{job}{part}\\" for part in ("systemstate", "storagegroups")):
+            raise self.error(
+                merged.where("ntbackup"),
+                f"expected another bkf_folder: {found.bkf_folder} is the folder that a job writes in.",
+            )
+        return found
 
     def _drill_on(self, merged: _Merged, table: FileTable) -> str | None:
         """Given the layers, return the host where snapshots are tried, if any. Raise InventoryError."""

@@ -82,6 +82,11 @@ class NtBackupTable(Table):
         pattern=r"^[A-Za-z]:\\[A-Za-z0-9._-]([A-Za-z0-9 ._\\-]*[A-Za-z0-9_-])?$",
         description="the full path of a folder on a drive of the host, in plain letters: 'D:\\exremote'",
     )
+    bkf_folder: str | None = Field(
+        default=None,
+        pattern=r"^([A-Za-z]:\\[A-Za-z0-9._-]([A-Za-z0-9 ._\\-]*[A-Za-z0-9_-])?)?$",
+        description="the full path of a folder on a drive of the host, in plain letters: 'E:\\bkf', or ''",
+    )
     start: JobStart | None = Field(default=None, description='"wmi" or "direct"')
     storage_groups: (
         tuple[Annotated[str, Field(pattern=r'^[^\\/"\x00-\x1f]*[^\s\\/"\x00-\x1f]$')], ...] | None

@@ -28,6 +28,7 @@ from exremote.lab.programs import file_fact
 from exremote.lab.registry import HIVES, KeyDenied, Kind
 from exremote.lab.registry import Value as RegistryValue
 from exremote.lab.scratch import scratch_key_remove
+from exremote.lab.tapeblocks import tape_block
 from exremote.lab.trees import file_pack, file_tree, refused
 from exremote.lab.writing import file_write
 from exremote.lab.wsman.engine import Call, ErrorRecord, Long, Record, ScriptThrew
@@ -344,6 +345,7 @@ ANSWERS: Mapping[str, Answer] = {
     "Remove-NtBackupJob": remove_job,
     "gateway/Test-HostShare": host_share,
     "gateway/Test-Approach": approach,
+    "Read-TapeBlock": tape_block,
 }
 """By the name of the script; what a gateway answers for another host is what that would answer itself."""
 

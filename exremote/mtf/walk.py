@@ -1,5 +1,7 @@
 """The walk through a .bkf: bytes in, in any pieces; at the end what was found. It holds one block at a time.
 
+Data of streams says nothing to it, but for checksums: where the file lies elsewhere, it can be passed over.
+
 Nothing is searched for: where one block ends the next one must begin, so that a hole, a cut or a changed
 header cannot be stepped over. Behind the first fault of that kind nothing is read; it says how far it came.
 """
@@ -54,6 +56,8 @@ class Walker:
         """of the stream's data, where a checksum follows"""
         self._summed = 0
         self._streams = 0
+        self._unsummed = 0
+        """streams with a checksum whose data was not at hand"""
 
     def feed(self, data: bytes) -> None:
         """Given the next bytes, walk on as far as they reach."""
@@ -68,10 +72,33 @@ class Walker:
             self._broken = True
             self._held.clear()
 
+    def skip(self, count: int) -> None:
+        """Given how many bytes are not at hand, pass over them: a stream's data, or there is no way on."""
+        self._size += count
+        if self._broken or not count:
+            return
+        try:
+            if self._held or count > self._left:
+                raise self._lost()
+            if self._sum is not None:
+                self._sum, self._unsummed = None, self._unsummed + 1
+            self._left -= count
+            self._at += count
+            if not self._left:
+                self._stream_ended()
+        except _Broken:
+            self._broken = True
+            self._held.clear()
+
     def finish(self) -> Tape:
         """Given that there is no more, return what was found."""
         if not self._broken:
             self._end()
+        if self._unsummed:
+            self._sets.doubt(
+                f"{self._unsummed} streams have checksums that were not held against their data: where the "
+                "file lies it was passed over"
+            )
         return self._sets.tape(self._size, self._at, self._streams)
 
     # ------------------------------------------------------------ one step
@@ -259,10 +286,16 @@ class Walker:
         return self._size % self._sets.flb == 0 and self._stream is None
 
 
-def walk(pieces: Iterable[bytes], on_found: Callable[[Found], None] = lambda found: None) -> Tape:
-    """Given the bytes of a file in any pieces, walk through them. Return what was found."""
+def walk(pieces: Iterable[bytes | int], on_found: Callable[[Found], None] = lambda found: None) -> Tape:
+    """Given the bytes of a file in any pieces, walk through them. Return what was found.
+
+    A number stands for so many bytes that are not at hand: they can be data of a stream, and nothing else.
+    """
     walker = Walker(on_found)
     for piece in pieces:
+        if isinstance(piece, int):
+            walker.skip(piece)
+            continue
         # A large piece would be moved for each block in it.
         for start in range(0, len(piece), 1 << 16):
             walker.feed(piece[start : start + (1 << 16)])

@@ -5,6 +5,7 @@ blocks   one byte array record: a flag and then plain or deflated bytes
 listing  the text of a tree, a line an entry; what a host has to list of a tree that is known
 files    a pack: many files in one stream
 writing  a pack on its way to a host
+pieces   a file of which only pieces are sent, with the gaps between
 settings registry values on their way to a host
 
 All of it comes from a machine that may be broken or hostile: whatever arrives, the answer is values or
@@ -14,6 +15,7 @@ All of it comes from a machine that may be broken or hostile: whatever arrives, 
 from exremote.pack.blocks import MAX_BLOCK, BlockReader, seal_block
 from exremote.pack.files import FileBegin, FileData, FileEnd, FileError, PackEnd, PackEvent, PackReader
 from exremote.pack.listing import Listing, Outline, TreeEntry, TreeState, format_entry, parse_listing
+from exremote.pack.pieces import PieceReader
 from exremote.pack.settings import seal_settings
 from exremote.pack.words import PackError, datetime_to_ticks, encode_lines, ticks_to_datetime
 from exremote.pack.writing import PackWriter, SealedBlock
@@ -32,6 +34,7 @@ __all__ = [
     "PackEvent",
     "PackReader",
     "PackWriter",
+    "PieceReader",
     "SealedBlock",
     "TreeEntry",
     "TreeState",

@@ -13,6 +13,7 @@ manifest  what a snapshot says of itself
 reading   a manifest read back, and nothing in it believed unseen
 snapshot  how a snapshot is built and read
 proofs    when a snapshot was last proven to restore
+distant   what stays on a host, and how it was when last looked at
 composed  the newest full snapshot with newer tables over it
 building  a snapshot's folder on its way into place
 verify    every byte against what was written down
@@ -28,6 +29,7 @@ store     the repository: all of it together
 from exremote.repository.composed import Composed, compose, part_of, scopes
 from exremote.repository.copying import Standing
 from exremote.repository.disk import is_private
+from exremote.repository.distant import Kept, Look, waiting
 from exremote.repository.export import Exported, export
 from exremote.repository.forget import NEWEST, Candidate, Fate, KeepPolicy, Unused, decide, own_bytes
 from exremote.repository.lock import (
@@ -42,6 +44,7 @@ from exremote.repository.lock import (
 )
 from exremote.repository.manifest import (
     Document,
+    Elsewhere,
     Entry,
     Head,
     Kind,
@@ -69,15 +72,18 @@ __all__ = [
     "CheckRecord",
     "Composed",
     "Document",
+    "Elsewhere",
     "Entry",
     "Exported",
     "Fate",
     "Head",
     "KeepPolicy",
+    "Kept",
     "Kind",
     "Lock",
     "LockOwner",
     "LockState",
+    "Look",
     "Manifest",
     "Need",
     "ObjectWriter",
@@ -109,4 +115,5 @@ __all__ = [
     "safe_relative",
     "scopes",
     "stored_path",
+    "waiting",
 ]

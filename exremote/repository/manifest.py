@@ -7,6 +7,7 @@ be listed without reading their entries; each entry is one line, and no tree of 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ FILES = "files"
 """The folder of the host's files."""
 RENAMED = "renamed"
 """Where an export puts what the system does not take; nothing else may lie there."""
+
+_PLACE = re.compile(r"[A-Za-z]:\\")
 
 Kind = Literal["full", "tables", "safety"]
 
@@ -64,6 +67,24 @@ class Omission:
     """what, as the host spells it"""
     reason: str
     """why, in words"""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """A file that belongs to the snapshot and whose content is not in the repository: it is on its host."""
+
+    item: str
+    """the item it belongs to"""
+    path: str
+    """its name, as the host spells it"""
+    place: str
+    """its full path on the host"""
+    size: int
+    """bytes"""
+    sha256: str
+    """64 lower hex digits; computed on the host alone"""
+    modified: datetime
+    """UTC"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +141,8 @@ class SnapshotDraft:
     """by path relative to the snapshot's folder"""
     findings: tuple[Mapping[str, object], ...] = ()
     """what health said at the time"""
+    elsewhere: tuple[Elsewhere, ...] = ()
+    """what stays on the host"""
     software: str = ""
     """exremote and its version"""
 
@@ -170,6 +193,8 @@ class Manifest:
     """should be there and is not"""
     findings: tuple[Mapping[str, object], ...]
     """what health said at the time"""
+    elsewhere: tuple[Elsewhere, ...] = ()
+    """what stays on the host; only its description is in the snapshot"""
 
 
 def empty_layout() -> Places:
@@ -189,6 +214,14 @@ def checked_file(stored: str) -> str:
     if not check_stored(stored).startswith(f"{FILES}/"):
         raise UnsafeName(stored, f"it does not lie under {FILES}/")
     return stored
+
+
+def checked_place(place: str) -> str:
+    """Given the full path of a file on a host's drive, return it. Raise UnsafeName if it is none."""
+    if _PLACE.match(place) is None:
+        raise UnsafeName(place[:200], "it is no full path on a drive")
+    checked_remote(place[3:])
+    return place
 
 
 def checked_entry(entry: Entry) -> Entry:
@@ -211,13 +244,15 @@ def write_manifest(manifest: Manifest) -> Iterator[bytes]:
             yield "".join(block).encode()
             block.clear()
     yield "".join(block).encode() + b"],\n"
-    rest = {
+    rest: dict[str, object] = {
         "documents": [_fields(d) for d in manifest.documents],
         "trees": {item: _fields(tree) for item, tree in manifest.trees.items()},
         "omitted": [_fields(o) for o in manifest.omitted],
         "missing": [_fields(o) for o in manifest.missing],
         "findings": [dict(f) for f in manifest.findings],
     }
+    if manifest.elsewhere:
+        rest["elsewhere"] = [_fields(e) for e in manifest.elsewhere]
     yield json.dumps(rest, indent=0, allow_nan=False)[1:].encode() + b"\n"
 
 

@@ -19,6 +19,7 @@ from exremote.repository.manifest import (
     MANIFEST_FORMAT,
     SUMS,
     Document,
+    Elsewhere,
     Entry,
     Head,
     Kind,
@@ -27,6 +28,7 @@ from exremote.repository.manifest import (
     TreeRecord,
     checked_document,
     checked_file,
+    checked_place,
     empty_layout,
 )
 from exremote.repository.names import UnsafeName, checked_host, checked_remote, checked_word
@@ -58,6 +60,7 @@ def read_manifest(text: bytes) -> Manifest:
         omitted=_omissions(data, "omitted"),
         missing=_omissions(data, "missing"),
         findings=tuple(map(_finding, _list(data, "findings"))),
+        elsewhere=tuple(map(_elsewhere, _list(data, "elsewhere") if "elsewhere" in data else ())),
     )
     _check_layout(manifest)
     _check_agreement(manifest, read_head(text[: text.find(b"\n")]))
@@ -225,6 +228,18 @@ def _tree(data: object, item: str) -> TreeRecord:
 def _omissions(data: Mapping[str, object], name: str) -> tuple[Omission, ...]:
     found = (_Fields(one, name, Omission.__slots__) for one in _list(data, name))
     return tuple(Omission(fields.text("path"), fields.text("reason")) for fields in found)
+
+
+def _elsewhere(data: object) -> Elsewhere:
+    fields = _Fields(data, "elsewhere", Elsewhere.__slots__)
+    return Elsewhere(
+        fields.word("item"),
+        fields.text("path", checked_remote),
+        fields.text("place", checked_place),
+        fields.count("size"),
+        fields.digest("sha256"),
+        fields.moment("modified"),
+    )
 
 
 def _finding(data: object) -> Mapping[str, object]:

@@ -27,6 +27,7 @@ from exremote.repository.manifest import (
     SnapshotDraft,
     checked_document,
     checked_entry,
+    checked_place,
     empty_layout,
     write_manifest,
 )
@@ -319,6 +320,8 @@ class Commit:
         layout, distinct = empty_layout(), Distinct()
         for name in (SUMS, *self._draft.documents):
             layout.take(checked_document(name))
+        for one in self._draft.elsewhere:
+            checked_place(one.place)
         found = []
         for entry in map(checked_entry, self._draft.entries):
             stored = layout.take(distinct.place(entry.stored))
@@ -364,5 +367,12 @@ class Commit:
             software=draft.software,
         )
         return Manifest(
-            head, entries, documents, dict(draft.trees), draft.omitted, draft.missing, draft.findings
+            head,
+            entries,
+            documents,
+            dict(draft.trees),
+            draft.omitted,
+            draft.missing,
+            draft.findings,
+            draft.elsewhere,
         )

@@ -24,6 +24,7 @@ from exremote.repository import copying, disk, proofs
 from exremote.repository.composed import Composed, compose, scopes
 from exremote.repository.copying import Standing
 from exremote.repository.damage import DamageNotes
+from exremote.repository.distant import Distant
 from exremote.repository.forget import (
     Candidate,
     Fate,
@@ -88,6 +89,8 @@ class Repository:
         """the journals"""
         self._damage = DamageNotes(root / "damage")
         self._store = ObjectStore(root / "objects", self._damage)
+        self.distant = Distant(root, self.snapshots)
+        """what stays on hosts"""
 
     # ---------------------------------------------------------------- making and opening
 
@@ -441,7 +444,7 @@ class Repository:
 
     def damage_in(self, snapshot: Snapshot) -> str:
         """Given a snapshot, return which of its files `verify` found damaged, in words; '' if none."""
-        return damage_in(snapshot, self._damage.counts_as_missing)
+        return damage_in(snapshot, self._damage.counts_as_missing) or self.distant.damage(snapshot)
 
     def noted_damage(self) -> set[str]:
         """Return the digests of the contents that are noted as damaged, to begin a verification with."""
@@ -489,6 +492,8 @@ class Repository:
     def forget(self, snapshot: Snapshot, run: str) -> None:
         """Given a snapshot and a run, take it out in one rename and delete it. Needs the whole lock."""
         remove(self._root, self._store, snapshot, run)
+        with disk.said(snapshot.path, "forgetting a snapshot"):
+            self.distant.forget(snapshot)
 
     def unused(self, alive: Collection[str] = ()) -> Unused:
         """Given the living runs, return what nothing names. Raise IntegrityError if nobody can tell."""

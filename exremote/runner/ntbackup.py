@@ -7,12 +7,12 @@ killed leaves a job that the next one takes over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exremote.errors import HostError, RepositoryError, ScriptFailed
-from exremote.facts import FileEntry, NtBackupJob
+from exremote.facts import FileEntry, NtBackupJob, TapeFile
 from exremote.mtf import Found, Tape, walk
 from exremote.ntbackup import LogSays, decoded, read_log
 from exremote.plan import RunNtBackup
@@ -48,6 +48,8 @@ class JobEnd:
     """What its .bkf holds; None if there is none here."""
     catalogue: bytes = b""
     """What lies on the tape, a line each."""
+    file: TapeFile | None = None
+    """The .bkf as it lies on the host, where it is to stay there; None if it came home."""
 
     @property
     def done(self) -> bool:
@@ -72,12 +74,22 @@ def run_ntbackup(
     good = job.state == "Ended" and not stopped
     copied = _fetch(step, job, good, session, carrier, repository, staging, progress, reserve)
     by_path = {entry.path: entry for entry in copied.entries if entry.item == step.item}
-    tape, catalogue = None, b""
-    if (bkf := by_path.get(f"{job.name}.bkf")) is not None:
-        tape, catalogue = _walk(repository.object_path(bkf.sha256), progress)
+    tape: Tape | None = None
+    file: TapeFile | None = None
+    catalogue = b""
+    if step.keep_in and good and job.bytes >= 0:
+        try:
+            file, (tape, catalogue) = session.read_tape(
+                f"{step.folder}\\{job.name}.bkf", lambda pieces: walked(pieces, progress)
+            )
+        except ScriptFailed as error:
+            stays = f"It stays on the host; a run within a day looks again. {error.message}"
+            copied = replace(copied, missing=(*copied.missing, Omission(f"{job.name}.bkf", stays)))
+    elif (bkf := by_path.get(f"{job.name}.bkf")) is not None:
+        tape, catalogue = walked(_pieces(repository.object_path(bkf.sha256)), progress)
     log = next((entry for entry in copied.entries if entry.item == _log_item(step)), None)
     says = None if log is None else read_log(_text(repository, log), job.name)
-    return JobEnd(job, stopped, private, says, tape, catalogue), copied
+    return JobEnd(job, stopped, private, says, tape, catalogue, file), copied
 
 
 def _start(step: RunNtBackup, session: Session) -> bool:
@@ -143,8 +155,9 @@ def _fetch(
 ) -> Copied:
     """Given a job that ended, bring its files and its log here. Of one that ended badly no .bkf is wanted."""
     tape = f"{job.name}.bkf"
+    wanted = good and not step.keep_in
     # Hashing a large one takes as long as the disk needs; the host's own deadline holds.
-    tree = session.file_tree(step.folder, () if good else (tape,), deadline_s=session.host.deadlines.host_s)
+    tree = session.file_tree(step.folder, () if wanted else (tape,), deadline_s=session.host.deadlines.host_s)
     listing: tuple[FileEntry, ...] = tree.entries
     lacking = {e.sha256: e.size for e in listing if e.state == "file" and e.sha256}
     try:
@@ -160,7 +173,9 @@ def _fetch(
         root=step.folder,
         listing=listing,
         secret=("*",),
-        left_out="the job came to no good end, so what it wrote is no backup",
+        left_out=f"it is looked at on the host, and stays there in {step.keep_in} if it is good"
+        if good
+        else "the job came to no good end, so what it wrote is no backup",
         progress=progress,
     )
     if not job.log:
@@ -188,8 +203,14 @@ def _text(repository: Repository, entry: Entry) -> str:
         return decoded(file.read(LONGEST_LOG))
 
 
-def _walk(path: Path, progress: Progress) -> tuple[Tape, bytes]:
-    """Given a .bkf here, walk through it. Return what was found, and its catalogue."""
+def _pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def walked(pieces: Iterable[bytes | int], progress: Progress) -> tuple[Tape, bytes]:
+    """Given a .bkf, walk through it. Return what was found, and its catalogue."""
     lines = ["set\tkind\tsize\tmodified\tcorrupt\tpath\n"]
     more = 0
 
@@ -204,13 +225,12 @@ def _walk(path: Path, progress: Progress) -> tuple[Tape, bytes]:
         size = str(found.size) if found.size >= 0 else "-"
         lines.append(f"{found.number}\t{found.kind}\t{size}\t{found.modified or '-'}\t{corrupt}\t{path}\n")
 
-    def pieces() -> Iterator[bytes]:
-        with path.open("rb") as file:
-            while piece := file.read(PIECE):
-                progress(0, 0)  # an interrupt ends it here
-                yield piece
+    def watched() -> Iterator[bytes | int]:
+        for piece in pieces:
+            progress(0, 0)  # an interrupt ends it here
+            yield piece
 
-    tape = walk(pieces(), note)
+    tape = walk(watched(), note)
     if more:
         lines.append(f"# and {more} more\n")
     return tape, "".join(lines).encode("utf-8", "replace")

@@ -33,6 +33,7 @@ from exremote.session.jobs import Jobs
 from exremote.session.line import Fields
 from exremote.session.scratch import Scratch
 from exremote.session.second_hop import SHARE_REFUSED
+from exremote.session.tapes import Tapes
 from exremote.transport import (
     PAUSE,
     Secret,
@@ -43,7 +44,7 @@ AHEAD = 8 << 20
 """Plain bytes that a host is sent ahead of what it has written: more would only fill its memory."""
 
 
-class Session(Deeds, Jobs, Scratch):
+class Session(Deeds, Jobs, Scratch, Tapes):
     """One host and one thread: its questions and their answers, and what can be done to it."""
 
     def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:

@@ -70,6 +70,8 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
         "Set-RegistryValue", "Remove-ScratchKey", "Start-NtBackupJob", "Get-NtBackupJob",
         "Remove-NtBackupJob", "Copy-FileTree", "Start-ServiceGuard",
         "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "Set-Folder", "wire/Receive-Call",
+        "Remove-NtBackupJob", "Read-TapeBlock", "Copy-FileTree", "Start-ServiceGuard",
+        "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "wire/Receive-Call",
         "wire/Receive-RawCall",
     } | {
         f"gateway/{name}"
