@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from exremote.cli import onhost
 from exremote.cli.common import (
     SNAPSHOT_HELP,
     InventoryOption,
@@ -28,7 +29,14 @@ from exremote.cli.keep import (
     chosen_snapshots,
     taken,
 )
-from exremote.errors import EXIT_OK, IntegrityError, RepositoryError, RepositoryLocked, UsageError
+from exremote.errors import (
+    EXIT_INCOMPLETE,
+    EXIT_OK,
+    IntegrityError,
+    RepositoryError,
+    RepositoryLocked,
+    UsageError,
+)
 from exremote.journal import Journal
 from exremote.report import Report, size_text
 from exremote.repository import Composed, Repository, Snapshot, Standing, export
@@ -92,6 +100,12 @@ def copy(
                     nothing="no snapshots",
                     spare=["checks", "connector"],
                     below=["message"],
+                )
+            here = [s for s, row in zip(chosen, rows, strict=True) if row["state"] != "refused"]
+            if away := onhost.distant_of(here):
+                report.note(
+                    f"note: {count_text(len(away), 'file')} of these snapshots stay on their hosts: what says so "
+                    "goes along, their contents do not"
                 )
             if refused:
                 some = f"{len(refused)} of {count_text(len(rows), 'snapshot')}"
@@ -238,7 +252,7 @@ def export_snapshot(
     """Write a snapshot as plain files under the host's own names, with times and attributes, all verified.
 
     A damaged file is left out and named, the others are written, and the exit code is 13. A name that this
-    system does not take lies under `renamed`.
+    system does not take lies under `renamed`. A .bkf that stays on its host is named, and the code is 3.
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
@@ -248,7 +262,8 @@ def export_snapshot(
             raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
         done = export(found, into, items or (), lambda files, size: None)
         manifest = found.manifest
-        code = IntegrityError.exit_code if done.damaged else EXIT_OK
+        away = [] if items else onhost.unseen(place, onhost.distant_of([whole_of(found)]))
+        code = IntegrityError.exit_code if done.damaged else EXIT_INCOMPLETE if away else EXIT_OK
         roots = {item: tree.root for item, tree in manifest.trees.items() if not items or item in items}
         if as_json:
             report.json(
@@ -263,6 +278,7 @@ def export_snapshot(
                     "roots": roots,
                     "renamed": [{"path": path, "at": at} for path, at in done.renamed],
                     "damaged": [{"path": p, "expected": e, "actual": a} for p, e, a in done.damaged],
+                    "elsewhere": away,
                     "exit_code": code,
                 }
             )
@@ -282,5 +298,15 @@ def export_snapshot(
                 )
         for path, expected, actual in done.damaged:
             report.note(f"damaged, not written: {path} (expected {expected}, is {actual})")
-        if done.damaged:
+        for row in away:
+            report.note(
+                f"not written: {row['place']} stays on {row['host']}, and its content is not in the repository; "
+                f"copy it from there ({size_text(row['bytes'])}, SHA-256 {row['sha256']})"
+            )
+        if code:
             raise typer.Exit(code)
+
+
+def whole_of(snapshot: Snapshot | Composed) -> Snapshot:
+    """Given a snapshot, return it, without newer tables if some lie over it."""
+    return snapshot.full if isinstance(snapshot, Composed) else snapshot

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from exremote.cli import onhost
 from exremote.cli.common import (
     SNAPSHOT_HELP,
     InventoryOption,
@@ -99,6 +100,7 @@ def described(place: Repository, snapshot: Snapshot | Composed, files: bool) -> 
         else {"id": tables.id, "created": tables.created, "last_true": place.last_true(tables, now())},
         "items": list(items.values()),
         "documents": [{"name": d.stored, "bytes": d.size, "sha256": d.sha256} for d in manifest.documents],
+        "elsewhere": onhost.unseen(place, onhost.distant_of([full])),
         "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
         "omitted": [{"path": o.path, "reason": o.reason} for o in manifest.omitted],
         "findings": [dict(f) for f in manifest.findings],
@@ -139,6 +141,9 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
     report.rows("Items", ["item", "files", "size", "root"], rows, nothing="no items")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["documents"]]
     report.rows("Documents", ["name", "size"], rows, nothing="no documents")
+    for row in answer["elsewhere"]:
+        size = size_text(row["bytes"])
+        report.line(f"on the host: {row['place']} ({size}, SHA-256 {row['sha256']}): {row['said']}")
     for title in ("missing", "omitted"):
         some = answer[title]
         for row in some if title == "missing" else some[:LISTED]:

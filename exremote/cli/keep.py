@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import recover
+from exremote.cli import onhost
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -44,6 +45,7 @@ from exremote.repository import (
     Snapshot,
     age_text,
     break_lock,
+    waiting,
 )
 from exremote.runner import distant_runs, living_runs
 from exremote.wording import count_text
@@ -60,6 +62,9 @@ SnapshotsArgument = Annotated[
     list[str] | None,
     typer.Argument(metavar="SNAPSHOT", help="Ids or their beginnings, or HOST/ and that."),
 ]
+
+
+LATER = "the host's next backup takes it away, once it has proven a newer one"
 
 
 class SnapshotKind(StrEnum):
@@ -238,6 +243,7 @@ def forget(
             some = f"{len(going)} of {count_text(len(planned), 'snapshot')}"
             approve(f"Forget {some}?", yes, "Look with --dry-run")
         command = [f"{s.host}/{s.id}" for s in going]
+        away = onhost.distant_of(going)
         pruned = None
         with journaled([place.runs_folder], "forget", command, report.note) as journal:
             told = taken(report, journal)
@@ -260,6 +266,8 @@ def forget(
             gone = sum(not f.kept for f in planned)
             freed = f"; {count_text(pruned['objects'], 'object')} pruned, {pruned['size']}" if pruned else ""
             report.line(f"{count_text(gone, 'snapshot')} forgotten{freed}")
+        for one in away:
+            report.note(f"note: {one.file.place} is still on {one.snapshot.host}; {LATER}")
 
 
 def wanted_by_recoveries(place: Repository) -> dict[str, str]:
@@ -353,13 +361,18 @@ def prune(
                 ):
                     answer = pruning(place, journal)
         if as_json:
-            report.json({"repository": place.path, "dry_run": dry_run, **answer})
+            on_hosts = [
+                {"host": host, "place": k.place, "bytes": k.size} for host, k in waiting(place.distant)
+            ]
+            report.json({"repository": place.path, "dry_run": dry_run, **answer, "on_hosts": on_hosts})
             return
         verb = "would go" if dry_run else "deleted"
         report.line(f"{count_text(answer['objects'], 'object')} {verb}, {answer['size']}")
         if answer["leftovers"]:
             left = size_text(answer["leftover_bytes"])
             report.line(f"{count_text(answer['leftovers'], 'leftover')} of ended runs {verb}, {left}")
+        for host, old in waiting(place.distant):
+            report.line(f"{old.place} on {host}, {size_text(old.size)}: no snapshot names it; {LATER}")
         kept = answer["kept_objects"]
         stay = "stays" if kept == 1 else "stay"
         report.line(f"{count_text(kept, 'object')} {stay}, {size_text(answer['kept_bytes'])}")

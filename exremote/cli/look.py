@@ -1,4 +1,6 @@
-"""The commands that look at what the tool knows and holds. They change nothing and ask no host."""
+"""The commands that look at what the tool knows and holds. They change nothing, and only `verify --on-host`
+asks hosts.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import health
+from exremote.cli import onhost
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -26,7 +29,7 @@ from exremote.cli.inside import total_sizes
 from exremote.cli.meanwhile import forgotten_since, still_true
 from exremote.cli.missed import gone, unchecked
 from exremote.connector import Connector
-from exremote.errors import IntegrityError, RepositoryError, UsageError
+from exremote.errors import EXIT_OK, IntegrityError, RepositoryError, UsageError
 from exremote.inventory import find_name, near
 from exremote.ntbackup import PARTS
 from exremote.report import size_text
@@ -191,13 +194,15 @@ def snapshot_row(place: Repository, snapshot: Snapshot) -> dict[str, Any]:
         }
     damage = place.damage_in(snapshot)
     size = sum(e.size for e in manifest.entries)
+    away = sum(e.size for e in manifest.elsewhere)
     verdicts = [verdict_of(f) for f in manifest.findings]
     return row | {
         "last_seen_unchanged": checks[-1].at if checks else None,
         "files": len(manifest.entries),
-        "size": size_text(size),
+        "size": size_text(size) + (f" + {size_text(away)} on the host" if away else ""),
         "bytes": size,
         "health": str(max(verdicts, key=health.rank, default=health.Verdict.OK)),
+        "bytes_on_host": away,
         "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
         "state": "damaged" if damage else row["state"],
         "damage": damage,
@@ -226,11 +231,20 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Names and sizes only; without it every byte is read.")
     ] = False,
+    on_host: Annotated[
+        bool,
+        typer.Option(
+            "--on-host", help="Also what stays on hosts: each .bkf there is hashed and walked again."
+        ),
+    ] = False,
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Hold the repository against its manifests. Exit code 13 if anything is damaged."""
+    """Hold the repository against its manifests. Exit code 13 if anything is damaged.
+
+    A .bkf that stays on its host is looked at only with --on-host; else it is named as not looked at.
+    """
     with speaking(as_json, looks=True) as report:
         place = Repository.open(repository_path(repository, inventory))
         every = place.snapshots()
@@ -258,8 +272,14 @@ def verify(
         except RepositoryError as error:
             report.note(f"note: what is damaged could not be noted for the next backup: {error.text}")
         count = len(looked) - len(forgotten)
+        files, code = onhost.distant_of([s for s in looked if s not in forgotten]), EXIT_OK
+        rows = onhost.unseen(place, files)
+        if on_host and files:
+            rows, code = onhost.look_again(report, place, files, inventory)
+            problems += onhost.problems_of(rows)
         if as_json:
-            report.json({"repository": place.path, "snapshots": count, "quick": quick, "problems": problems})
+            answer = {"repository": place.path, "snapshots": count, "quick": quick, "problems": problems}
+            report.json({**answer, "elsewhere": rows})
         elif problems:
             labelled = [
                 p | {key: f"{key} {p[key]}" if p[key] else "" for key in ("expected", "actual")}
@@ -268,6 +288,8 @@ def verify(
             columns, below = ["place", "problem", "expected", "actual"], ["expected", "actual"]
             report.sentences("Damage", columns, labelled, below=below, style_by="")
         how = "names and sizes" if quick else "every byte"
+        for sentence in onhost.told(rows):
+            report.line(sentence)
         if problems:
             report.note(
                 f"{count_text(len(problems), 'problem')}: do not trust what is named here. `exremote backup` "
@@ -276,7 +298,13 @@ def verify(
                 f"{place.path}`."
             )
             raise typer.Exit(IntegrityError.exit_code)
-        report.line(f"{count_text(count, 'snapshot')} verified ({how}): no damage")
+        left = sum(row["state"] == onhost.UNSEEN for row in rows)
+        but = f" in the repository; {count_text(left, 'file')} on hosts not looked at" if left else ""
+        report.line(f"{count_text(count, 'snapshot')} verified ({how}): no damage{but}")
+        if left and not on_host:
+            report.note(f"note: `{onhost.AGAIN}` looks at what stays on hosts")
+        if code:
+            raise typer.Exit(code)
 
 
 def connectors(

@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from exremote.report import size_text
 
 _PHRASES: Mapping[str, str] = {
+    "bkf-removed": "took away {place} ({bytes} bytes), which no snapshot names any more",
+    "bkf-stays": "{place} ({bytes} bytes) stays on the host: walked and hashed there",
+    "looked-at": "looked at {place} on the host: {state}",
     "confirmed": "a person confirmed {name}: {answer}",
     "copying": "copies from {source}",
     "damaged": "the snapshot {snapshot} is damaged: {place}",

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import health
+from exremote.cli import onhost
 from exremote.cli.common import (
     HostsArgument,
     InventoryOption,
@@ -235,6 +236,8 @@ class Ages:
                 state = state if said else "old"
                 words = _words(self._limits.tables)
                 said.append(f"tables older than {words}; run: exremote backup {host} --only tables")
+        for one in onhost.distant_of([good]):
+            said.append(f"its .bkf stays on the host, {onhost.last_look(self._place, one)}")
         last = max((s for s in snapshots if s.kind != "safety"), key=_when)
         if not last.complete and not last.damage:
             said.append(f"the newest, {last.id}, is incomplete")
@@ -261,7 +264,13 @@ class Ages:
 
     def _damage(self, snapshots: Sequence[Snapshot]) -> Iterator[str]:
         """Given the snapshots of a connector, yield a sentence if some are known to be damaged."""
-        hurt = [s.id for s in snapshots if s.damage or (self._noted and self._hurt(s))]
+        hurt = [
+            s.id
+            for s in snapshots
+            if s.damage
+            or (self._noted and self._hurt(s))
+            or (s.connector in PARTS and self._place.distant.damage(s))
+        ]
         newest = max((s for s in snapshots if s.complete and s.kind == "full"), key=_when, default=None)
         if newest is not None and newest.id not in hurt and self._place.damage(newest):
             hurt.append(newest.id)

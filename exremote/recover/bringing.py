@@ -12,11 +12,12 @@ from pathlib import Path
 
 from exremote.errors import PlanRefused
 from exremote.facts import HostFact
+from exremote.mtf import walk
 from exremote.pack import datetime_to_ticks
 from exremote.recover.instructions import console_text
 from exremote.recover.original import is_tape
 from exremote.recover.steps import Evidence, RecoveryPlan
-from exremote.repository import Repository
+from exremote.repository import Elsewhere, Repository
 from exremote.restore import verify_whole
 from exremote.session import Session
 from exremote.transfer import Outgoing, push_files
@@ -41,12 +42,14 @@ def bring_files(
     IntegrityError if a snapshot is damaged, HostError.
     """
     files: list[Outgoing] = []
+    away: list[tuple[str, Elsewhere]] = []
     for part in ("systemstate", "storagegroups"):
         saved = plan.part(part)
         if saved is None:
             continue
         snapshot = repository.find(saved.snapshot)
         verify_whole(repository, [snapshot])
+        away += [(part, one) for one in snapshot.manifest.elsewhere]
         files += [
             Outgoing(
                 f"{part}\\{entry.path}",
@@ -92,8 +95,27 @@ def bring_files(
             "files",
             "ok",
             f"{count_text(len(files), 'file')} ({size_text(size)}) in {plan.folder}, each read back there",
-        )
+        ),
+        *(_found(plan, session, part, one) for part, one in away),
     ]
+
+
+def _found(plan: RecoveryPlan, session: Session, part: str, one: Elsewhere) -> Evidence:
+    """Given a .bkf whose content is not in the repository, find it on the new machine, read from end to end.
+
+    Return the evidence. Raise PlanRefused if a person has to copy it there, HostError.
+    """
+    due = f"{plan.folder}\\{part}\\{one.path}"
+    for place in (due, one.place):
+        file, tape = session.read_tape(place, walk)
+        if (file.size, file.sha256) == (one.size, one.sha256) and tape.whole:
+            return Evidence("files", "ok", f"{place} is the .bkf of {part}, read there from end to end")
+    raise PlanRefused(
+        f"{plan.host}: the .bkf of {part} is not in the repository, and neither {due} nor {one.place} on the new "
+        "machine is that file.",
+        f"Copy {one.place} from the lost server's disk, or from a copy of it, to {due} "
+        f"({one.size} bytes, SHA-256 {one.sha256}), then go on.",
+    )
 
 
 def read_me(plan: RecoveryPlan) -> bytes:

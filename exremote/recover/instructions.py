@@ -241,7 +241,8 @@ def groups(original: Original, saved: Saved | None, folder: str) -> Step:
 
 def _tapes(saved: Saved, folder: str) -> str:
     """Return where the set lies on the new machine."""
-    return ", ".join(f"{folder}\\{saved.of}\\{name}" for name in saved.names)
+    or_there = f" (or {', '.join(saved.away)}, if that disk is in it)" if saved.away else ""
+    return ", ".join(f"{folder}\\{saved.of}\\{name}" for name in saved.names) + or_there
 
 
 def temporary(folder: str) -> str:

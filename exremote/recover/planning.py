@@ -117,8 +117,10 @@ def _saved(place: Repository, one: Snapshot | Composed) -> Saved:
         whole = isinstance(lines, list) and any(str(line).casefold() != "systemstate" for line in lines)
     size = sum(entry.size for entry in manifest.entries)
     tapes = tuple(e.path for e in manifest.entries if is_tape(e.path)) if one.connector in PARTS else ()
+    tapes += tuple(e.path for e in manifest.elsewhere)
+    away = tuple(e.place for e in manifest.elsewhere)
     name = f"{one.host}/{name_of(one)}"
-    return Saved(one.connector, name, as_of, len(manifest.entries), size, whole, tapes)
+    return Saved(one.connector, name, as_of, len(manifest.entries), size, whole, tapes, away)
 
 
 def _notes(temporary: str | None, original: object, parts: Mapping[str, Saved]) -> list[str]:
@@ -130,6 +132,12 @@ def _notes(temporary: str | None, original: object, parts: Mapping[str, Saved]) 
             "the System State was saved alone, as the tip says; Microsoft's Windows backup set would have "
             "the volumes of Windows beside it (aa996476)"
         )
+    for one in parts.values():
+        for place in one.away:
+            notes.append(
+                f"the .bkf of {one.of} is not in the repository: it was put on the server's own disk, {place}; "
+                "get it from there, or from where that disk was copied to"
+            )
     if "storagegroups" not in parts:
         notes.append("the repository has no storage groups of it: bring your own for tip step 7")
     if temporary is None:

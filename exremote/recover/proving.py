@@ -49,6 +49,14 @@ def saved_evidence(
     elif one.of == "systemstate" and now - one.as_of > OLD:
         said = f"{age}, every byte read: weekly at least, says Microsoft"
         yield Evidence(one.of, "wrong" if rehearsed else "unknown", said, backup_text(snapshot.host, one.of))
+    elif one.away:
+        yield Evidence(
+            one.of,
+            "unknown",
+            f"{age}, every byte read; its .bkf is not in the repository, but was put on the server's own disk, "
+            f"{', '.join(one.away)}",
+            "As long as the server lives, `exremote verify --on-host` looks at it; keep a copy of it elsewhere.",
+        )
     else:
         yield Evidence(one.of, "ok", f"{age}, every byte read")
 

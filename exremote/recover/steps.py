@@ -125,6 +125,8 @@ class Saved:
     """of `systemstate`: the volumes of Windows are in the same job"""
     names: tuple[str, ...] = ()
     """of what ntbackup saved: its .bkf"""
+    away: tuple[str, ...] = ()
+    """where those of them were on the lost server whose content is not in the repository"""
 
 
 @with_config(_STRICT)
