@@ -104,8 +104,8 @@ def copy(
             here = [s for s, row in zip(chosen, rows, strict=True) if row["state"] != "refused"]
             if away := onhost.distant_of(here):
                 report.note(
-                    f"note: {count_text(len(away), 'file')} of these snapshots stay on their hosts: what says so "
-                    "goes along, their contents do not"
+                    f"note: {count_text(len(away), 'file')} of these snapshots stay on their hosts: their "
+                    "description is copied, their contents are not"
                 )
             if refused:
                 some = f"{len(refused)} of {count_text(len(rows), 'snapshot')}"
@@ -300,7 +300,7 @@ def export_snapshot(
             report.note(f"damaged, not written: {path} (expected {expected}, is {actual})")
         for row in away:
             report.note(
-                f"not written: {row['place']} stays on {row['host']}, and its content is not in the repository; "
+                f"not written: {row['place']} stays on {row['host']}, its content is not in the repository; "
                 f"copy it from there ({size_text(row['bytes'])}, SHA-256 {row['sha256']})"
             )
         if code:

@@ -1,4 +1,4 @@
-"""What stays on hosts, looked at there: each .bkf hashed and walked once more. It changes nothing on a host."""
+"""What stays on hosts, looked at there: each .bkf hashed and walked once more. It changes no host."""
 
 from __future__ import annotations
 

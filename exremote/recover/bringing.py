@@ -111,8 +111,8 @@ def _found(plan: RecoveryPlan, session: Session, part: str, one: Elsewhere) -> E
         if (file.size, file.sha256) == (one.size, one.sha256) and tape.whole:
             return Evidence("files", "ok", f"{place} is the .bkf of {part}, read there from end to end")
     raise PlanRefused(
-        f"{plan.host}: the .bkf of {part} is not in the repository, and neither {due} nor {one.place} on the new "
-        "machine is that file.",
+        f"{plan.host}: the .bkf of {part} is not in the repository, and neither {due} nor {one.place} on the "
+        "new machine is that file.",
         f"Copy {one.place} from the lost server's disk, or from a copy of it, to {due} "
         f"({one.size} bytes, SHA-256 {one.sha256}), then go on.",
     )

@@ -135,7 +135,7 @@ def _notes(temporary: str | None, original: object, parts: Mapping[str, Saved]) 
     for one in parts.values():
         for place in one.away:
             notes.append(
-                f"the .bkf of {one.of} is not in the repository: it was put on the server's own disk, {place}; "
+                f"the .bkf of {one.of} is not in the repository: it is on the server's own disk, {place}; "
                 "get it from there, or from where that disk was copied to"
             )
     if "storagegroups" not in parts:

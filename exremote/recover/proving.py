@@ -53,9 +53,9 @@ def saved_evidence(
         yield Evidence(
             one.of,
             "unknown",
-            f"{age}, every byte read; its .bkf is not in the repository, but was put on the server's own disk, "
+            f"{age}, every byte read; its .bkf is not in the repository, but on the server's own disk, "
             f"{', '.join(one.away)}",
-            "As long as the server lives, `exremote verify --on-host` looks at it; keep a copy of it elsewhere.",
+            "While the server lives, `exremote verify --on-host` looks at it; keep a copy of it elsewhere.",
         )
     else:
         yield Evidence(one.of, "ok", f"{age}, every byte read")
