@@ -53,7 +53,7 @@ def tape_block(
         message = f"The process cannot access the file '{path}'."
         raise refused("ExRemote.FileLocked", message, "ResourceBusy") from error
     data = b"".join(opened.content.chunks())
-    for block in blocks(_pieces(data)):
+    for block in blocks(pieces(data)):
         if call.stopping.is_set():
             return
         yield block
@@ -66,7 +66,7 @@ def tape_block(
     }
 
 
-def _pieces(data: bytes) -> Iterator[bytes]:
+def pieces(data: bytes) -> Iterator[bytes]:
     """Yield what is sent of a file: block after block, stream headers, names, checksums."""
     at = block_size = 0
     while at < len(data):

@@ -178,6 +178,13 @@ class World:
             return next(found for found in self._unix(host, path) if found.exists()).read_bytes()
         return self.client.read_file(host, path)
 
+    def names(self, host: str, folder: str) -> list[str]:
+        """Return what is in a folder of a host. A Wine prefix is asked through its machine's own disk."""
+        if self.engine == "powershell":
+            found = [path for path in self._unix(host, folder) if path.is_dir()]
+            return sorted(path.name for home in found for path in home.iterdir())
+        return sorted(self.client.edit(host, "list", path=folder))
+
     def _unix(self, host: str, path: str) -> list[Path]:
         """Return where a path of a Wine prefix may be; the prefix is known by its host's name."""
         home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "exremote-lab" / "wine"

@@ -49,7 +49,7 @@ def newest(cli: Cli, part: str = PART) -> dict[str, Any]:
 
 
 def names(world: World, folder: str = KEPT) -> list[str]:
-    return [name for name in world.client.edit(HOST, "list", path=folder) if name.endswith(".bkf")]
+    return [name for name in world.names(HOST, folder) if name.endswith(".bkf")]
 
 
 def test_a_bkf_is_proven_where_it_lies_and_every_command_says_where_that_is(door: Cli, world: World) -> None:
@@ -115,6 +115,7 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 }
 
 
+@pytest.mark.not_under_wine("time")
 def test_whatever_spoils_it_in_its_place_is_found_there(door: Cli, world: World) -> None:
     door("backup", HOST, "--only", "systemstate", "--only", PART)
     places = [newest(door, part)["place"] for part in ("systemstate", PART)]

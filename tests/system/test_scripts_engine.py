@@ -8,6 +8,7 @@ here, which share nothing with exremote.pack or exremote.transport: two sides ca
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import os
 import re
@@ -27,6 +28,8 @@ import pytest
 
 from exremote.pack import seal_settings
 from exremote.regfile import parse as parse_reg
+from exremote.lab.tape import TapeFile, TapeSet, tape
+from exremote.lab.tapeblocks import pieces
 from exremote.script import ScriptLibrary
 
 ENGINE = shlex.split(os.environ.get("EXREMOTE_LAB_POWERSHELL", ""))
@@ -359,6 +362,9 @@ def furnish(drive: Path) -> None:
         file.write_bytes(data)
         os.utime(file, ns=(1_000_000_000_123_456_700, 1_000_000_000_123_456_700))
     (root / "void").mkdir()
+    (drive / "exr" / "tapes").mkdir()
+    for name, data in TAPES.items():
+        (drive / "exr" / "tapes" / f"{name}.bkf").write_bytes(data)
     (root / "elsewhere").symlink_to(drive / "windows")
     deep = root / "deep"
     for _ in range(30):
@@ -410,6 +416,29 @@ def faked_log(old: int) -> str:
     return text.replace(real, made)
 
 
+def tapes() -> dict[str, bytes]:
+    """Return tape files, good and spoilt, of the lab and of winlab's ntbackup."""
+    golden = gzip.decompress((Path(__file__).parents[1] / "data/tapes/files-eotm.bkf.gz").read_bytes())
+    files = [TapeFile("SOFTWARE.reg", b"key" * 999, "Registry"), TapeFile("odd", b"xyz" * 30_001)]
+    made = tape(
+        [TapeSet("System State", "System State", files)] * 2, media="m", machine="EX01",
+        when=datetime(2026, 11, 22, 13, 59, 7), sums=True,
+    )  # fmt: skip
+    at = made.index(b"STAN")
+    return {
+        "golden": golden,
+        "made": made,
+        "empty": b"",
+        "cut in a header": golden[:30],
+        "cut in data": made[: at + 500],
+        "grown": made + bytes(3000),
+        "another length": made[: at + 8] + b"\x40" + made[at + 9 :],
+        "without end": made[: at + 15] + b"\xff" + made[at + 16 :],
+        "without SPAD": made[:at] + bytes(4) + made[at + 4 :],
+    }
+
+
+TAPES = tapes()
 KEY = r"HKLM\SOFTWARE\exr"
 NAMES = [
     "a.txt",
@@ -466,6 +495,10 @@ CALLS: dict[str, Call] = {
     "pack shorter": ("Read-FilePack", {"Path": TREE, "Files": packed("a.txt"), "StartOffset": 6}),
     "pack missing": ("Read-FilePack", {"Path": r"C:\exr\nowhere", "Files": packed("a")}),
     "pack outside": ("Read-FilePack", {"Path": TREE, "Files": packed(r"..\API\Gwcorr.db")}),
+    **{f"tape {name}": ("Read-TapeBlock", {"Path": rf"C:\exr\tapes\{name}.bkf"}) for name in TAPES},
+    "tape missing": ("Read-TapeBlock", {"Path": r"C:\exr\tapes\none.bkf"}),
+    "tape relative": ("Read-TapeBlock", {"Path": "none.bkf"}),
+    "tape locked": ("Read-TapeBlock", {"Path": r"C:\exr\Conndata\open.log"}),
     "export": ("Export-RegistryKey", {"Key": KEY}),
     "export missing": ("Export-RegistryKey", {"Key": KEY + r"\nowhere"}),
     "export bad": ("Export-RegistryKey", {"Key": "HKLM"}),
@@ -833,6 +866,24 @@ def test_noise_travels_plain_and_text_deflated(answers: dict[str, Answer]) -> No
     assert sum(block[0] == 0 for block in blocks) >= len(NOISE) // 262144
     assert blocks[-1][0] == 1, "after noise, deflate was never tried again"
     assert sum(map(len, blocks)) < len(NOISE) + len(WORDS) // 2
+
+
+@pytest.mark.parametrize("name", TAPES)
+def test_a_tape_is_read_where_it_lies_piece_by_piece(answers: dict[str, Answer], name: str) -> None:
+    answer, data = answers[f"tape {name}"], TAPES[name]
+    assert (answer.plain if data else b"") == b"".join(pieces(data))
+    assert {key: answer.last[key] for key in ("Path", "Exists", "Size", "Sha256")} == {
+        "Path": rf"C:\exr\tapes\{name}.bkf",
+        "Exists": True,
+        "Size": len(data),
+        "Sha256": sha(data),
+    }
+
+
+def test_a_tape_that_cannot_be_read_is_said_to_be_so(answers: dict[str, Answer]) -> None:
+    assert answers["tape missing"].last["Exists"] is False
+    assert answers["tape relative"].error == "ExRemote.BadArgument"
+    assert answers["tape locked"].error == "ExRemote.FileLocked"
 
 
 def test_a_key_is_exported_as_reg_exe_writes_it_and_nothing_stays_behind(
