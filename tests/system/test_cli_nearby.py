@@ -6,7 +6,8 @@ Under Wine winlab's ntbackup.exe writes it; what spoils it is written through th
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,22 +18,26 @@ from exremote.mtf import walk
 HOST = "EXNOTES01"
 PART = "storagegroups"
 GROUP = "First Storage Group"
-KEPT = r"C:\bkf"
+COUNT = itertools.count(1)
 FAULTS = r"HKLM\SOFTWARE\winlab\ntbackup"
 
 
 @pytest.fixture
-def door(cli: Cli, world: World) -> Iterator[Cli]:
-    settings(cli)
+def kept() -> str:
+    """Return a folder that no other test has used."""
+    return rf"C:\bkf{next(COUNT)}"
+
+
+@pytest.fixture
+def door(cli: Cli, kept: str) -> Cli:
+    settings(cli, kept)
     cli.init()
-    yield cli
-    for name in names(world):
-        world.client.edit(HOST, "remove_file", path=rf"{KEPT}\{name}")
+    return cli
 
 
-def settings(cli: Cli, more: str = "") -> None:
+def settings(cli: Cli, kept: str, more: str = "") -> None:
     table = (
-        f"storage_groups = ['{GROUP}'], start = 'direct', least_free_gb = 0.1, bkf_folder = '{KEPT}'{more}"
+        f"storage_groups = ['{GROUP}'], start = 'direct', least_free_gb = 0.1, bkf_folder = '{kept}'{more}"
     )
     cli.inventory(HOST, extra={HOST: f"ntbackup = {{ {table} }}"})
 
@@ -48,17 +53,19 @@ def newest(cli: Cli, part: str = PART) -> dict[str, Any]:
     return dict(one)
 
 
-def names(world: World, folder: str = KEPT) -> list[str]:
+def names(world: World, folder: str) -> list[str]:
     return [name for name in world.names(HOST, folder) if name.endswith(".bkf")]
 
 
-def test_a_bkf_is_proven_where_it_lies_and_every_command_says_where_that_is(door: Cli, world: World) -> None:
+def test_a_bkf_is_proven_where_it_lies_and_every_command_says_where_that_is(
+    door: Cli, world: World, kept: str
+) -> None:
     host = door("backup", HOST, "--only", PART, "--json").json["hosts"][0]
     assert (host["state"], host["missing"]) == ("done", [])
     folder = door.folder_of(HOST, PART)
     manifest, one = manifest_of(folder), newest(door)
     data = world.read(HOST, one["place"])
-    assert one["place"] == rf"{KEPT}\{one['path']}"
+    assert one["place"] == rf"{kept}\{one['path']}"
     assert (len(data), hashlib.sha256(data).hexdigest()) == (one["size"], one["sha256"])
     assert manifest["complete"]
     # Log, selection and catalogue are here; of the .bkf there is nothing but what is said of it.
@@ -69,8 +76,8 @@ def test_a_bkf_is_proven_where_it_lies_and_every_command_says_where_that_is(door
     assert len(lines) == 1 + sum(s.files + s.directories for s in whole.sets) > 1
     assert f'"blocks": {whole.blocks}' in (folder / "job.json").read_text(encoding="utf-8")
     # Nothing of the job is left but that.
-    assert names(world) == [one["path"]]
-    assert names(world, rf"{KEPT}\{PART}") == []
+    assert names(world, kept) == [one["path"]]
+    assert names(world, rf"{kept}\{PART}") == []
 
     ran = door("verify")
     assert f"{one['place']} (" in ran.out and "not looked at" in ran.out
@@ -116,7 +123,7 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 
 @pytest.mark.not_under_wine("time")
-def test_whatever_spoils_it_in_its_place_is_found_there(door: Cli, world: World) -> None:
+def test_whatever_spoils_it_in_its_place_is_found_there(door: Cli, world: World, kept: str) -> None:
     door("backup", HOST, "--only", "systemstate", "--only", PART)
     places = [newest(door, part)["place"] for part in ("systemstate", PART)]
     good = {place: world.read(HOST, place) for place in places}
@@ -143,13 +150,15 @@ def test_whatever_spoils_it_in_its_place_is_found_there(door: Cli, world: World)
     assert [row["state"] for row in door("status", HOST, "--json").json["rows"]] == ["ok", "ok"]
 
 
-def test_an_old_one_goes_when_it_was_forgotten_and_a_newer_one_was_proven(door: Cli, world: World) -> None:
+def test_an_old_one_goes_when_it_was_forgotten_and_a_newer_one_was_proven(
+    door: Cli, world: World, kept: str
+) -> None:
     first = saved(door)
     second = saved(door)
-    assert sorted(names(world)) == sorted([first["path"], second["path"]])
+    assert sorted(names(world, kept)) == sorted([first["path"], second["path"]])
     ran = door("forget", "--keep-last", "1", "--yes")
     assert f"{first['place']} is still on {HOST}" in ran.err
-    assert len(names(world)) == 2
+    assert len(names(world, kept)) == 2
     assert f"{first['place']} on {HOST}" in door("prune").out
     # One that fails proves nothing: all stays, and what it wrote is no backup.
     world.client.edit(HOST, "set_registry", key=FAULTS, name="TruncateAt", data=50_000)
@@ -158,16 +167,16 @@ def test_an_old_one_goes_when_it_was_forgotten_and_a_newer_one_was_proven(door: 
     finally:
         world.client.edit(HOST, "set_registry", key=FAULTS, name="TruncateAt", data=0)
     assert "bytes of stream STAN" in ran.out and "it is no backup, and was taken from the host" in ran.out
-    assert sorted(names(world)) == sorted([first["path"], second["path"]])
+    assert sorted(names(world, kept)) == sorted([first["path"], second["path"]])
     third = saved(door)
-    assert sorted(names(world)) == sorted([second["path"], third["path"]])
+    assert sorted(names(world, kept)) == sorted([second["path"], third["path"]])
     assert door("prune", "--json").json["on_hosts"] == []
     told = door("runs", manifest_of(door.folders_of(HOST, PART)[-1])["run"]).out
     assert f"took away {first['place']}" in told and f"{third['place']} (" in told, told
 
 
 @pytest.mark.not_under_wine("apart")
-def test_what_cannot_be_looked_at_is_not_called_well(door: Cli, world: World) -> None:
+def test_what_cannot_be_looked_at_is_not_called_well(door: Cli, world: World, kept: str) -> None:
     one = saved(door)
     world.client.edit(HOST, "lock_file", path=one["place"])
     try:
@@ -182,12 +191,12 @@ def test_what_cannot_be_looked_at_is_not_called_well(door: Cli, world: World) ->
 
 
 @pytest.mark.not_under_wine("apart")
-def test_the_inventory_names_a_folder_on_the_drive_of_the_jobs(door: Cli) -> None:
+def test_the_inventory_names_a_folder_on_the_drive_of_the_jobs(door: Cli, kept: str) -> None:
     for more, said in (
         (r", folder = 'D:\save'", "expected folder and bkf_folder on one drive"),
         ("", ""),
     ):
-        settings(door, more)
+        settings(door, kept, more)
         ran = door("inventory", "check", code=2 if said else 0)
         assert said in ran.err
     door.inventory(HOST, extra={HOST: r"ntbackup = { bkf_folder = '\\SRV\share' }"})
