@@ -40,7 +40,7 @@ def tape_block(
     }
     try:
         with machine.lock:
-            if not machine.files.is_file(path):
+            if not machine.may_use(path, call.shell_id) or not machine.files.is_file(path):
                 raise Missing(path)
             opened = machine.files.open(path)
     except Missing:

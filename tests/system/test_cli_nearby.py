@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Cli, World, manifest_of
+from test_matrix_kill import killed
 
 from exremote.mtf import walk
 
@@ -201,3 +202,22 @@ def test_the_inventory_names_a_folder_on_the_drive_of_the_jobs(door: Cli, kept: 
         assert said in ran.err
     door.inventory(HOST, extra={HOST: r"ntbackup = { bkf_folder = '\\SRV\share' }"})
     assert "bkf_folder" in door("inventory", "check", code=2).err
+
+
+@pytest.mark.not_under_wine("time")
+def test_a_run_killed_once_it_was_put_there_leaves_one_that_goes_with_the_next(
+    door: Cli, world: World, kept: str
+) -> None:
+    host = door("backup", HOST, "--only", PART, "--json").json["hosts"][0]
+    run = manifest_of(door.folder_of(HOST, PART))["run"]
+    events = (door.repository / "runs" / f"{run}.jsonl").read_text(encoding="utf-8").splitlines()
+    (at,) = [number for number, line in enumerate(events, 1) if '"bkf-stays"' in line]
+    assert host["state"] == "done"
+    assert killed(door, at, "backup", HOST, "--only", PART) != 0
+    assert len(names(world, kept)) == 2, "it was moved, and no snapshot names it"
+    assert len(door.snapshots()) == 1
+    third = saved(door)
+    assert len(door.snapshots()) == 2
+    assert third["path"] in names(world, kept) and len(names(world, kept)) == 2
+    assert door("verify", "--on-host").out.count(": whole") == 2
+    assert names(world, rf"{kept}\{PART}") == []

@@ -184,6 +184,14 @@ def test_a_share_that_goes_while_it_is_read_is_no_empty_folder(site: Cli, world:
 def test_ntbackup_runs_behind_a_gateway(site: Cli, world: World) -> None:
     ran = site("backup", HOST, "--only", "systemstate", "--json").json["hosts"][0]
     assert ran["state"] == "done", ran
+    # Where it stays on the host, it is read and looked at over the host's own shares.
+    site.inventory(HOST, extra={HOST: r"ntbackup = { bkf_folder = 'C:\bkf' }"})
+    site("backup", HOST, "--only", "systemstate")
+    (one,) = manifest_of(site.folders_of(HOST, "systemstate")[-1])["elsewhere"]
+    assert len(world.read(HOST, one["place"])) == one["size"]
+    assert ": whole" in site("verify", "--on-host").out
+    world.remove(HOST, one["place"])
+    assert "is not there" in site("verify", "--on-host", code=13).out
     site.gateway = ["wmi = false"]
     site.inventory(HOST)
     refused = site("backup", HOST, "--only", "systemstate", code=None)

@@ -26,10 +26,10 @@ from xml.etree import ElementTree
 
 import pytest
 
-from exremote.pack import seal_settings
-from exremote.regfile import parse as parse_reg
 from exremote.lab.tape import TapeFile, TapeSet, tape
 from exremote.lab.tapeblocks import pieces
+from exremote.pack import seal_settings
+from exremote.regfile import parse as parse_reg
 from exremote.script import ScriptLibrary
 
 ENGINE = shlex.split(os.environ.get("EXREMOTE_LAB_POWERSHELL", ""))

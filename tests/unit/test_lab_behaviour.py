@@ -105,6 +105,7 @@ CALLS: dict[str, dict[str, object]] = {
         "Arguments": "backup",
     },
     "Get-NtBackupJob": {"Folder": r"C:\e\s"},
+    "Read-TapeBlock": {"Path": rf"{CONNDATA}\Exchconn.ini"},
     "Remove-NtBackupJob": {"Folder": r"C:\e\s", "Name": "j"},
 }
 
