@@ -275,7 +275,7 @@ def verify(
         files, code = onhost.distant_of([s for s in looked if s not in forgotten]), EXIT_OK
         rows = onhost.unseen(place, files)
         if on_host and files:
-            rows, code = onhost.look_again(report, place, files, inventory)
+            rows, code = onhost.look_again(report, place, files, inventory, bool(problems))
             problems += onhost.problems_of(rows)
         if as_json:
             answer = {"repository": place.path, "snapshots": count, "quick": quick, "problems": problems}

@@ -10,7 +10,7 @@ from typing import Any
 from exremote.cli.common import load_inventory, now
 from exremote.cli.running import Run, on_hosts
 from exremote.connector import Connector
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, RepositoryError, ScriptFailed
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, IntegrityError, RepositoryError, ScriptFailed
 from exremote.facts import TapeFile
 from exremote.inventory import Host, find_name
 from exremote.mtf import Tape, walk
@@ -21,6 +21,7 @@ from exremote.session import Session
 from exremote.wording import count_text
 
 UNSEEN = "not looked at"
+BAD = ("damaged", "missing")
 AGAIN = "exremote verify --on-host"
 
 
@@ -69,10 +70,10 @@ def last_look(place: Repository, one: Distant) -> str:
 
 
 def look_again(
-    report: Report, place: Repository, files: Sequence[Distant], inventory: Path | None
+    report: Report, place: Repository, files: Sequence[Distant], inventory: Path | None, damaged: bool
 ) -> tuple[list[dict[str, Any]], int]:
     """Given files that stay on hosts, have each hashed and walked there. Return a row for each, and the exit
-    code of the hosts. Raise InventoryError, UsageError.
+    code; `damaged`: the repository is. Raise InventoryError, UsageError.
     """
     site = load_inventory(inventory, list(Connector.load_all()))
     rows: dict[str, dict[str, Any]] = {}
@@ -86,28 +87,42 @@ def look_again(
 
     def work(run: Run) -> Callable[[Host, Session], Outcome]:
         def look(host: Host, session: Session) -> Outcome:
-            began, left = now(), 0
+            began, left, bad = now(), 0, 0
             for one in files:
                 if one.snapshot.host.casefold() == host.name.casefold():
                     run.stage(host.name, f"reading {one.file.place}")
                     rows[_key(one)] = row = _look(session, one, lambda: run.moved(host.name, 0, 0))
                     left += row["state"] == UNSEEN
+                    bad += row["state"] in BAD
                     if row["state"] != UNSEEN:
                         _record(report, place, run, one, row)
-            said = f"{count_text(left, 'file')} could not be read" if left else ""
-            state, code = (State.INCOMPLETE, EXIT_INCOMPLETE) if left else (State.DONE, EXIT_OK)
-            return Outcome(host.name, state, code, said, (now() - began).total_seconds())
+            said = [f"{count_text(bad, 'file')} damaged or missing"] if bad else []
+            said += [f"{count_text(left, 'file')} could not be read"] if left else []
+            state = State.INCOMPLETE if bad or left else State.DONE
+            code = IntegrityError.exit_code if bad else EXIT_INCOMPLETE if left else EXIT_OK
+            return Outcome(host.name, state, code, "; ".join(said), (now() - began).total_seconds())
 
         return look
 
+    strangers = EXIT_INCOMPLETE if rows else EXIT_OK
+
+    def code_of(ended: Sequence[Outcome]) -> int:
+        bad = damaged or any(row["state"] in BAD for row in rows.values())
+        return IntegrityError.exit_code if bad else exit_code(ended) or strangers
+
     outcomes = on_hosts(
-        "verify", list(hosts.values()), work, report=report, repository=place, parallel=site.parallel
+        "verify",
+        list(hosts.values()),
+        work,
+        report=report,
+        repository=place,
+        parallel=site.parallel,
+        ends_with=code_of,
     )
     why = {outcome.host.casefold(): outcome.message for outcome in outcomes}
     for one in files:
         rows.setdefault(_key(one), one.row(UNSEEN, why.get(one.snapshot.host.casefold(), "")))
-    strangers = EXIT_INCOMPLETE if len(hosts) < len({f.snapshot.host for f in files}) else EXIT_OK
-    return [rows[_key(one)] for one in files], exit_code(outcomes) or strangers
+    return [rows[_key(one)] for one in files], code_of(outcomes)
 
 
 def _key(one: Distant) -> str:
@@ -166,7 +181,7 @@ def problems_of(rows: Sequence[dict[str, Any]]) -> list[dict[str, str]]:
             "actual": row.get("actual", ""),
         }
         for row in rows
-        if row["state"] in ("damaged", "missing")
+        if row["state"] in BAD
     ]
 
 

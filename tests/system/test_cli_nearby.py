@@ -144,6 +144,8 @@ def test_whatever_spoils_it_in_its_place_is_found_there(door: Cli, world: World,
     rows = door("status", HOST, "--json", code=5).json["rows"]
     assert [row["state"] for row in rows] == ["damaged", "damaged"]
     assert [s["state"] for s in door("snapshots", "--json").json] == ["damaged", "damaged"]
+    (told, *_) = door("runs", "--json").json
+    assert (told["verb"], told["exit_code"]) == ("verify", 13), told
     # It is back, from wherever a person had a copy: then all is well again.
     for place in places:
         world.client.edit(HOST, "write_file", path=place, data=good[place])
