@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote.cli import onhost
+from exremote.cli import afar
 from exremote.cli.common import (
     SNAPSHOT_HELP,
     InventoryOption,
@@ -102,7 +102,7 @@ def copy(
                     below=["message"],
                 )
             here = [s for s, row in zip(chosen, rows, strict=True) if row["state"] != "refused"]
-            if away := onhost.distant_of(here):
+            if away := afar.distant_of(here):
                 report.note(
                     f"note: {count_text(len(away), 'file')} of these snapshots stay on their hosts: their "
                     "description is copied, their contents are not"
@@ -262,7 +262,7 @@ def export_snapshot(
             raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
         done = export(found, into, items or (), lambda files, size: None)
         manifest = found.manifest
-        away = [] if items else onhost.unseen(place, onhost.distant_of([whole_of(found)]))
+        away = [] if items else afar.unseen(place, afar.distant_of([whole_of(found)]))
         code = IntegrityError.exit_code if done.damaged else EXIT_INCOMPLETE if away else EXIT_OK
         roots = {item: tree.root for item, tree in manifest.trees.items() if not items or item in items}
         if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote.cli import onhost
+from exremote.cli import afar
 from exremote.cli.common import (
     SNAPSHOT_HELP,
     InventoryOption,
@@ -100,7 +100,7 @@ def described(place: Repository, snapshot: Snapshot | Composed, files: bool) -> 
         else {"id": tables.id, "created": tables.created, "last_true": place.last_true(tables, now())},
         "items": list(items.values()),
         "documents": [{"name": d.stored, "bytes": d.size, "sha256": d.sha256} for d in manifest.documents],
-        "elsewhere": onhost.unseen(place, onhost.distant_of([full])),
+        "elsewhere": afar.unseen(place, afar.distant_of([full])),
         "missing": [{"path": o.path, "reason": o.reason} for o in manifest.missing],
         "omitted": [{"path": o.path, "reason": o.reason} for o in manifest.omitted],
         "findings": [dict(f) for f in manifest.findings],

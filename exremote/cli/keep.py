@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import recover
-from exremote.cli import onhost
+from exremote.cli import afar
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -243,7 +243,7 @@ def forget(
             some = f"{len(going)} of {count_text(len(planned), 'snapshot')}"
             approve(f"Forget {some}?", yes, "Look with --dry-run")
         command = [f"{s.host}/{s.id}" for s in going]
-        away = onhost.distant_of(going)
+        away = afar.distant_of(going)
         pruned = None
         with journaled([place.runs_folder], "forget", command, report.note) as journal:
             told = taken(report, journal)

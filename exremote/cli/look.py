@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import health
-from exremote.cli import onhost
+from exremote.cli import afar
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -272,11 +272,13 @@ def verify(
         except RepositoryError as error:
             report.note(f"note: what is damaged could not be noted for the next backup: {error.text}")
         count = len(looked) - len(forgotten)
-        files, code = onhost.distant_of([s for s in looked if s not in forgotten]), EXIT_OK
-        rows = onhost.unseen(place, files)
+        files, code = afar.distant_of([s for s in looked if s not in forgotten]), EXIT_OK
+        rows = afar.unseen(place, files)
         if on_host and files:
+            from exremote.cli import onhost  # the wire is loaded by what asks hosts alone
+
             rows, code = onhost.look_again(report, place, files, inventory, bool(problems))
-            problems += onhost.problems_of(rows)
+            problems += afar.problems_of(rows)
         if as_json:
             answer = {"repository": place.path, "snapshots": count, "quick": quick, "problems": problems}
             report.json({**answer, "elsewhere": rows})
@@ -288,7 +290,7 @@ def verify(
             columns, below = ["place", "problem", "expected", "actual"], ["expected", "actual"]
             report.sentences("Damage", columns, labelled, below=below, style_by="")
         how = "names and sizes" if quick else "every byte"
-        for sentence in onhost.told(rows):
+        for sentence in afar.told(rows):
             report.line(sentence)
         if problems:
             report.note(
@@ -298,11 +300,11 @@ def verify(
                 f"{place.path}`."
             )
             raise typer.Exit(IntegrityError.exit_code)
-        left = sum(row["state"] == onhost.UNSEEN for row in rows)
+        left = sum(row["state"] == afar.UNSEEN for row in rows)
         but = f" in the repository; {count_text(left, 'file')} on hosts not looked at" if left else ""
         report.line(f"{count_text(count, 'snapshot')} verified ({how}): no damage{but}")
         if left and not on_host:
-            report.note(f"note: `{onhost.AGAIN}` looks at what stays on hosts")
+            report.note(f"note: `{afar.AGAIN}` looks at what stays on hosts")
         if code:
             raise typer.Exit(code)
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import health
-from exremote.cli import onhost
+from exremote.cli import afar
 from exremote.cli.common import (
     HostsArgument,
     InventoryOption,
@@ -236,8 +236,8 @@ class Ages:
                 state = state if said else "old"
                 words = _words(self._limits.tables)
                 said.append(f"tables older than {words}; run: exremote backup {host} --only tables")
-        for one in onhost.distant_of([good]):
-            said.append(f"its .bkf stays on the host, {onhost.last_look(self._place, one)}")
+        for one in afar.distant_of([good]):
+            said.append(f"its .bkf stays on the host, {afar.last_look(self._place, one)}")
         last = max((s for s in snapshots if s.kind != "safety"), key=_when)
         if not last.complete and not last.damage:
             said.append(f"the newest, {last.id}, is incomplete")

@@ -153,6 +153,7 @@ def test_whatever_spoils_it_in_its_place_is_found_there(door: Cli, world: World,
     assert [row["state"] for row in door("status", HOST, "--json").json["rows"]] == ["ok", "ok"]
 
 
+@pytest.mark.not_under_wine("time")
 def test_an_old_one_goes_when_it_was_forgotten_and_a_newer_one_was_proven(
     door: Cli, world: World, kept: str
 ) -> None:
