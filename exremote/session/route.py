@@ -26,8 +26,8 @@ _PATHS = frozenset({"Path", "Staging", "Aside"})
 _BY_SHARE = frozenset(
     {
         "Copy-FileTree", "Get-FileFact", "Get-FileTree", "Move-FileAside", "Move-StagedFile", "Read-FilePack",
+        "Read-TapeBlock",
         "Remove-StagingFolder", "Remove-WorkFile", "Set-Folder", "Write-FilePack",
-        "Read-TapeBlock",        "Remove-StagingFolder", "Remove-WorkFile", "Write-FilePack",
     }
 )  # fmt: skip
 """Scripts that touch nothing of a host but files."""
