@@ -116,7 +116,10 @@ def _job(host: Host, part: Part, facts: PartFacts, folder: str, now: datetime) -
 
     said = "\n".join((*named("job").lines, settings.method if part == "storagegroups" else ""))
     digest = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return named(f"exremote-{part}-{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}")
+    moment = now.astimezone(UTC)
+    # To the millisecond: what an earlier job left on the host may not have the name of this one.
+    stamp = f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z"
+    return named(f"exremote-{part}-{stamp}-{digest}")
 
 
 def _left(job: Job, found: NtBackupJob, now: datetime) -> tuple[bool, str, str]:
