@@ -26,7 +26,7 @@ from exremote.connector import Connector
 from exremote.credential import Secret
 from exremote.doctor import Stage, Verdict, examine, exit_code, stages_of
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, UsageError
-from exremote.gate import LogonGate
+from exremote.gate import Gate, LogonGate
 from exremote.inventory import SAME_LISTENER, Host, Inventory, same_listener
 from exremote.journal import Journal
 from exremote.report import Report
@@ -52,11 +52,13 @@ def doctor(
         secrets = resolve_secrets(chosen)
         place = known_repository(repository, inventory)
         folders = journal_folders(place)
-        logons = LogonGate()
+        logons, shares = LogonGate(), Gate()
         found: dict[str, list[Stage]] = {}
         with journaled(folders, "doctor", [h.name for h in chosen], report.note) as journal:
             for host in chosen:
-                found[host.name] = _look(report, journal, host, secrets, _warnings(site, host), logons)
+                found[host.name] = _look(
+                    report, journal, host, secrets, _warnings(site, host), logons, shares
+                )
             codes = [exit_code(stages, fail_on) for stages in found.values()]
             together = EXIT_OK if not any(codes) else EXIT_INCOMPLETE
             code = codes[0] if len(codes) == 1 else together
@@ -90,6 +92,7 @@ def _look(
     secrets: Mapping[str, Secret | ExremoteError],
     warnings: tuple[str, ...],
     logons: LogonGate,
+    shares: Gate,
 ) -> list[Stage]:
     """Given a host, examine it: a line as each stage ends, or, on a terminal, a display and then a table."""
     terminal = Console(file=sys.stdout).is_terminal
@@ -108,6 +111,7 @@ def _look(
         now=now,
         warnings=warnings,
         logons=logons,
+        shares=shares,
         api_account=secrets.get(api.identity) if api else None,
         own_account=secrets.get(own.identity) if own else None,
         on_event=tell,

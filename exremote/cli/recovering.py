@@ -37,7 +37,7 @@ from exremote.errors import (
     UsageError,
     Waiting,
 )
-from exremote.inventory import Host, Inventory, split_address
+from exremote.inventory import Host, Inventory, second_hop_problem, split_address
 from exremote.recover import RecoveryPlan, RecoveryRecord
 from exremote.report import Report, time_text
 from exremote.repository import Repository
@@ -144,9 +144,12 @@ def recover_command(
                     "--at names one machine.", "Recover one host, or say recover_address for each."
                 )
             try:
-                split_address(at)
+                address, _ = split_address(at)
             except ValueError as error:
                 raise UsageError(f"--at {at}: expected {error}.") from error
+            for gateway in filter(None, (host.gateway for host in hosts)):
+                if problem := second_hop_problem(address, gateway.name, gateway.address):
+                    raise UsageError(f"--at {at}: expected {problem}.")
         wait_s = seconds(wait, "--wait")
         for warning in site.warnings:
             report.note(f"note: {warning}")

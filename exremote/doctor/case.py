@@ -12,7 +12,7 @@ from exremote.doctor import approach, beyond, inside
 from exremote.doctor.stage import Stage, Verdict, failed, skipped
 from exremote.errors import ExremoteError, HostError, ScriptFailed
 from exremote.facts import HostFact
-from exremote.gate import LogonGate
+from exremote.gate import Gate, LogonGate
 from exremote.inventory import Host, RetryPolicy
 from exremote.session import EventHandler, Session
 from exremote.transport import Address, probe
@@ -117,6 +117,7 @@ def examine(
     now: Callable[[], datetime],
     warnings: tuple[str, ...] = (),
     logons: LogonGate | None = None,
+    shares: Gate | None = None,
     api_account: Account | ExremoteError | None = None,
     own_account: Account | ExremoteError | None = None,
     on_event: EventHandler = lambda kind, fields: None,
@@ -125,8 +126,8 @@ def examine(
 ) -> Iterator[Stage]:
     """Given a host and its secret (or why there is none), yield its stages as they are looked at.
 
-    `own_account` is for the hop from a gateway. `logons` is shared by the hosts of one run: a credential
-    that one refused is not tried on another.
+    `own_account` is for the hop from a gateway. `logons` and `shares` are shared by the hosts of one run: a
+    credential that one refused is not tried on another.
     Close the iterator to end early: the shell is deleted in every outcome.
     """
     broken: list[str] = []
@@ -140,7 +141,14 @@ def examine(
     known = account if isinstance(account, Account) else None
     own = own_account if isinstance(own_account, Account) else None
     with Session(
-        host, known, own_account=own, on_event=tell, sleep=sleep, policy=PATIENCE, logons=logons
+        host,
+        known,
+        own_account=own,
+        on_event=tell,
+        sleep=sleep,
+        policy=PATIENCE,
+        logons=logons,
+        shares=shares,
     ) as session:
         case = Case(
             host,

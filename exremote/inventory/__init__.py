@@ -31,7 +31,7 @@ from exremote.inventory.model import (
     find_name,
     near,
 )
-from exremote.inventory.names import name_problem, split_address
+from exremote.inventory.names import name_problem, second_hop_problem, split_address
 
 __all__ = [
     "LEAST_RATE",
@@ -55,5 +55,6 @@ __all__ = [
     "parse_size",
     "rate_text",
     "same_listener",
+    "second_hop_problem",
     "split_address",
 ]

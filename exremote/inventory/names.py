@@ -50,3 +50,30 @@ def split_address(text: str) -> tuple[str, int | None]:
     if colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 65536):
         raise ValueError(expected)
     return address, int(port) if port else None
+
+
+def second_hop_problem(address: str, gateway: str, gateway_address: str) -> str:
+    """Given how a gateway is to find a host, and its own name and address, return what is wrong, or nothing.
+
+    Whatever names the gateway itself would have it changed in place of the host.
+    """
+    own = f"an address by which {gateway} finds the host; {address} is {gateway} itself"
+    said = address.rstrip(".").casefold()
+    if is_address(said):
+        number = ipaddress.ip_address(said)
+        if number.version == 6:  # a colon ends a drive's letter
+            return f"a host name or an IPv4 address: no share's name can begin with {address}"
+        if number.is_loopback or number.is_unspecified:
+            return own
+    elif re.fullmatch(r"(.*\.)?(\d+|0x[0-9a-f]*)", said):  # Windows reads 127.1 as an address
+        return f"a host name or a whole IPv4 address, not {address}"
+    if said == "localhost" or said.startswith("localhost."):
+        return own
+    for other in (gateway.casefold(), gateway_address.rstrip(".").casefold()):
+        # A name without its domain is the other's, for all that can be known here.
+        short = (
+            not is_address(said) and not is_address(other) and "." not in (said if "." in other else other)
+        )
+        if said == other or (short and said.split(".")[0] == other.split(".")[0]):
+            return own
+    return ""

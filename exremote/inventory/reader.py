@@ -38,7 +38,14 @@ from exremote.inventory.model import (
     find_name,
     near,
 )
-from exremote.inventory.names import HOST_NAME, NAME, is_address, name_problem, split_address
+from exremote.inventory.names import (
+    HOST_NAME,
+    NAME,
+    is_address,
+    name_problem,
+    second_hop_problem,
+    split_address,
+)
 from exremote.inventory.schema import (
     _REFERENCE,
     TABLE,
@@ -351,6 +358,7 @@ class Reader:
         endpoint = self._endpoint(merged, direct=gateway is None)
         if gateway:
             endpoint["unusable"] = gateways[gateway].unusable
+            self._check_second_hop(merged, "address", endpoint["address"], gateways[gateway])
         tags = [(tag, layer) for layer in layers for tag in getattr(layer.table, "tags", None) or ()]
         merged.origins["tags"] = ", ".join(dict.fromkeys(layer.origin for _, layer in tags)) or BUILT_IN
         merged.origins["groups"] = "host" if own.groups else BUILT_IN
@@ -365,7 +373,7 @@ class Reader:
             variables=MappingProxyType(merged.table("variables", {})),
             backup=_once(merged.take("backup")),
             drill_on=self._drill_on(merged, table),
-            recover_address=self._recover_address(merged),
+            recover_address=self._recover_address(merged, gateways[gateway] if gateway else None),
             recover_credential=self._credential(merged, "recover_credential"),
             after=self._after(merged, table),
             drill_folder=merged.take("drill_folder"),
@@ -419,15 +427,22 @@ class Reader:
             )
         return found
 
-    def _recover_address(self, merged: _Merged) -> str | None:
+    def _recover_address(self, merged: _Merged, gateway: Gateway | None) -> str | None:
         """Given the layers, return where the new machine is reached, if they say so. Raise InventoryError."""
         said: str | None = merged.take("recover_address")
         if said is not None:
             try:
-                split_address(said)
+                address, _ = split_address(said)
             except ValueError as error:
                 raise self.error(merged.where("recover_address"), f"expected {error}.") from error
+            if gateway is not None:
+                self._check_second_hop(merged, "recover_address", address, gateway)
         return said
+
+    def _check_second_hop(self, merged: _Merged, key: str, address: str, gateway: Gateway) -> None:
+        """Given how a gateway finds a host, raise InventoryError if that is the gateway itself, or no way."""
+        if problem := second_hop_problem(address, gateway.name, gateway.address):
+            raise self.error(merged.where(key), f"expected {problem}.")
 
     def _endpoint(self, merged: _Merged, *, direct: bool) -> dict[str, Any]:
         """Given the layers, resolve what hosts and gateways share, and hold settings against each other.

@@ -256,6 +256,8 @@ def file_pack(
                     done += 1
                     continue
                 problem = "ExRemote.ReadFailed", f"The file is shorter than {here} bytes now."
+            if path.startswith("\\\\") and not machine.files.is_directory(path):
+                raise refused("ExRemote.PathMissing", f"{path} is not there any more.")
             failed += 1
             yield from failure_record(index, *problem)
         yield from end_record(done + failed)

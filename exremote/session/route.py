@@ -34,10 +34,24 @@ _BY_SHARE = frozenset(
 _THIRD = frozenset({"Connect-Share", "Disconnect-Share", "Test-ApiDirectory", "Get-ConnectorObject"})
 """Scripts that are about a third computer: the gateway asks it as the host itself would."""
 _DRIVE = re.compile(r"([A-Za-z]):\\(.*)", re.DOTALL)
+_SHARE = re.compile(r"\\\\([^\\/]+)\\[^\\/]", re.DOTALL)
+_HERE = re.compile(
+    r"[?.]|localhost(\..*)?|127\..*|0x.*|\d+|.*:.*|.*\.ipv6-literal\.net", re.IGNORECASE | re.DOTALL
+)
+"""What stands for a server where whoever reads the path means himself: at a gateway, the gateway."""
+WMI_REMEDY = (
+    "Set wmi = true at the gateway in the inventory, if the gateway may ask it (TCP 135 and RPC's ports); "
+    "else this has to be done on the host by hand."
+)
+PLACE_REMEDY = "Correct where the path comes from: the inventory, or a setting on the host."
 
 
 class NoWay(Exception):
     """There is no way to ask this; the text says why."""
+
+    def __init__(self, message: str, remedy: str = "This has to be done on the host by hand.") -> None:
+        super().__init__(message)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +94,11 @@ class Route:
                 own["Wmi"] = self.wmi or None
             elif script.parameter("Password") and not self.wmi:
                 raise NoWay(
-                    f"{name} needs WMI at the host, and the inventory says wmi = false for its gateway."
+                    f"{name} needs WMI at the host, and the inventory says wmi = false for its gateway.",
+                    WMI_REMEDY,
                 )
             return script, {**parameters, **own}
-        if name in _THIRD:
-            return library.get(name), dict(parameters)
-        if name not in _BY_SHARE:
+        if name not in _BY_SHARE | _THIRD:
             raise NoWay(f"{name} is not possible on a host behind a gateway.")
         return library.get(name), {
             key: self._there(value) if key in _PATHS else value for key, value in parameters.items()
@@ -113,10 +126,12 @@ class Route:
 
     def _there(self, value: Value) -> Value:
         if isinstance(value, str):
-            drive = _DRIVE.fullmatch(value)
-            if drive is None and not value.startswith("\\\\"):
-                raise NoWay(f"{value[:200]!r} is no place on the host that its shares lead to.")
-            return rf"\\{self.address}\{drive[1]}$\{drive[2]}" if drive else value
+            if drive := _DRIVE.fullmatch(value):
+                return rf"\\{self.address}\{drive[1]}$\{drive[2]}"
+            share = _SHARE.match(value)
+            if share is None or _HERE.fullmatch(share[1]):
+                raise NoWay(f"{value[:200]!r} is no place on the host that its shares lead to.", PLACE_REMEDY)
+            return value
         if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray):
             return cast(Value, [self._there(cast(Value, each)) for each in value])
         return value

@@ -20,11 +20,9 @@ from exremote.transport import Secret, Transport, Value
 SHARE_REFUSED: Final = "ExRemote.ShareRefused"
 _UNREACHABLE = frozenset({"ExRemote.ShareUnreachable", "ExRemote.TargetUnreachable"})
 _DENIED = "ExRemote.TargetDenied"
+_LONG = frozenset({"Get-FileTree", "Read-FilePack"})
+"""Scripts that read for so long that files may seem to go, one by one, while they do."""
 NO_WAY: Final = "ExRemote.NoWay"
-NO_WAY_REMEDY = (
-    "Set wmi = true at the gateway in the inventory, if the gateway may ask it (TCP 135 and RPC's ports); "
-    "else this has to be done on the host by hand."
-)
 ACCOUNT = (
     "Check the host's credential in the inventory: behind a gateway it has to be an administrator of the "
     "host itself. `exremote doctor` looks at each part of the way."
@@ -98,22 +96,30 @@ class SecondHop:
             script, asked = self.route.request(self._library, name, parameters)
         except NoWay as error:
             raise ScriptFailed(
-                self._host.name, str(error), script=name, error_id=NO_WAY, remedy=NO_WAY_REMEDY
+                self._host.name, str(error), script=name, error_id=NO_WAY, remedy=error.remedy
             ) from None
-        doubtful = script.effect is not Effect.READ
+        by_file = self.route.by_file(self._library, name)
+        doubtful = script.effect is not Effect.READ or name in _LONG
         held: list[object] = []
-        with closing(
-            transport.run(script.text, asked, source, deadline_s=deadline_s, label=script.name)
-        ) as records:
-            for record in records:
-                answer = self.route.answer(record)
-                if isinstance(answer, Mapping):
-                    # Held until the share has answered: a summary comes last, and an answer a file is short.
-                    doubtful = doubtful or answer.get("Exists") is False
-                    held.append(answer)
-                else:
-                    yield answer
-        if doubtful and self.route.by_file(self._library, name):
+        try:
+            with closing(
+                transport.run(script.text, asked, source, deadline_s=deadline_s, label=script.name)
+            ) as records:
+                for record in records:
+                    answer = self.route.answer(record)
+                    if isinstance(answer, Mapping):
+                        # Held until the share has answered: a summary comes last, and an answer a file is
+                        # short.
+                        doubtful = doubtful or answer.get("Exists") is False
+                        held.append(answer)
+                    else:
+                        yield answer
+        except ScriptFailed:
+            # That a folder is missing may be an error, too.
+            if by_file:
+                self._still_there(transport, self.route.shares(parameters), deadline_s)
+            raise
+        if doubtful and by_file:
             self._still_there(transport, self.route.shares(parameters), deadline_s)
         yield from held
 

@@ -447,6 +447,43 @@ def test_behind_a_gateway_the_listeners_rules_are_the_gateways(tmp_path: Path) -
     assert one(tmp_path, text).address == "10.0.0.1"
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "localhost",
+        "LocalHost.",
+        "127.0.0.1",
+        "127.1.2.3",
+        "0.0.0.0",
+        "gw",
+        "GW01",
+        "gw01.example.com.",
+        "10.0.0.9",
+    ],
+)
+@pytest.mark.parametrize("key", ["address", "recover_address"])
+def test_a_gateway_is_not_taken_for_the_host_behind_it(tmp_path: Path, key: str, address: str) -> None:
+    """It would be stopped, restored and cleaned in its place: no address may name the gateway itself."""
+    gateway = "10.0.0.9" if address == "10.0.0.9" else "gw01.example.com"
+    text = f"{LOGIN}[hosts.A]\nvia = 'GW'\n{key} = '{address}'\n[gateways.GW]\naddress = '{gateway}'\n"
+    with pytest.raises(InventoryError, match="GW itself"):
+        load(tmp_path, text)
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [("fe80::1", "no share's name"), ("127.1", "whole IPv4"), ("0x7f000001", "whole IPv4")],
+)
+def test_what_is_no_servers_name_in_a_unc_path(tmp_path: Path, address: str, problem: str) -> None:
+    with pytest.raises(InventoryError, match=problem):
+        load(tmp_path, f"{LOGIN}[hosts.A]\nvia = 'GW'\naddress = '{address}'\n[gateways.GW]\n")
+
+
+def test_a_name_in_another_domain_is_another_machine(tmp_path: Path) -> None:
+    text = f"{LOGIN}[hosts.A]\nvia = 'GW'\naddress = 'mail.b.com'\n[gateways.GW]\naddress = 'mail.a.com'\n"
+    assert load(tmp_path, text).hosts["A"].address == "mail.b.com"
+
+
 def test_nothing_said_is_not_the_same_as_nothing(tmp_path: Path) -> None:
     """An empty list of connectors is none, no list is `find out`."""
     hosts = load(tmp_path, LAYERS).hosts
