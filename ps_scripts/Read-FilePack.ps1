@@ -106,10 +106,9 @@ for ($i = $StartIndex; $i -lt $names.Length; $i++) {
         $answer.Files++
     } catch {
         $base = $_.Exception.GetBaseException()
-        # A share that went away is no folder whose files were removed.
-        if ($Path.StartsWith('\\') -and -not [IO.Directory]::Exists($Path)) { Write-Error -ErrorId 'ExRemote.PathMissing' -Message "$Path is not there any more." }
-        $text = [Text.Encoding]::UTF8.GetBytes((Get-Reason $base) + "`t" + $base.Message)
-        Send-Block ($text.Length + 9)
+        # A share that went away has not lost its files.
+        if ($Path[0] -eq '\' -and -not [IO.Directory]::Exists($Path)) { Write-Error -ErrorId 'ExRemote.PathMissing' -Message "$Path is not there any more." }
+        $text = [Text.Encoding]::UTF8.GetBytes((Get-Reason $base) + "`t" + $base.Message); Send-Block ($text.Length + 9)
         $writer.Write([byte]88); $writer.Write([uint32]($text.Length + 4)); $writer.Write([uint32]$i); $writer.Write($text)
         $records++; $answer.Failed++
     } finally { if ($null -ne $stream) { $stream.Close() } }

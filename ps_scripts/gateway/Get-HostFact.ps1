@@ -65,6 +65,10 @@ $found = @(foreach ($folder in @($path.Split(';') | ForEach-Object { $_.Trim().T
     })
 
 $disks, $now, $started, $why = @(), $null, $null, ''
+# Whether a file exists is answered with no and no reason where the share is gone.
+try { [void][IO.Directory]::GetDirectories("\\$ComputerName\$($root[0])`$\", 'exremote-none') }
+catch { if ($_.Exception.GetBaseException() -isnot [UnauthorizedAccessException]) { $why = $_.Exception.GetBaseException().Message } }
+if ($why -ne '') { Write-Error -ErrorId 'ExRemote.TargetUnreachable' -Category ResourceUnavailable -Message "$($ComputerName): $why" }
 if ($Wmi) {
     try {
         $how = New-Object Management.ConnectionOptions

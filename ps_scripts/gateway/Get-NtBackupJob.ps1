@@ -100,4 +100,7 @@ try {
         if ($answer.State -ne 'Running') { $answer.Log = [string](Get-Log $answer.StartedUtc) }
     }
 } catch [UnauthorizedAccessException] { Write-Error -ErrorId 'ExRemote.AccessDenied' -Category PermissionDenied -Message $_.Exception.Message }
+# WMI takes its time: what was not there may have been a share that had gone meanwhile.
+try { [void][IO.Directory]::GetDirectories((Get-There $Folder.Substring(0, 3)), 'exremote-none') } catch { $why = $_.Exception.GetBaseException().Message }
+if ($why -ne '') { Write-Error -ErrorId 'ExRemote.TargetUnreachable' -Category ResourceUnavailable -Message "$($ComputerName): $why" }
 New-Object PSObject -Property $answer

@@ -92,7 +92,9 @@ foreach ($request in @($Value)) {
             if (@($key.GetValueNames()) -contains $answer.Name) {
                 $answer.Exists = $true
                 $answer.Kind = [string]$key.GetValueKind($answer.Name)
-                $answer.Text = ConvertTo-Text $key.GetValue($answer.Name, $null, 'DoNotExpandEnvironmentNames') $answer.Kind
+                $data = $key.GetValue($answer.Name, $null, 'DoNotExpandEnvironmentNames')
+                if ($null -eq $data) { [void]$key.GetValueKind($answer.Name) }    # which fails if the line broke
+                $answer.Text = ConvertTo-Text $data $answer.Kind
             }
             $key.Close()
         }

@@ -31,30 +31,31 @@ Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
 Add-Type -AssemblyName System.ServiceProcess
 $known, $named, $variables = @(1..3 | ForEach-Object { New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase) })
-$modes, $todo, $further, $found = ('Boot', 'System', 'Automatic', 'Manual', 'Disabled'), (New-Object Collections.ArrayList), (New-Object Collections.ArrayList), (New-Object Collections.ArrayList)
+$modes = 'Boot', 'System', 'Automatic', 'Manual', 'Disabled'
+$todo, $further, $found, $answers = @(1..4 | ForEach-Object { , (New-Object Collections.ArrayList) })
 
 function Get-Text([string]$Below, [string]$Value) {
-    $key = $machine.OpenSubKey($Below)
-    if ($null -ne $key) { [string]$key.GetValue($Value, '', 'DoNotExpandEnvironmentNames'); $key.Close() }
+    $key = $machine.OpenSubKey($Below); if ($null -ne $key) { [string]$key.GetValue($Value, '', 'DoNotExpandEnvironmentNames'); $key.Close() }
 }
 function Expand-Text([string]$Text) {
     foreach ($one in @([Text.RegularExpressions.Regex]::Matches($Text, '%([^%]+)%'))) {
-        $called = $one.Groups[1].Value
-        if (-not $variables.ContainsKey($called)) { $variables[$called] = Get-Text 'SYSTEM\CurrentControlSet\Control\Session Manager\Environment' $called }
+        $called = $one.Groups[1].Value; if (-not $variables.ContainsKey($called)) { $variables[$called] = Get-Text 'SYSTEM\CurrentControlSet\Control\Session Manager\Environment' $called }
         if ($variables[$called]) { $Text = $Text.Replace($one.Value, [string]$variables[$called]) }
     }
     $Text
 }
-function Test-File([string]$Path) { [IO.File]::Exists(($Path -replace '^([A-Za-z]):\\', "\\$ComputerName\`$1`$`$\")) }
+# Of the other computer alone: what is no full path there would be one here.
+function Test-File([string]$Path) {
+    ($Path -match '^([A-Za-z]):(\\.*)$' -and [IO.File]::Exists("\\$ComputerName\$($matches[1])`$$($matches[2])")) -or ($Path -match '^\\\\[^\\.?]' -and [IO.File]::Exists($Path))
+}
 function Test-Image([string]$Command) {
     $path = $Command.Trim() -replace '^\\\?\?\\', ''
     if ($path -match '^\\SystemRoot\\') { $path = $root + $path.Substring(11) }
     if ($path.StartsWith('"')) { return Test-File $path.Split('"')[1] }
-    if (-not [IO.Path]::IsPathRooted($path)) { $path = "$root\$path" }
+    if (-not [IO.Path]::IsPathRooted($path)) { $path = "$root\$path" } elseif ($path -match '^\\[^\\]') { $path = $root.Substring(0, 2) + $path }
     $candidate = ''    # without quotes Windows tries each space as the end of the program's name, the shortest first
     foreach ($part in @($path.Split(' '))) {
-        $candidate = "$candidate $part".TrimStart()
-        if ((Test-File $candidate) -or (Test-File "$candidate.exe")) { return $true }
+        $candidate = "$candidate $part".TrimStart(); if ((Test-File $candidate) -or (Test-File "$candidate.exe")) { return $true }
     }
     return $false
 }
@@ -65,18 +66,14 @@ try {
     $root = Get-Text 'SOFTWARE\Microsoft\Windows NT\CurrentVersion' 'SystemRoot'
     if (-not $root) { throw 'Its registry does not say where Windows is.' }
 } catch {
-    $base = $_.Exception.GetBaseException()
-    $denied = $base -is [UnauthorizedAccessException] -or $base -is [Security.SecurityException] -or ($base -is [ComponentModel.Win32Exception] -and $base.NativeErrorCode -eq 5)
+    $base = $_.Exception.GetBaseException(); $denied = $base -is [UnauthorizedAccessException] -or $base -is [Security.SecurityException] -or ($base -is [ComponentModel.Win32Exception] -and $base.NativeErrorCode -eq 5)
     if ($denied) { Write-Error -ErrorId 'ExRemote.TargetDenied' -Category PermissionDenied -Message "$($ComputerName): $($base.Message)" }
     Write-Error -ErrorId 'ExRemote.TargetUnreachable' -Category ResourceUnavailable -Message "$($ComputerName): $($base.Message)"
 }
-$variables['SystemRoot'], $variables['windir'], $variables['SystemDrive'] = $root, $root, $root.Substring(0, 2)
-$variables['ProgramFiles'] = Get-Text 'SOFTWARE\Microsoft\Windows\CurrentVersion' 'ProgramFilesDir'
+$variables['SystemRoot'], $variables['windir'], $variables['SystemDrive'], $variables['ProgramFiles'] = $root, $root, $root.Substring(0, 2), (Get-Text 'SOFTWARE\Microsoft\Windows\CurrentVersion' 'ProgramFilesDir')
 
 foreach ($one in @($Name)) { $named[$one] = $true; [void]$todo.Add($one) }
-foreach ($service in @($known.Values)) {
-    foreach ($beginning in @($Title | Where-Object { $_ })) { if ($service.DisplayName.StartsWith($beginning, 'OrdinalIgnoreCase')) { [void]$further.Add($service.ServiceName) } }
-}
+foreach ($beginning in @($Title | Where-Object { $_ })) { foreach ($service in @($known.Values)) { if ($service.DisplayName.StartsWith($beginning, 'OrdinalIgnoreCase')) { [void]$further.Add($service.ServiceName) } } }
 foreach ($one in @(if (@($Program | Where-Object { $_ }).Length -gt 0) { $services | ForEach-Object { $_.ServiceName } | Where-Object { -not $named.ContainsKey($_) } })) {
     $mine = $true
     try {
@@ -87,16 +84,12 @@ foreach ($one in @(if (@($Program | Where-Object { $_ }).Length -gt 0) { $servic
     } catch { Write-Verbose "$one cannot be read: $($_.Exception.Message)" }
     if ($mine) { [void]$found.Add($one) }
 }
-$found.Sort([StringComparer]::OrdinalIgnoreCase)
-foreach ($one in @($found)) { $named[$one] = $true; [void]$todo.Add($one) }
+$found.Sort([StringComparer]::OrdinalIgnoreCase); foreach ($one in @($found)) { $named[$one] = $true; [void]$todo.Add($one) }
 $first = $todo.Count
 
 for ($i = 0; $i -lt $todo.Count; $i++) {
     $one = $todo[$i]
-    $answer = @{
-        Name = $one; Exists = $known.ContainsKey($one); DisplayName = ''; State = ''; StartMode = ''; Account = ''
-        ImagePath = ''; ImageExists = $false; DependsOn = [string[]]@(); Readable = $true
-    }
+    $answer = @{ Name = $one; Exists = $known.ContainsKey($one); DisplayName = ''; State = ''; StartMode = ''; Account = ''; ImagePath = ''; ImageExists = $false; DependsOn = [string[]]@(); Readable = $true }
     if ($answer.Exists) {
         $service = $known[$one]
         $answer.Name, $answer.DisplayName, $answer.StartMode = $service.ServiceName, [string]$service.DisplayName, 'Unknown'
@@ -112,8 +105,14 @@ for ($i = 0; $i -lt $todo.Count; $i++) {
         } catch { $answer.Readable = $false }
         if ($i -lt $first) { $further.AddRange($answer.DependsOn) }
     }
-    if ($i -eq $first - 1) {
-        foreach ($other in @($further)) { if (-not $named.ContainsKey($other)) { $named[$other] = $true; [void]$todo.Add($other) } }
-    }
-    New-Object PSObject -Property $answer
+    foreach ($other in @(if ($i -eq $first - 1) { $further })) { if (-not $named.ContainsKey($other)) { $named[$other] = $true; [void]$todo.Add($other) } }
+    [void]$answers.Add((New-Object PSObject -Property $answer))
 }
+# A key or a file that is not there and a line that broke are the same to .NET.
+$why = ''
+try {
+    if ($null -eq $machine.OpenSubKey('SOFTWARE')) { throw 'Its registry answers no more.' }
+    if (@($answers | Where-Object { -not $_.ImageExists }).Length -gt 0) { [void][IO.Directory]::GetDirectories("\\$ComputerName\$($root[0])`$\", 'exremote-none') }
+} catch { $why = $_.Exception.GetBaseException().Message }
+if ($why -ne '') { Write-Error -ErrorId 'ExRemote.TargetUnreachable' -Category ResourceUnavailable -Message "$($ComputerName): $why" }
+$answers

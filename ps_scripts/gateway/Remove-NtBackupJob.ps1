@@ -89,4 +89,6 @@ if ($info.Exists -and $PSCmdlet.ShouldProcess($Folder, 'Remove the files of a jo
     $info.Refresh()
 }
 $answer.Left = [string[]]@(if ($info.Exists) { $info.GetFileSystemInfos() | ForEach-Object { $_.Name } })
+try { [void][IO.Directory]::GetDirectories("$share\", 'exremote-none') } catch { $why = $_.Exception.GetBaseException().Message }
+if ($why -ne '') { Write-Error -ErrorId 'ExRemote.TargetUnreachable' -Category ResourceUnavailable -Message "$($share): $why" }
 New-Object PSObject -Property $answer

@@ -37,6 +37,7 @@ begin {
         if ($_.Exception.GetBaseException() -isnot [IO.IOException]) { Write-Error -ErrorId 'ExRemote.TargetDenied' -Category PermissionDenied -Message $why }
         Write-Error -ErrorId 'ExRemote.TargetUnreachable' -Category ResourceUnavailable -Message $why
     }
+    function Test-Line { if ($null -eq $machine.OpenSubKey('SOFTWARE')) { throw (New-Object IO.IOException 'Its registry answers no more.') } }    # to .NET a broken line is a missing key
     function Send-Block {
         if ($said.Length -eq 0) { return }
         $plain, $memory, $said.Length = [Text.Encoding]::UTF8.GetBytes($said.ToString()), (New-Object IO.MemoryStream), 0
@@ -51,8 +52,7 @@ begin {
         [Buffer]::BlockCopy($Bytes, 0, $chars, 0, 2 * $chars.Length); $joined.Length = 0; $joined.Append($chars).ToString()
     }
     function ConvertTo-Byte([string]$Text) {
-        $bytes = New-Object byte[] (2 * $Text.Length)
-        [Buffer]::BlockCopy($Text.ToCharArray(), 0, $bytes, 0, $bytes.Length); , $bytes
+        $bytes = New-Object byte[] (2 * $Text.Length); [Buffer]::BlockCopy($Text.ToCharArray(), 0, $bytes, 0, $bytes.Length); , $bytes
     }
     function ConvertTo-Value([int]$Kind, [byte[]]$Bytes) {
         if (-not $kinds.ContainsKey($Kind)) { return }
@@ -65,8 +65,8 @@ begin {
         if ($text[$last - 1] -eq [char]0) { , $text.Substring(0, $last - 1).Split([char]0) }
     }
     function Get-Now([string]$Name) {    # kind and base64 of what is there; '' if nothing is
-        if ($null -eq $open.Key) { return '' }
-        try { $kind = [string]$open.Key.GetValueKind($Name) } catch { if ($_.Exception.GetBaseException() -is [IO.IOException]) { return '' }; throw }
+        if ($null -eq $open.Key) { Test-Line; return '' }
+        try { $kind = [string]$open.Key.GetValueKind($Name) } catch { if ($_.Exception.GetBaseException() -is [IO.IOException]) { Test-Line; return '' }; throw }
         $value = $open.Key.GetValue($Name, $null, 'DoNotExpandEnvironmentNames')
         if ($value -is [int] -or $value -is [long]) { $value = [BitConverter]::GetBytes($value) }
         elseif ($value -is [string]) { $value = ConvertTo-Byte "$value`0" }

@@ -12,7 +12,7 @@ from conftest import BULK, CONNDATA, Cli, World, both_ways, manifest_of
 from exremote.lab.client import RunningLab, running_lab
 from exremote.lab.site import HostSpec
 
-HOST, GATEWAY = "EXNOTES02", "GW01"
+HOST, OTHER, GATEWAY = "EXNOTES02", "EXMSMAIL02", "GW01"
 NOTES = r"C:\Lotus\Notes"
 AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
 TABLE = rf"{CONNDATA}\Tables\lab0002.tbl"
@@ -26,11 +26,11 @@ simulated = pytest.mark.not_under_wine("accounts")
 
 @pytest.fixture(scope="module")
 def lab(engine: str) -> Iterator[RunningLab]:
-    """Run a lab of one host with the connector for Lotus Notes behind a gateway."""
-    with running_lab(
-        both_ways(HostSpec(HOST, ("notes",), os="2000", bulk=(BULK,)), "gateway"),
-        wine=engine == "powershell",
-    ) as lab:
+    """Run a lab of one host with the connector for Lotus Notes behind a gateway; simulated, of another one."""
+    hosts = both_ways(HostSpec(HOST, ("notes",), os="2000", bulk=(BULK,)), "gateway")
+    if engine == "simulated":
+        hosts += (HostSpec(OTHER, ("msmail",), os="2000", via=GATEWAY),)
+    with running_lab(hosts, wine=engine == "powershell") as lab:
         yield lab
 
 
@@ -142,6 +142,19 @@ def test_a_refused_second_hop_is_said_and_tried_once(site: Cli, world: World) ->
 
 
 @simulated
+def test_the_doctor_tries_a_refused_account_at_no_other_host(site: Cli, world: World) -> None:
+    """Some hosts of one account, and a wrong password for it: each try would be one towards a lock."""
+    site.more = {"OTHER_PASSWORD": "not the one"}
+    said = "credential = { environment = 'OTHER_PASSWORD', username = 'OLD\\admin' }"
+    site.inventory(HOST, OTHER, extra={HOST: said, OTHER: said})
+    hosts = site("doctor", HOST, OTHER, "--json", code=None).json["hosts"]
+    found = {h["host"]: {s["stage"]: s for s in h["stages"]}["target"] for h in hosts}
+    assert {stage["verdict"] for stage in found.values()} == {"failed"}
+    assert f"{GATEWAY} could not log on there" in found[HOST]["sentence"]
+    assert f"was refused when {HOST} was tried in this run" in found[OTHER]["sentence"]
+
+
+@simulated
 def test_a_host_that_is_down_behind_its_gateway(site: Cli, world: World) -> None:
     """The gateway is up: what it sees on the way is the answer."""
     world.fault(f"{HOST}:host:1:refused")
@@ -178,6 +191,19 @@ def test_a_share_that_goes_while_it_is_read_is_no_empty_folder(site: Cli, world:
     assert "gets no answer from" in ran.all or "TCP 445" in ran.all
     world.client.clear_faults()
     assert "unchanged" in json.dumps(site("backup", HOST, "--json").json)
+
+
+@pytest.mark.not_under_wine("records")
+def test_a_share_that_goes_between_files_has_lost_none(site: Cli, world: World) -> None:
+    """It is back before patience ends: what was asked for meanwhile is no file that was removed."""
+    world.fault(f"{HOST}:Read-FilePack:2:unplug")
+    site.inventory(HOST, retry="attempts = 1")
+    ran = site("backup", HOST, code=None)
+    assert ran.code == 20, ran
+    assert "was gone when it was to be read" not in ran.all
+    world.client.clear_faults()
+    assert site("backup", HOST, "--json").json["hosts"][0]["state"] == "done"
+    assert not any(each["missing"] for each in site.snapshots())
 
 
 @pytest.mark.not_under_wine("jobs")

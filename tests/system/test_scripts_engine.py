@@ -564,6 +564,7 @@ BEHIND: dict[str, Call] = {
     "remove": ("gateway/Remove-NtBackupJob", {"Folder": r"C:\exr-job", "Name": "job-1"}),
     "guard whatif": ("gateway/Start-ServiceGuard", {**GUARD, "WhatIf": True}),
     "guard bad": ("gateway/Start-ServiceGuard", {**GUARD, "Folder": r"C:\guard"}),
+    "log of a ghost": ("gateway/Get-EventSummary", {**CALLS["events"][1], "ComputerName": "NOWHERE"}),
     "shares": ("gateway/Test-HostShare", {"Share": ["C$", "Q$"]}),
     "approach": ("gateway/Test-Approach", {}),
     **{
@@ -1026,6 +1027,28 @@ def test_a_computer_that_is_not_there_is_no_computer_without_anything(behind: di
     for name, answer in behind.items():
         if name.endswith(" nowhere"):
             assert answer.error == "ExRemote.TargetUnreachable", (name, answer)
+
+
+def test_a_log_that_cannot_be_opened_is_no_empty_log(behind: dict[str, Answer]) -> None:
+    """To a newer PowerShell a property that throws is nothing: its count was 0."""
+    assert behind["log of a ghost"].error == "ExRemote.EventLogUnavailable"
+
+
+def test_a_share_that_went_takes_no_program_with_it(windows: Windows, behind: dict[str, Answer]) -> None:
+    """The registry still answers: nothing is said of files that cannot be looked for."""
+    share = next((windows.drive.parent / "dosdevices" / "unc").glob("*/C$"))
+    (away := share.with_name("away")).symlink_to(windows.drive)
+    share.unlink()
+    calls = (
+        ("gateway/Get-ServiceState", {"Name": ["LME-TEST"]}),
+        ("gateway/Get-HostFact", {"OnPath": ["reg.exe"]}),
+    )
+    try:
+        said = windows.run(*((name, {"ComputerName": share.parent.name, **more}) for name, more in calls))
+    finally:
+        away.rename(share)
+    assert [answer.error for answer in said] == ["ExRemote.TargetUnreachable"] * 2, said
+    assert [answer.objects for answer in said] == [[], []]
 
 
 def test_what_comes_out_is_what_the_help_promises(
