@@ -83,7 +83,10 @@ def _room(facts: HostFacts, live: Sequence[CopyTree]) -> tuple[str, str]:
     for disk in disks:
         if disk.free >= need:
             return disk.root, ""
-    free = (
-        ", ".join(f"{disk.root} has {count_text(disk.free, 'byte')}" for disk in disks) or "no drive is known"
-    )
+    if not disks:
+        return (
+            "",
+            f"it needs {count_text(need, 'byte')}, and how much room its drives have is not known here.",
+        )
+    free = ", ".join(f"{disk.root} has {count_text(disk.free, 'byte')}" for disk in disks)
     return "", f"it needs {count_text(need, 'byte')}, and {free}. Make room on one of them."

@@ -331,6 +331,12 @@ class Reader:
             merged.origins[key] = BUILT_IN if said is None else "gateway"
             if said is not None:
                 found[key] = said
+        readable = found["scheme"] == "http" and found["encryption"] == "never" and found["wire"] == "winrs"
+        if readable and found.get("second_hop", "credential") == "credential":
+            self.warnings.append(
+                f"{name}: encryption ({merged.origins['encryption']}): with wire = winrs the passwords of the "
+                "hosts behind it are readable on the network, too."
+            )
         return Gateway(**found, origins=MappingProxyType(merged.origins))
 
     def _host(self, name: str, own: HostTable, table: FileTable, gateways: Mapping[str, Gateway]) -> Host:

@@ -124,8 +124,9 @@ class Deed:
                     unsaved = None
                 with self._told(numbers[id(step)], step):
                     self._perform(step, done)
-        except BaseException:
-            self._put_back()
+        except BaseException as error:
+            if not self._put_back():
+                standing.tell_left(error, self.found)
             raise
         self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id)
         done.down_s = self.clock() - began if self.plan.stops else 0.0
@@ -259,8 +260,8 @@ class Deed:
             else:
                 done.values += 1
 
-    def _put_back(self) -> None:
-        """Bring the services back as they were found, though the run was told to stop."""
+    def _put_back(self) -> bool:
+        """Bring the services back as they were found, though the run was told to stop; return if it could."""
         try:
             with self.session.insisting(PUT_BACK_S):
                 deadlines = [s.deadline_s for s in self.plan if isinstance(s, StartService)]
@@ -268,8 +269,9 @@ class Deed:
         except HostError as error:
             # The host is gone: the journal says what is owed, and the next run pays.
             self.journal.event("services-left", host=self.host.name, error=error.text)
-            return
+            return False
         self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id, failed=failed)
+        return True
 
     def _clear(self) -> None:
         """Take away what was only there for the deed; what cannot be is said and harms nothing."""

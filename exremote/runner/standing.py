@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
 
-from exremote.errors import HostError
+from exremote.errors import ExremoteError, HostError
 from exremote.journal import Journal, journals, read_run
 from exremote.repository import read_lock
 
@@ -117,6 +117,16 @@ def restart(
                 raise
             failed[name] = error.text
     return failed
+
+
+def tell_left(error: BaseException, services: Mapping[str, tuple[str, str]]) -> None:
+    """Given why a deed ended, and that its host is lost, have it say which services may stand there."""
+    names = ", ".join(name for name, (state, _) in services.items() if state == "Running")
+    if names and isinstance(error, ExremoteError):
+        error.remedy = (
+            f"{error.remedy} Until then these services may stand still there: {names}; the next run that "
+            "reaches the host starts them."
+        ).strip()
 
 
 def start_mode(mode: str) -> Literal["Automatic", "Manual", "Disabled"] | None:

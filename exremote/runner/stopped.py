@@ -62,8 +62,9 @@ def copy_while_stopped(step: CopyStopped, session: Session, facts: HostFacts, jo
                 )
             )
         failed = standing.restart(session, found, step.start_s)
-    except BaseException:
-        _put_back(step, session, facts.host, journal, found)
+    except BaseException as error:
+        if not _put_back(step, session, facts.host, journal, found):
+            standing.tell_left(error, found)
         raise
     journal.event(standing.BACK, host=facts.host, of=journal.run_id, failed=failed)
     names = ", ".join(name for name in found if name not in failed)
@@ -124,8 +125,8 @@ def _tell(journal: Journal, host: str, found: dict[str, tuple[str, str]]) -> Non
 
 def _put_back(
     step: CopyStopped, session: Session, host: str, journal: Journal, found: dict[str, tuple[str, str]]
-) -> None:
-    """Start the services again, though the run was told to stop, or the line broke."""
+) -> bool:
+    """Start the services again, though the run was told to stop, or the line broke; return if it could."""
     try:
         with session.insisting(PUT_BACK_S):
             failed = standing.restart(session, found, step.start_s)
@@ -134,8 +135,9 @@ def _put_back(
     except HostError as error:
         # The host is gone: the journal says what is owed, and the next run pays.
         journal.event("services-left", host=host, error=error.text)
-        return
+        return False
     journal.event(standing.BACK, host=host, of=journal.run_id, failed=failed)
+    return True
 
 
 def _folders(step: CopyStopped) -> list[str]:

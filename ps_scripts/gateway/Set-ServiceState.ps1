@@ -37,19 +37,22 @@ $ErrorActionPreference = 'Stop'
 Add-Type -AssemblyName System.ServiceProcess
 $clock, $said = [Diagnostics.Stopwatch]::StartNew(), @{ At = 0 }
 $known, $needed, $seen = @(1..3 | ForEach-Object { New-Object Collections.Hashtable ([StringComparer]::OrdinalIgnoreCase) })
-$order = New-Object Collections.ArrayList
+$order, $base = (New-Object Collections.ArrayList), $null
 
 function Get-Registered([string]$One, [string]$Value, $Default) {
     try { $machine.OpenSubKey("SYSTEM\CurrentControlSet\Services\$One").GetValue($Value, $Default) } catch { $Default }
 }
 function Get-StartMode {
-    $start = Get-Registered $Name 'Start' 9
-    if ($start -ge 0 -and $start -le 4) { ('Boot', 'System', 'Automatic', 'Manual', 'Disabled')[$start] } else { 'Unknown' }
+    $start = Get-Registered $Name 'Start' 9; if ($start -ge 0 -and $start -le 4) { ('Boot', 'System', 'Automatic', 'Manual', 'Disabled')[$start] } else { 'Unknown' }
 }
-function Get-State([string]$One) { $known[$One].Refresh(); [string]$known[$One].Status }
 function Send-Refusal([string]$One, [int]$Code, [string]$Why) {
     if ($Code -eq 5) { Write-Error -ErrorId 'ExRemote.ServiceDenied' -Category PermissionDenied -Message "$($One): $Why" }
+    elseif ((53, 59, 64, 1722, 1723, 1726, 1727) -contains $Code) { Write-Error -ErrorId 'ExRemote.TargetUnreachable' -Category ResourceUnavailable -Message "$($ComputerName): $Why" }
     elseif ($Code -eq 1058) { Write-Error -ErrorId 'ExRemote.ServiceDisabled' -Message "$One is disabled. $Why" } else { Write-Error -ErrorId 'ExRemote.ServiceFailed' -Message "$($One): $Why" }
+}
+function Get-State([string]$One) {    # by method: a property that throws is nothing to a newer PowerShell
+    try { $known[$One].Refresh(); return [string]$known[$One].get_Status() } catch { $bad = $_.Exception.GetBaseException() }
+    Send-Refusal $One $(if ($bad -is [ComponentModel.Win32Exception]) { $bad.NativeErrorCode } else { 0 }) $bad.Message
 }
 function Wait-State([string]$One, [string]$Until) {
     while ($true) {
@@ -66,8 +69,7 @@ function Wait-State([string]$One, [string]$Until) {
 }
 function Set-State([string]$One, [string]$Wanted) {
     Wait-State $One ''
-    $now, $failure = (Get-State $One), $null
-    if ($now -eq $Wanted) { return }
+    $now, $failure = (Get-State $One), $null; if ($now -eq $Wanted) { return }
     if ($Wanted -eq 'Running' -and (Get-StartMode) -eq 'Disabled') { Send-Refusal $One 1058 'It cannot start.' }
     try { if ($Wanted -eq 'Stopped') { $known[$One].Stop() } elseif ($now -eq 'Paused') { $known[$One].Continue() } else { $known[$One].Start() } } catch { $failure = $_.Exception.GetBaseException() }
     if ($null -ne $failure) { Send-Refusal $One $(if ($failure -is [ComponentModel.Win32Exception]) { $failure.NativeErrorCode } else { 0 }) $failure.Message }
@@ -88,7 +90,6 @@ function Add-Dependent([string]$One) {
     }
 }
 
-$base = $null
 try {
     $machine = [Microsoft.Win32.RegistryKey]::OpenRemoteBaseKey('LocalMachine', $ComputerName)
     foreach ($service in @([ServiceProcess.ServiceController]::GetServices($ComputerName))) { $known[$service.ServiceName] = $service }

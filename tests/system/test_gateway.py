@@ -26,7 +26,7 @@ simulated = pytest.mark.not_under_wine("accounts")
 
 @pytest.fixture(scope="module")
 def lab(engine: str) -> Iterator[RunningLab]:
-    """Run a lab of one host with the connector for Lotus Notes behind a gateway; simulated, of another one."""
+    """Run a lab of one host with the connector for Lotus Notes behind a gateway; simulated: of another."""
     hosts = both_ways(HostSpec(HOST, ("notes",), os="2000", bulk=(BULK,)), "gateway")
     if engine == "simulated":
         hosts += (HostSpec(OTHER, ("msmail",), os="2000", via=GATEWAY),)
@@ -152,6 +152,25 @@ def test_the_doctor_tries_a_refused_account_at_no_other_host(site: Cli, world: W
     assert {stage["verdict"] for stage in found.values()} == {"failed"}
     assert f"{GATEWAY} could not log on there" in found[HOST]["sentence"]
     assert f"was refused when {HOST} was tried in this run" in found[OTHER]["sentence"]
+
+
+@pytest.mark.not_under_wine("records")
+def test_services_that_stand_where_a_host_went_away_are_named_and_started_by_the_next_run(
+    site: Cli, world: World
+) -> None:
+    """It went in the middle of a copy for which they were stopped."""
+    site.inventory(OTHER, extra={OTHER: "backup = ['connectors', 'stopped-copy']"}, retry="attempts = 1")
+    world.fault(f"{OTHER}:Copy-FileTree:1:unplug")
+    ran = site("backup", OTHER, code=20)
+    assert "may stand still there: MSExchangeMSMI, MTA2" in ran.all
+    world.client.clear_faults()
+    again = site("backup", OTHER)
+    assert "MSExchangeMSMI, MTA2, PCMTA Vienna, MSExchangeDX: put back" in again.all
+    site.gateway = ["wmi = false"]  # nothing stops where nobody knows whether a copy has room
+    site.inventory(OTHER, extra={OTHER: "backup = ['connectors', 'stopped-copy']"})
+    ran = site("backup", OTHER, code=3)
+    assert "how much room its drives have is not known here" in ran.all
+    assert "stopped for a copy" not in ran.all
 
 
 @simulated

@@ -479,6 +479,19 @@ def test_what_is_no_servers_name_in_a_unc_path(tmp_path: Path, address: str, pro
         load(tmp_path, f"{LOGIN}[hosts.A]\nvia = 'GW'\naddress = '{address}'\n[gateways.GW]\n")
 
 
+@pytest.mark.parametrize(
+    ("more", "told"), [("", True), ("second_hop = 'delegated'", False), ("wire = 'psrp'", False)]
+)
+def test_passwords_of_a_second_hop_that_travel_readable_are_said(
+    tmp_path: Path, more: str, told: bool
+) -> None:
+    """PSRP has a key of its own for them; WinRS has none."""
+    wire = "" if "wire" in more else "wire = 'winrs'"
+    gateway = f"[gateways.GW]\nauth = 'ntlm'\nencryption = 'never'\n{wire}\n{more}\n"
+    warnings = load(tmp_path, f"{LOGIN}[hosts.A]\nvia = 'GW'\n{gateway}").warnings
+    assert any("passwords of the hosts behind it are readable" in one for one in warnings) is told
+
+
 def test_a_name_in_another_domain_is_another_machine(tmp_path: Path) -> None:
     text = f"{LOGIN}[hosts.A]\nvia = 'GW'\naddress = 'mail.b.com'\n[gateways.GW]\naddress = 'mail.a.com'\n"
     assert load(tmp_path, text).hosts["A"].address == "mail.b.com"
