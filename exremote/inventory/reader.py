@@ -334,7 +334,7 @@ class Reader:
         readable = found["scheme"] == "http" and found["encryption"] == "never" and found["wire"] == "winrs"
         if readable and found.get("second_hop", "credential") == "credential":
             self.warnings.append(
-                f"{name}: encryption ({merged.origins['encryption']}): with wire = winrs the passwords of the "
+                f"{name}: encryption ({merged.origins['encryption']}): with wire = winrs, passwords of the "
                 "hosts behind it are readable on the network, too."
             )
         return Gateway(**found, origins=MappingProxyType(merged.origins))
