@@ -39,7 +39,8 @@ $why, $older = '', 0
 try {
     $log = New-Object Diagnostics.EventLog 'Application'
     $entries = $log.Entries
-    for ($i = $entries.Count - 1; $i -ge 0 -and $older -lt 1000; $i--) {
+    # By method: since version 3 a property that cannot be read is nothing, and a log that is closed would be empty.
+    for ($i = $entries.get_Count() - 1; $i -ge 0 -and $older -lt 1000; $i--) {
         $entry = $entries.Item($i)
         $when = $entry.TimeGenerated.ToUniversalTime()
         if ($when -lt $since) { $older++; continue }
