@@ -92,6 +92,7 @@ def test_health_tells_that_notes_ini_and_the_registry_differ(notes: Cli, world: 
     assert any(ID in f["evidence"] and f["verdict"] == "ok" for f in findings(ran, "file.present"))
 
 
+@pytest.mark.not_under_wine("judged")
 def test_an_id_file_in_the_data_folder_is_a_secret_whatever_it_is_called(notes: Cli, world: World) -> None:
     """A relative name is one below the data folder."""
     says(world, f"Directory={LIVE}", r"KeyFileName=keys\server.key")
@@ -132,6 +133,7 @@ def test_an_id_file_that_nobody_names_is_unknown_until_the_inventory_does(notes:
     assert ("notes-id", "server.id") in {(e["item"], e["path"]) for e in manifest["entries"]}
 
 
+@pytest.mark.not_under_wine("judged")
 def test_a_data_folder_that_is_not_there_or_half_a_path_makes_it_incomplete(notes: Cli, world: World) -> None:
     """The registry's folder is another one: it is not taken for the connector's."""
     says(world, r"Directory=D:\Gone", r"KeyFileName=C:\Lotus\Notes\Data\exchange.id")

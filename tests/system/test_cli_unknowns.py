@@ -33,6 +33,7 @@ def ticks(moment: datetime) -> int:
 # ------------------------------------------------------------------ services
 
 
+@pytest.mark.not_under_wine("judged")
 def test_a_dependency_that_no_connector_names_is_asked_for(cli: Cli, world: World) -> None:
     """The Calendar Connector declares the Information Store; the answer costs no call of its own."""
     ran = cli("health", "EXNOTES01", "--json", "--all")
@@ -114,6 +115,7 @@ def test_a_second_library_on_the_path_is_told(cli: Cli, world: World) -> None:
 # ------------------------------------------------------------------ the API directory
 
 
+@pytest.mark.not_under_wine("judged")
 def test_an_empty_file_counts_from_an_age_on(cli: Cli, world: World) -> None:
     """Every file is empty when it has just been made; one that stays is the sign of a stuck gateway."""
     world.write("EXGW01", rf"{API}\API_OUT\NEW1.API", b"")

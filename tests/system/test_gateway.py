@@ -90,6 +90,8 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
     assert not world.exists(HOST, WORK)
     assert not world.exists(HOST, r"C:\Program Files\Exchsrvr\exremote-staging-conndata")
 
+    if world.engine == "powershell":  # an undo is a restore of its own, and Wine's minutes are dear
+        return
     run = next(r["run"] for r in site("runs", "--json").json if r["verb"] == "restore")
     undone = site("undo", run, *DO, "--json").json["hosts"][0]
     assert undone["state"] == "done", undone

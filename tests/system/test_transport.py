@@ -137,11 +137,11 @@ def test_a_wrong_password_over_https_is_tried_exactly_once(endpoint: Endpoint, w
 
 
 @WIRES
-def test_a_thousand_runs_leave_no_shell(endpoint: Endpoint, host: Listening, wire: str) -> None:
+def test_hundreds_of_runs_leave_no_shell(endpoint: Endpoint, host: Listening, wire: str) -> None:
     endpoint.set_limits("EX01", Limits(max_shells_per_user=1, max_commands_per_shell=15))
     shells = Shells()
     with closing(reach(host, wire, shells)) as transport:
-        for _ in range(1_000):
+        for _ in range(300):  # twenty times what a shell may have at once
             assert len(list(transport.run("echo", {}))) == 1
         (shell,) = endpoint.shells("EX01")
         assert len(shell.commands) <= 11
