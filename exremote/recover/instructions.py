@@ -67,8 +67,11 @@ def reinstall(original: Original, reached_at: str, gateway: str = "") -> Step:
         )
     else:
         listener = (
-            "Install .NET Framework 2.0 and KB968930 (PowerShell 2.0 and WinRM 2.0 for Windows Server 2003). "
-            'Then type: powershell -Command "Enable-PSRemoting -Force"'
+            "Install .NET Framework 2.0 with its service pack: NetFx20SP1_x86.exe /q /norestart (I). Then "
+            "KB968930, which is PowerShell 2.0 and WinRM 2.0: WindowsServer2003-KB968930-x86-ENG.exe /quiet "
+            "/norestart (I; the last letters are the language's), and restart. Then type: "
+            'powershell -Command "Enable-PSRemoting -Force". This has to show a listener: winrm enumerate '
+            "winrm/config/listener"
         )
     parts = (
         f"Keep the lost {name} off the network until the new machine was restarted with its System State "
