@@ -123,7 +123,9 @@ def host_share(
         may = machine.may_use(path, call.shell_id)
         there = machine.files.is_directory(path) and may
         why = "" if there else "The network path was not found." if may else "Access is denied."
-        yield {"Share": share, "Answers": there, "Error": why}
+        host = _found(machine, arguments)
+        unknown = not there and may and host is not None and not host.down
+        yield {"Share": share, "Answers": there, "Unknown": unknown, "Error": why}
 
 
 def approach(

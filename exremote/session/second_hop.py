@@ -22,6 +22,8 @@ _UNREACHABLE = frozenset({"ExRemote.ShareUnreachable", "ExRemote.TargetUnreachab
 _DENIED = "ExRemote.TargetDenied"
 _LONG = frozenset({"Get-FileTree", "Read-FilePack"})
 """Scripts that read for so long that files may seem to go, one by one, while they do."""
+ADMIN: Final = "ADMIN$"
+"""The share of the Windows folder: a host that answers has it."""
 NO_WAY: Final = "ExRemote.NoWay"
 ACCOUNT = (
     "Check the host's credential in the inventory: behind a gateway it has to be an administrator of the "
@@ -164,17 +166,23 @@ class SecondHop:
         return AccessDenied(self._host.name, message, ACCOUNT)
 
     def _still_there(self, transport: Transport, shares: Sequence[str], deadline_s: float) -> None:
-        """Given shares of the host, ask whether they answer. Raise Unreachable."""
+        """Given shares of the host, ask whether they answer. Raise Unreachable.
+
+        One that the host does not know, while it answers for its Windows folder, is a drive that it has not.
+        """
         if not shares:
             return
-        parameters: dict[str, Value] = {"ComputerName": self.route.address, "Share": shares}
+        asked = [ADMIN, *shares]
+        parameters: dict[str, Value] = {"ComputerName": self.route.address, "Share": asked}
         script = self._library.get(SHARE_TEST)
         with closing(
             transport.run(script.text, parameters, None, deadline_s=deadline_s, label=script.name)
         ) as records:
             said = [record for record in records if isinstance(record, Mapping)]
-        if len(said) != len(shares) or not all(each.get("Answers") is True for each in said):
-            why = next((str(each.get("Error")) for each in said if each.get("Answers") is not True), "")
+        silent = [each for each in said if each.get("Answers") is not True]
+        no_drive = all(each.get("Unknown") is True and each.get("Share") != ADMIN for each in silent)
+        if len(said) != len(asked) or not no_drive:
+            why = next((str(each.get("Error")) for each in silent), "")
             places = " or ".join(rf"\\{self.route.address}\{share}" for share in shares)
             raise Unreachable(
                 self._host.name, f"{self._gateway} gets no answer from {places}. {why}".strip(), WAY

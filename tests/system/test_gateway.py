@@ -191,6 +191,17 @@ def test_a_host_that_is_down_behind_its_gateway(site: Cli, world: World) -> None
     assert stages["target"]["verdict"] == "skipped"
 
 
+def test_a_drive_that_the_host_has_not_is_a_finding_and_no_host_that_is_away(site: Cli, world: World) -> None:
+    """Its registry still names a drive that somebody took out: told as on a host that is asked directly."""
+    world.set_registry(HOST, KEY, "Path", "Q:\\wrong\\", "C:\\Lotus\\Notes\\")
+    found = site("health", HOST, "--json", code=None)
+    assert found.code != 20, found
+    assert found.json["findings"]
+    assert not [
+        f for f in found.json["findings"] if f["check"] == "host.exchange" and f["verdict"] == "unknown"
+    ]
+
+
 @simulated
 def test_a_gateway_that_speaks_no_smb_1(site: Cli, world: World) -> None:
     services = r"HKLM\SYSTEM\CurrentControlSet\Services"

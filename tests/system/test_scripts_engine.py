@@ -1014,6 +1014,7 @@ def test_a_gateway_does_what_the_computer_would_do(behind: dict[str, Answer]) ->
     assert behind["guard whatif"].last["Started"] is False
     for name in ("registry bad", "export bad", "scratch bad", "job direct", "job bad", "guard bad"):
         assert behind[name].error == "ExRemote.BadArgument", name
+    assert [one["Unknown"] for one in behind["shares"].objects] == [False, True]
     assert [(one["Share"], one["Answers"]) for one in behind["shares"].objects] == [
         ("C$", True),
         ("Q$", False),
