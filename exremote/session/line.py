@@ -163,12 +163,13 @@ class Line:
     ) -> None:
         self.close()
 
-    def open(self) -> None:
+    def open(self, beyond: bool = True) -> None:
         """Connect and open a shell, with the patience of the retry policy. Raise HostError.
 
-        Each question does this by itself; called on its own it proves the credential.
+        Each question does this by itself; called on its own it proves the credential. Not `beyond`: a gateway
+        is not made to log on at the host.
         """
-        self._retry("open", Effect.READ, self._ready)
+        self._retry("open", Effect.READ, partial(self._ready, beyond=beyond))
 
     def approach(self) -> ApproachFact | None:
         """Ask a gateway what lies between it and the host, and log on at neither more than at the gateway.

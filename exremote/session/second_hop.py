@@ -66,7 +66,7 @@ class SecondHop:
                 "Password": Secret(account.password),
             }
             try:
-                self._drain(transport, "Connect-Share", parameters, deadline_s)
+                self._ask(transport, "Connect-Share", parameters, deadline_s)
             except ScriptFailed as error:
                 if error.error_id != SHARE_REFUSED:
                     raise self._explained(transport, self.meant(error), deadline_s) from None
@@ -79,7 +79,7 @@ class SecondHop:
         if self._joined is transport:
             self._joined = None
             with suppress(Exception):
-                self._drain(transport, "Disconnect-Share", {"Path": self.route.admin_share}, deadline_s)
+                self._ask(transport, "Disconnect-Share", {"Path": self.route.admin_share}, deadline_s)
 
     def run(
         self,
@@ -127,14 +127,10 @@ class SecondHop:
 
     def approach(self, transport: Transport, deadline_s: float) -> ApproachFact:
         """Ask the gateway what lies between it and the host, without logging on there. Raise HostError."""
-        script = self._library.get(f"{BODIES}Test-Approach")
-        parameters: dict[str, Value] = {"ComputerName": self.route.address}
-        with closing(
-            transport.run(script.text, parameters, None, deadline_s=deadline_s, label=script.name)
-        ) as records:
-            said = [record for record in records if isinstance(record, Mapping)]
+        name = f"{BODIES}Test-Approach"
+        said = self._ask(transport, name, {"ComputerName": self.route.address}, deadline_s)
         if len(said) != 1:
-            raise FactError(script.name, "output", f"expected one object, got {len(said)}")
+            raise FactError(name, "output", f"expected one object, got {len(said)}")
         return ApproachFact.parse(said[0])
 
     def _explained(self, transport: Transport, error: HostError, deadline_s: float) -> HostError:
@@ -174,11 +170,7 @@ class SecondHop:
             return
         asked = [ADMIN, *shares]
         parameters: dict[str, Value] = {"ComputerName": self.route.address, "Share": asked}
-        script = self._library.get(SHARE_TEST)
-        with closing(
-            transport.run(script.text, parameters, None, deadline_s=deadline_s, label=script.name)
-        ) as records:
-            said = [record for record in records if isinstance(record, Mapping)]
+        said = self._ask(transport, SHARE_TEST, parameters, deadline_s)
         silent = [each for each in said if each.get("Answers") is not True]
         no_drive = all(each.get("Unknown") is True and each.get("Share") != ADMIN for each in silent)
         if len(said) != len(asked) or not no_drive:
@@ -188,10 +180,10 @@ class SecondHop:
                 self._host.name, f"{self._gateway} gets no answer from {places}. {why}".strip(), WAY
             )
 
-    def _drain(
+    def _ask(
         self, transport: Transport, name: str, parameters: Mapping[str, Value], deadline_s: float
-    ) -> None:
+    ) -> list[Mapping[str, object]]:
+        """Given a script about the way, have the gateway run it to its end. Return its objects."""
         text = self._library.get(name).text
         with closing(transport.run(text, parameters, None, deadline_s=deadline_s, label=name)) as records:
-            for _ in records:
-                pass
+            return [record for record in records if isinstance(record, Mapping)]
