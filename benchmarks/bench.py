@@ -21,7 +21,8 @@ from exremote.lab.client import LabClient, RunningLab
 LIMITS: dict[str, object] = {"max_envelope_kb": 500, "protocol_version": "2.3", "fill_answers": True}
 """Of the host, unless a measurement says otherwise: WinRM 3.0, answers filled."""
 _ROOT = Path(__file__).resolve().parent.parent
-_PATIENCE_S = 900
+_PATIENCE_S = 7200
+"""A million files take an hour on a busy machine."""
 
 
 @dataclass(frozen=True, slots=True)

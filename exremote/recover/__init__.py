@@ -5,6 +5,7 @@ writes nothing to a machine that could be the wrong one.
 
 steps         a recovery as plain values
 original      what the lost server was, read from its snapshots
+editions      which Exchange a build number is
 instructions  what a person does at the console, in words
 planning      the plan, from what the repository holds
 record        what the journals say of a recovery, over all its runs
@@ -28,6 +29,7 @@ from typing import TYPE_CHECKING
 from exremote.ondemand import ondemand
 
 if TYPE_CHECKING:
+    from exremote.recover.editions import build_text
     from exremote.recover.errand import RecoveryErrand
     from exremote.recover.ground import Person
     from exremote.recover.history import Link, StepStory, chain, stories
@@ -58,6 +60,7 @@ else:
     __getattr__ = ondemand(
         __name__,
         {
+            "exremote.recover.editions": "build_text",
             "exremote.recover.errand": "RecoveryErrand",
             "exremote.recover.ground": "Person",
             "exremote.recover.history": "Link StepStory chain stories",
@@ -96,6 +99,7 @@ __all__ = [
     "StepStory",
     "answer_fields",
     "answers_for",
+    "build_text",
     "chain",
     "console_text",
     "newest",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from exremote.recover.editions import build_text
 from exremote.recover.steps import Original, Question, Saved, Step, place_in
 from exremote.wording import size_text
 
@@ -190,7 +191,7 @@ def exchange(original: Original, titles: Sequence[str]) -> Step:
         ),
         _known(
             ("Folder of Exchange", original.exchange_folder),
-            ("Build of Exchange", original.exchange_build),
+            ("Build of Exchange", build_text(original.exchange_build)),
             ("Connectors", ", ".join(titles)),
         ),
         (

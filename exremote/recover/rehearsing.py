@@ -11,6 +11,7 @@ from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, ExremoteError, HostError
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.recover import asking, instructions
+from exremote.recover.editions import build_text
 from exremote.recover.proving import backup_text, saved_evidence
 from exremote.recover.reaching import Answered, place_text, quick, same_place, temporary_host, who_answers
 from exremote.recover.steps import Evidence, RecoveryPlan, evidence_to_json
@@ -64,9 +65,8 @@ def rehearse(
             case instructions.BRING:
                 found.append((step.name, list(_room(plan))))
             case instructions.EXCHANGE:
-                media = (
-                    f"media of Exchange, build {medium.exchange_build or 'unknown'}, with its service pack"
-                )
+                build = build_text(medium.exchange_build) or "unknown"
+                media = f"media of Exchange, build {build}, with its service pack"
                 found.append((step.name, [Evidence("media", "unknown", f"{media}: {_PERSON}")]))
             case instructions.CONNECTORS:
                 found.append((step.name, list(_drills(repository, plan, host, now))))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from exremote.recover import HostRecord, Link, RecoveryPlan, RecoveryRecord, StepStory
+from exremote.recover import HostRecord, Link, RecoveryPlan, RecoveryRecord, StepStory, build_text
 from exremote.report.page import render_page
 from exremote.wording import count_text, size_text
 
@@ -46,7 +46,7 @@ def original_facts(plan: RecoveryPlan) -> list[tuple[str, str]]:
         ("Windows", f"{was.os_version} {was.service_pack}".strip()),
         ("Windows folder", was.system_root),
         ("Drives", ", ".join(was.drives)),
-        ("Exchange", f"{was.exchange_folder}, build {was.exchange_build or 'unknown'}"),
+        ("Exchange", f"{was.exchange_folder}, build {build_text(was.exchange_build) or 'unknown'}"),
         ("Services", ", ".join(was.services)),
         ("Known from", f"{was.source}, {was.as_of.astimezone(UTC):%Y-%m-%d %H:%M} UTC"),
     ]

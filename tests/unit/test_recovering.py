@@ -14,7 +14,7 @@ from exremote.facts import HostFact, NamedFile, RegistryValue, ServiceState
 from exremote.facts.host import Disk
 from exremote.inventory import split_address
 from exremote.journal import Journal, RunRecord
-from exremote.recover import checks, instructions, read_recovery
+from exremote.recover import build_text, checks, instructions, read_recovery
 from exremote.recover.record import CONFIRMED, NOTED, PLANNED, STEP, moment
 from exremote.recover.steps import (
     Evidence,
@@ -158,6 +158,26 @@ def test_a_component_that_was_left_out_is_named() -> None:
     found = list(checks.installed(ORIGINAL, None, [], every[:3]))
     assert "MSExchangeCoCo is not there" in found[-1].said
     assert verdicts(found)["folder of Exchange"] == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("build", "told"),
+    [
+        ("7638", "7638 (Exchange Server 2003, Service Pack 2)"),
+        ("7654", "7654 (Exchange Server 2003, Service Pack 2, with fixes that came later)"),
+        ("6249", "6249 (Exchange 2000 Server, Service Pack 3)"),
+        ("6620", "6620 (Exchange 2000 Server, Service Pack 3, with fixes that came later)"),
+        ("6944", "6944 (Exchange Server 2003, no service pack)"),
+        ("4416", "4416"),
+        ("8000", "8000"),
+        ("1966080", "1966080"),
+        ("²", "²"),
+        ("7638.2", "7638.2"),
+        ("", ""),
+    ],
+)
+def test_a_build_of_exchange_is_told_in_words(build: str, told: str) -> None:
+    assert build_text(build) == told
 
 
 def test_databases_that_nobody_holds_are_not_mounted() -> None:
