@@ -143,9 +143,15 @@ def _bag(kind: bytes, values: Mapping[str, object]) -> bytes:
     return _frame(kind, "\n".join(lines).encode())
 
 
+def _written(records: Iterator[Record]) -> Iterator[bytes]:
+    """Yield what Receive-RawCall writes, each in one: the mark with the first frame, the other frames."""
+    frames = _frames(records)
+    yield _RAW_MARK + next(frames)
+    yield from frames
+
+
 def _frames(records: Iterator[Record]) -> Iterator[bytes]:
-    """Yield what Receive-RawCall writes: the mark, records and errors as frames, the end."""
-    yield _RAW_MARK
+    """Yield records and errors as frames, and the end."""
     try:
         for record in records:
             if isinstance(record, ErrorRecord):
@@ -223,7 +229,7 @@ def _powershell(
         return 1
     records = run_script(script, named, iter(source), call)
     if far_end == RAW:
-        for frame in _frames(records):
+        for frame in _written(records):
             stdout(frame)
         return 0
     references = count()

@@ -64,15 +64,19 @@ function ConvertTo-WireValue($Value) {
     else { 's:' + (ConvertTo-WireText $Value) }
 }
 
-# One write a frame, header and all: what comes alone through a pipe may travel alone.
-$out, $frame = [Console]::OpenStandardOutput(), (New-Object byte[] 262150)
+# One write a frame, header and all, the first line with the first of them: what comes alone through a pipe may travel alone.
+$out, $frame = [Console]::OpenStandardOutput(), (New-Object byte[] 262166)
+$ahead = @{ Line = [Text.Encoding]::ASCII.GetBytes("EXREMOTE RAW 1`r`n") }
 function Send-Frame([byte]$Kind, [byte[]]$Bytes) {
-    $whole = $frame
-    if ($Bytes.Length + 5 -gt $whole.Length) { $whole = New-Object byte[] ($Bytes.Length + 5) }
-    $whole[0] = $Kind
-    [Buffer]::BlockCopy([BitConverter]::GetBytes([uint32]$Bytes.Length), 0, $whole, 1, 4)
-    [Buffer]::BlockCopy($Bytes, 0, $whole, 5, $Bytes.Length)
-    $out.Write($whole, 0, $Bytes.Length + 5)
+    $whole, $at = $frame, $ahead.Line.Length
+    $size = $at + 5 + $Bytes.Length
+    if ($size -gt $whole.Length) { $whole = New-Object byte[] $size }
+    [Buffer]::BlockCopy($ahead.Line, 0, $whole, 0, $at)
+    $whole[$at] = $Kind
+    [Buffer]::BlockCopy([BitConverter]::GetBytes([uint32]$Bytes.Length), 0, $whole, $at + 1, 4)
+    [Buffer]::BlockCopy($Bytes, 0, $whole, $at + 5, $Bytes.Length)
+    $out.Write($whole, 0, $size)
+    $ahead.Line = New-Object byte[] 0
 }
 function Send-Object([byte]$Kind, [Collections.IDictionary]$Bag) {
     $lines = @($Bag.Keys | ForEach-Object { "$($_):" + (ConvertTo-WireValue $Bag[$_]) })
@@ -95,8 +99,6 @@ $pass = {
     }
 }
 
-$mark = [Text.Encoding]::ASCII.GetBytes("EXREMOTE RAW 1`r`n")
-$out.Write($mark, 0, $mark.Length)
 try {
     $named = @{}
     foreach ($one in @($Parameter)) {
