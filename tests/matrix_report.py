@@ -19,9 +19,16 @@ WORD = "matrix-word"
 ENGINES = {"simulated": "simulated", "powershell": "PowerShell 7 under Wine"}
 
 
+TEST_S = 1800
+"""Seconds for one test of the matrices: one that kills after each event runs a command hundreds of times."""
+
+
 def select(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect what neither was asked for nor is the share that every run does."""
     if "matrix" in (config.option.markexpr or ""):
+        for item in items:
+            if item.get_closest_marker("matrix") and not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(TEST_S))
         return
     left = [i for i in items if (m := i.get_closest_marker("matrix")) and not m.kwargs.get("share")]
     if left:

@@ -195,10 +195,6 @@ def _denied(scene: Scene) -> None:
     scene.world.deny(scene.verb.host, FILE)
 
 
-def _path_too_long(scene: Scene) -> None:
-    scene.world.write(scene.verb.host, rf"{CONNDATA}\Tables\{'long' * 70}.tbl", b"far down")
-
-
 def _name_attack(scene: Scene) -> None:
     scene.world.write(scene.verb.host, rf"{CONNDATA}\Tables\..\..\..\evil.txt", b"escape-canary")
 
@@ -258,7 +254,6 @@ SAID: tuple[Said, ...] = (
         reason=NOT_UNDER_WINE["disk"],
         verbs=SEND,
     ),
-    Said("path too long", _path_too_long, 3, "long", **RECORDS, verbs=FETCH),
     Said("name attack from the host", _name_attack, 3, "leads out of its folder", **RECORDS, verbs=FETCH),
     Said("deflate bomb", _fault("{bulk}:*:bomb=64"), 23, "inflates|more than", **RECORDS, verbs=FETCH),
     Said("endless pack", _fault("{bulk}:5-:endless"), 3, "lacks .*bulk", **RECORDS, verbs=FETCH),

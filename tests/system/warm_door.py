@@ -75,6 +75,11 @@ class WarmDoor:
             timer.start()
             try:
                 code = int(self._answers.readline())
+            except BaseException:
+                # The test's own time is over: no later one may take this command's answer for its own.
+                end()
+                self._answers.readline()
+                raise
             finally:
                 timer.cancel()
             said = out.read().decode(), err.read().decode()
