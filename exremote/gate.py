@@ -61,6 +61,8 @@ class Proof:
 
     accepted: bool | None = None
     """What came of it: taken, refused, or None as long as the host has not said."""
+    sent: bool = True
+    """Whether it left at all; False where an answer says that nobody was asked."""
 
 
 class LogonGate(Gate):
@@ -121,8 +123,8 @@ class LogonGate(Gate):
                 if proof.accepted:
                     self._proven.add(key)
                     self._proven_at.add((key, host))
-                elif proof.accepted is None:
+                elif proof.accepted is not None:
+                    self._refused.setdefault(key, host)
+                elif proof.sent:
                     self._unclear[key] += 1
                     self._unclear[key, host] += 1
-                else:
-                    self._refused.setdefault(key, host)

@@ -26,7 +26,7 @@ from exremote.connector import Connector
 from exremote.credential import Secret
 from exremote.doctor import Stage, Verdict, examine, exit_code, stages_of
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, UsageError
-from exremote.gate import Gate, LogonGate
+from exremote.gate import LogonGate
 from exremote.inventory import SAME_LISTENER, Host, Inventory, same_listener
 from exremote.journal import Journal
 from exremote.report import Report
@@ -52,7 +52,7 @@ def doctor(
         secrets = resolve_secrets(chosen)
         place = known_repository(repository, inventory)
         folders = journal_folders(place)
-        logons, shares = LogonGate(), Gate()
+        logons, shares = LogonGate(), LogonGate()
         found: dict[str, list[Stage]] = {}
         with journaled(folders, "doctor", [h.name for h in chosen], report.note) as journal:
             for host in chosen:
@@ -92,7 +92,7 @@ def _look(
     secrets: Mapping[str, Secret | ExremoteError],
     warnings: tuple[str, ...],
     logons: LogonGate,
-    shares: Gate,
+    shares: LogonGate,
 ) -> list[Stage]:
     """Given a host, examine it: a line as each stage ends, or, on a terminal, a display and then a table."""
     terminal = Console(file=sys.stdout).is_terminal

@@ -12,7 +12,7 @@ from exremote.doctor import approach, beyond, inside
 from exremote.doctor.stage import Stage, Verdict, failed, skipped
 from exremote.errors import ExremoteError, HostError, ScriptFailed
 from exremote.facts import HostFact
-from exremote.gate import Gate, LogonGate
+from exremote.gate import LogonGate
 from exremote.inventory import Host, RetryPolicy
 from exremote.session import EventHandler, Session
 from exremote.transport import Address, probe
@@ -117,7 +117,7 @@ def examine(
     now: Callable[[], datetime],
     warnings: tuple[str, ...] = (),
     logons: LogonGate | None = None,
-    shares: Gate | None = None,
+    shares: LogonGate | None = None,
     api_account: Account | ExremoteError | None = None,
     own_account: Account | ExremoteError | None = None,
     on_event: EventHandler = lambda kind, fields: None,

@@ -2,9 +2,9 @@
 
 The registry's values `NewestBuild` and `Service Pack Build` are the third part of the version (R):
 Microsoft's own example is 6.5.7638 for Exchange Server 2003 with Service Pack 2
-(https://learn.microsoft.com/en-us/office/vba/api/outlook.namespace.exchangemailboxserverversion; S). The other
-numbers are third parties' copies of Microsoft's list KB 158530 (https://gist.github.com/mxpv/3993088 and
-https://github.com/righel/ms-exchange-version-nse, which agree; S, third-party).
+(https://learn.microsoft.com/en-us/office/vba/api/outlook.namespace.exchangemailboxserverversion; S). The
+other numbers are third parties' copies of Microsoft's list KB 158530 (https://gist.github.com/mxpv/3993088
+and https://github.com/righel/ms-exchange-version-nse, which agree; S, third-party).
 """
 
 from __future__ import annotations

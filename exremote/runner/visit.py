@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from exremote.credential import Credential
 from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, HostError, Unreachable
-from exremote.gate import Gate, LogonGate
+from exremote.gate import LogonGate
 from exremote.inventory import Host
 from exremote.journal import (
     HOST_ENDED,
@@ -106,7 +106,7 @@ class Visit:
     """Told what a host is doing."""
     logons: LogonGate = field(default_factory=LogonGate)
     """One host tries a credential before the others."""
-    shares: Gate = field(default_factory=Gate)
+    shares: LogonGate = field(default_factory=LogonGate)
     """The same for the accounts of shares."""
     owed: Mapping[str, Sequence[Standing]] = field(default_factory=dict)
     """By host: services that a killed run stopped and did not put back."""

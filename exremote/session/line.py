@@ -30,7 +30,7 @@ from exremote.facts import (
     FactError,
     advise,
 )
-from exremote.gate import Gate, LogonGate
+from exremote.gate import LogonGate
 from exremote.inventory import Host, RetryPolicy
 from exremote.pack import BlockReader, PackError
 from exremote.script import Effect, ScriptLibrary
@@ -115,7 +115,7 @@ class Line:
         policy: RetryPolicy | None = None,
         stopping: Callable[[], None] = lambda: None,
         logons: LogonGate | None = None,
-        shares: Gate | None = None,
+        shares: LogonGate | None = None,
         wire: Kind | None = None,
         throttle: Throttle | None = None,
         ends: float = math.inf,
@@ -141,7 +141,7 @@ class Line:
         self._envelope_kb = self.door.envelope_kb
         self._stopping = stopping
         self._logons = logons or LogonGate()
-        self._shares = shares or Gate()
+        self._shares = shares or LogonGate()
         self._account = account
         self._library = library or ScriptLibrary.load()
         route = Route.of(host, own_account)

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import partial
 
 from exremote.credential import Secret as Account
 from exremote.errors import (
@@ -32,11 +33,10 @@ from exremote.session.deeds import Deeds
 from exremote.session.jobs import Jobs
 from exremote.session.line import Fields
 from exremote.session.scratch import Scratch
-from exremote.session.second_hop import SHARE_REFUSED
+from exremote.session.shares import CONNECT, SHARE_REFUSED, ShareNotTried, log_on
 from exremote.session.tapes import Tapes
 from exremote.transport import (
     PAUSE,
-    Secret,
     Value,
 )
 
@@ -252,23 +252,10 @@ class Session(Deeds, Jobs, Scratch, Tapes):
 
     def _connect_share(self, path: str, account: Account) -> None:
         """Connect a share, unless another one refused the account in this run. Raise HostError."""
-        name = "Connect-Share"
-        with self._shares.turn(account):
-            if refused_by := self._shares.refused_by(account):
-                raise ScriptFailed(
-                    self.host.name,
-                    f"{account.username} was refused by the share when {refused_by} tried it in this run; "
-                    "it was not tried again, to lock no account.",
-                    script=name,
-                    error_id=SHARE_REFUSED,
-                )
-            try:
-                password = Secret(account.password)
-                self._drain(name, {"Path": path, "UserName": account.username, "Password": password})
-            except ScriptFailed as error:
-                if error.error_id == SHARE_REFUSED:
-                    self._shares.refuse(account, self.host.name)
-                raise
+        try:
+            log_on(self._shares, account, self.host.name, path, partial(self._drain, CONNECT))
+        except ShareNotTried as error:
+            raise ScriptFailed(self.host.name, error.text, script=CONNECT, error_id=SHARE_REFUSED) from None
 
     def connector_objects(self, class_name: str) -> tuple[ConnectorObject, ...]:
         """Given a class, return the directory's objects of it. Raise HostError."""

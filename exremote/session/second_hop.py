@@ -11,13 +11,13 @@ from typing import Final
 
 from exremote.errors import AccessDenied, HostError, ScriptFailed, Unreachable
 from exremote.facts import ApproachFact, FactError
-from exremote.gate import Gate
+from exremote.gate import LogonGate
 from exremote.inventory import Host
 from exremote.script import Effect, ScriptLibrary
 from exremote.session.route import BODIES, SHARE_TEST, NoWay, Route
-from exremote.transport import Secret, Transport, Value
+from exremote.session.shares import CONNECT, SHARE_REFUSED, ShareNotTried, log_on
+from exremote.transport import Transport, Value
 
-SHARE_REFUSED: Final = "ExRemote.ShareRefused"
 _UNREACHABLE = frozenset({"ExRemote.ShareUnreachable", "ExRemote.TargetUnreachable"})
 _DENIED = "ExRemote.TargetDenied"
 _LONG = frozenset({"Get-FileTree", "Read-FilePack"})
@@ -38,7 +38,7 @@ WAY = (
 class SecondHop:
     """The hop to one host, for one shell of its gateway at a time."""
 
-    def __init__(self, route: Route, host: Host, library: ScriptLibrary, shares: Gate) -> None:
+    def __init__(self, route: Route, host: Host, library: ScriptLibrary, shares: LogonGate) -> None:
         """Given the way and the host; `shares` remembers accounts that were refused in this run."""
         self.route = route
         self._host = host
@@ -54,24 +54,20 @@ class SecondHop:
         account = self.route.account
         if self._joined is transport or account is None:
             return
-        with self._shares.turn(account):
-            if refused_by := self._shares.refused_by(account):
-                raise self._denied(
-                    f"{account.username} was refused when {refused_by} was tried in this run; it was not "
-                    "tried again, to lock no account."
-                )
-            parameters: dict[str, Value] = {
-                "Path": self.route.admin_share,
-                "UserName": account.username,
-                "Password": Secret(account.password),
-            }
-            try:
-                self._ask(transport, "Connect-Share", parameters, deadline_s)
-            except ScriptFailed as error:
-                if error.error_id != SHARE_REFUSED:
-                    raise self._explained(transport, self.meant(error), deadline_s) from None
-                self._shares.refuse(account, self._host.name)
-                raise self._denied(f"{self._gateway} could not log on there: {error.message}") from None
+        try:
+            log_on(
+                self._shares,
+                account,
+                self._host.name,
+                self.route.admin_share,
+                lambda parameters: self._ask(transport, CONNECT, parameters, deadline_s),
+            )
+        except ShareNotTried as error:
+            raise self._denied(error.text) from None
+        except ScriptFailed as error:
+            if error.error_id != SHARE_REFUSED:
+                raise self._explained(transport, self.meant(error), deadline_s) from None
+            raise self._denied(f"{self._gateway} could not log on there: {error.message}") from None
         self._joined = transport
 
     def leave(self, transport: Transport, deadline_s: float) -> None:

@@ -161,6 +161,20 @@ def test_the_doctor_tries_a_refused_account_at_no_other_host(site: Cli, world: W
 
 
 @pytest.mark.not_under_wine("records")
+def test_a_log_on_at_the_host_that_is_never_answered_is_tried_twice_and_no_more(
+    site: Cli, world: World
+) -> None:
+    """Nobody can tell whether the password was taken: each more could be one towards a lock."""
+    site.inventory(HOST, retry='attempts = 6\nfirst_wait_s = 0.05')
+    world.fault("*:Connect-Share:*:gone")
+    ran = site("health", HOST, "--json", code=None)
+    assert world.struck() == 2
+    assert ran.code == 21, ran.all
+    assert "2 times the line broke after the password had been sent" in ran.all
+    world.client.clear_faults()
+
+
+@pytest.mark.not_under_wine("records")
 def test_services_that_stand_where_a_host_went_away_are_named_and_started_by_the_next_run(
     site: Cli, world: World
 ) -> None:
