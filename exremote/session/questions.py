@@ -96,13 +96,19 @@ class Session(Deeds, Jobs, Scratch, Tapes):
     def file_facts(self, paths: Sequence[str], hashed: bool = True) -> list[NamedFile]:
         """Given full paths, return each file as it is, there or not; see Get-FileFact. Raise HostError.
 
-        Not `hashed`: each is opened, and not read.
+        Not `hashed`: each is opened, and not read. One that no gateway could reach spoils no other.
         """
-        if not paths:
-            return []
+        aside = {path: why for path in paths if (why := self._no_way(path))}
+        asked = [path for path in paths if path not in aside]
         name = "Get-FileFact"
-        parameters: dict[str, Value] = {"Path": paths, "NoHash": None if hashed else True}
-        return self._each(name, parameters, NamedFile.parse, paths, lambda file: file.path)
+        parameters: dict[str, Value] = {"Path": asked, "NoHash": None if hashed else True}
+        found = self._each(name, parameters, NamedFile.parse, asked, lambda file: file.path) if asked else []
+        facts = iter(found)
+        return [NamedFile(p, False, error=aside[p]) if p in aside else next(facts) for p in paths]
+
+    def _no_way(self, path: str) -> str:
+        """Given a path, return why no gateway leads there; '' if one does, or if the host itself is asked."""
+        return self._hop.route.no_way(path) if self._hop is not None else ""
 
     def file_tree(
         self,

@@ -104,6 +104,14 @@ class Route:
             key: self._there(value) if key in _PATHS else value for key, value in parameters.items()
         }
 
+    def no_way(self, path: str) -> str:
+        """Given a path on the host, return why the host's shares do not lead there; '' if they do."""
+        try:
+            self._there(path)
+        except NoWay:
+            return "no place on the host that its shares lead to"
+        return ""
+
     def by_file(self, library: ScriptLibrary, name: str) -> bool:
         """Given a script, return whether it goes over the host's shares: it cannot tell gone from missing."""
         return f"{BODIES}{name}" not in library and name in _BY_SHARE

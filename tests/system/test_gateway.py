@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from conftest import BULK, CONNDATA, Cli, World, both_ways, manifest_of
 
+from exremote.credential import Secret
+from exremote.inventory import Inventory
 from exremote.lab.client import RunningLab, running_lab
 from exremote.lab.site import HostSpec
+from exremote.session import Session
 
 HOST, OTHER, GATEWAY = "EXNOTES02", "EXMSMAIL02", "GW01"
 NOTES = r"C:\Lotus\Notes"
@@ -160,12 +163,44 @@ def test_the_doctor_tries_a_refused_account_at_no_other_host(site: Cli, world: W
     assert f"was refused when {HOST} was tried in this run" in found[OTHER]["sentence"]
 
 
+def test_a_path_that_no_share_leads_to_spoils_no_other_answer(site: Cli, world: World) -> None:
+    """As a service or the registry may have it: what means the gateway to whoever reads it there."""
+    site.inventory(HOST)
+    host = Inventory.load(site.folder / "site.toml").hosts[HOST]
+    account = Secret(site.lab.user, site.lab.password)
+    well, odd = r"C:\Lotus\Notes\Notes.ini", r"\\?\C:\Lotus\Notes\Notes.ini"
+    with Session(host, account, own_account=account) as session:
+        session.open()
+        found = session.file_facts([odd, well, "Notes.ini"])
+        nothing = session.file_facts([odd])
+    assert [fact.path for fact in found] == [odd, well, "Notes.ini"]
+    assert [fact.exists for fact in found] == [False, True, False]
+    assert {bool(fact.error) for fact in (found[0], found[2], *nothing)} == {True}
+    assert "no place on the host" in found[0].error
+
+
+@simulated
+def test_one_path_that_no_share_leads_to_is_lacking_alone(site: Cli, world: World) -> None:
+    """A line of Notes.ini that means the gateway to whoever reads it there: the rest is saved."""
+    ini = r"C:\Lotus\Notes\Notes.ini"
+    text = world.read(HOST, ini).decode().replace(r"C:\Lotus\Notes\Data\exchange.id", r"\\.\C:\exchange.id")
+    world.write(HOST, ini, text.encode())
+    site.inventory(HOST)
+    ran = site("backup", HOST, "--json", code=3)
+    (host,) = ran.json["hosts"]
+    (lacking,) = host["missing"]
+    assert lacking["what"] == r"file \\.\C:\exchange.id"
+    assert "no place on the host that its shares lead to" in lacking["reason"]
+    (folder,) = site.folders_of(HOST, "notes")
+    assert {entry["item"] for entry in manifest_of(folder)["entries"]} >= {"conndata", "notes-ini"}
+
+
 @pytest.mark.not_under_wine("records")
 def test_a_log_on_at_the_host_that_is_never_answered_is_tried_twice_and_no_more(
     site: Cli, world: World
 ) -> None:
     """Nobody can tell whether the password was taken: each more could be one towards a lock."""
-    site.inventory(HOST, retry='attempts = 6\nfirst_wait_s = 0.05')
+    site.inventory(HOST, retry="attempts = 6\nfirst_wait_s = 0.05")
     world.fault("*:Connect-Share:*:gone")
     ran = site("health", HOST, "--json", code=None)
     assert world.struck() == 2
