@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,6 +40,7 @@ from exremote.errors import (
 from exremote.journal import Journal
 from exremote.report import Report, size_text
 from exremote.repository import Composed, Repository, Snapshot, Standing, export
+from exremote.restore.folders import folders_in
 from exremote.wording import count_text
 
 
@@ -235,6 +236,15 @@ class Copying:
         return {"state": done, **sent(*moved)}
 
 
+def _folders(snapshot: Snapshot | Composed) -> dict[str, tuple[str, ...]]:
+    """Return the folders of a snapshot's trees, by item, as their listings have them."""
+    found = {}
+    for item in snapshot.manifest.trees:
+        with suppress(IntegrityError):  # the listing is damaged: the export says so of it
+            found[item] = folders_in(snapshot, item, ())
+    return found
+
+
 def export_snapshot(
     snapshot: Annotated[str, typer.Argument(metavar="SNAPSHOT", help=SNAPSHOT_HELP)],
     into: Annotated[
@@ -260,8 +270,8 @@ def export_snapshot(
         over = found.tables if isinstance(found, Composed) else None
         if real(into).is_relative_to(real(place.path)):
             raise UsageError(f"{into} lies in the repository.", "Name a folder outside it.")
-        done = export(found, into, items or (), lambda files, size: None)
         manifest = found.manifest
+        done = export(found, into, items or (), lambda files, size: None, _folders(found))
         away = [] if items else afar.unseen(place, afar.distant_of([whole_of(found)]))
         code = IntegrityError.exit_code if done.damaged else EXIT_INCOMPLETE if away else EXIT_OK
         roots = {item: tree.root for item, tree in manifest.trees.items() if not items or item in items}

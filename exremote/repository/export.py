@@ -10,7 +10,7 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ from exremote.repository.manifest import (
     Entry,
     Manifest,
 )
-from exremote.repository.names import extended
+from exremote.repository.names import UnsafeName, extended, stored_path
 from exremote.repository.snapshot import Snapshot
 
 TABLES = "tables/"
@@ -54,15 +54,19 @@ class Exported:
 
 
 def export(
-    snapshot: Snapshot | Composed, into: Path, items: Collection[str], moved: Callable[[int, int], None]
+    snapshot: Snapshot | Composed,
+    into: Path,
+    items: Collection[str],
+    moved: Callable[[int, int], None],
+    folders: Mapping[str, Iterable[str]] | None = None,
 ) -> Exported:
     """Given a snapshot, write its files into a folder: `files/ITEM/` and the host's path, documents beside.
 
-        Where newer tables lie over it, their files are among the others, and their documents under
-    `tables/`. With `items`, only the files of these. `moved` is told of files and bytes. Return what was
-    written; a     damaged file is not, and does not stop the others. Raise UsageError if the folder is not
-    empty or an item     unknown, IntegrityError if the manifest cannot be trusted, RepositoryError if the
-    system refuses.
+    Where newer tables lie over it, their files are among the others, and their documents under `tables/`.
+    With `items`, only the files of these. `folders`, by item, are made though nothing lies in them. `moved`
+    is told of files and bytes. Return what was written; a damaged file is not, and does not stop the others.
+    Raise UsageError if the folder is not empty or an item unknown, IntegrityError if the manifest cannot be
+    trusted, RepositoryError if the system refuses.
     """
     manifest = snapshot.manifest
     known = {e.item for e in manifest.entries} | set(manifest.trees)
@@ -76,7 +80,7 @@ def export(
             )
         into = Path(extended(os.path.abspath(into), os.name == "nt"))  # noqa: PTH100 - follow no link
         disk.make_folder(into)
-        return _Export(snapshot, into, moved).write(manifest, items)
+        return _Export(snapshot, into, moved).write(manifest, items, folders or {})
 
 
 class _Export:
@@ -88,7 +92,9 @@ class _Export:
         self._renamed: list[tuple[str, str]] = []
         self._damaged: list[tuple[str, str, str]] = []
 
-    def write(self, manifest: Manifest, items: Collection[str]) -> Exported:
+    def write(
+        self, manifest: Manifest, items: Collection[str], folders: Mapping[str, Iterable[str]]
+    ) -> Exported:
         """Write everything. Return what was written."""
         files = size = 0
         for entry in manifest.entries:
@@ -99,6 +105,9 @@ class _Export:
                 self._dress(place, entry)
                 self._moved(1, entry.size)
                 files, size = files + 1, size + entry.size
+        for item, paths in folders.items():
+            for path in paths if item in items or not items else ():
+                self._folder(item, path)
         documents = self._documents(self._snapshot.path, manifest.documents, "")
         over = self._snapshot.tables if isinstance(self._snapshot, Composed) else None
         if over is not None:
@@ -124,9 +133,8 @@ class _Export:
     def _place(self, entry: Entry) -> Path:
         """Return where a file goes: under its own name, or under the snapshot's where that cannot be."""
         own = Path(self._into, FILES, entry.item, *entry.path.split("\\"))
-        odd = any(c < " " for c in entry.path) or (os.name == "nt" and not _is_ordinary(entry))
         try:
-            if odd:  # nobody could name it at a prompt; Windows would drop a dot at the end
+            if _is_odd(entry.path, _is_ordinary(entry.item, entry.path, entry.stored)):
                 raise OSError("not a name for a person")
             disk.make_folder(own.parent)
             # Made and held at once: of two names that this system takes for one, the second is told.
@@ -140,6 +148,26 @@ class _Export:
             self._renamed.append((f"{entry.item}: {entry.path}", place.relative_to(self._into).as_posix()))
             return place
         return own
+
+    def _folder(self, item: str, path: str) -> None:
+        """Make a folder, with something in it or not; one that cannot have its own name as the snapshot would
+        have it.
+        """
+        try:
+            stored = stored_path(item, path)
+        except UnsafeName as error:
+            self._renamed.append((f"{item}: {path}", f"not made: {error.message}"))
+            return
+        try:
+            if _is_odd(path, _is_ordinary(item, path, stored)):
+                raise OSError("not a name for a person")
+            disk.make_folder(Path(self._into, FILES, item, *path.split("\\")))
+        except (OSError, UnicodeEncodeError) as error:
+            if isinstance(error, OSError) and disk.is_full(error):
+                raise
+            place = self._into / RENAMED / stored
+            disk.make_folder(place)
+            self._renamed.append((f"{item}: {path}", place.relative_to(self._into).as_posix()))
 
     def _copy(self, file: Entry | Document, source: Path, place: Path, name: str) -> bool:
         """Write one file and hold it against its digest. Return whether it is good; a bad one is not left."""
@@ -175,9 +203,14 @@ class _Export:
             place.chmod(stat.S_IMODE(place.stat().st_mode) & ~0o222)
 
 
-def _is_ordinary(entry: Entry) -> bool:
-    """Return whether the snapshot itself keeps the file under its own name, but for `%`."""
-    return entry.stored.replace("%25", "%") == f"files/{entry.item}/" + entry.path.replace("\\", "/")
+def _is_ordinary(item: str, path: str, stored: str) -> bool:
+    """Return whether the snapshot itself keeps what it has under its own name, but for `%`."""
+    return stored.replace("%25", "%") == f"files/{item}/" + path.replace("\\", "/")
+
+
+def _is_odd(path: str, ordinary: bool) -> bool:
+    """Return whether nobody could name a path at a prompt, or Windows would drop a dot at its end."""
+    return any(c < " " for c in path) or (os.name == "nt" and not ordinary)
 
 
 def _readable(source: Path, size: int) -> Iterator[bytes]:

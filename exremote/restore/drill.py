@@ -23,7 +23,7 @@ from exremote.regfile import RegFile
 from exremote.repository import Proof, Repository, Snapshot
 from exremote.restore.aim import Aim, value_in
 from exremote.restore.history import last_down_s
-from exremote.restore.into import outgoing
+from exremote.restore.into import hollow, make_hollow, outgoing
 from exremote.restore.planning import SPARE, free_on
 from exremote.restore.verifying import verify_whole
 from exremote.runner import Outcome, State
@@ -146,7 +146,7 @@ class DrillErrand:
             self.stage(host.name, f"bringing the files of {subject.host}")
             session.remove_folder(folder)
             session.remove_scratch_key(key)
-            self._files(host, session, folder, files, result)
+            self._files(host, session, folder, files, hollow(subject.aim, files), result)
             self.stage(host.name, f"comparing the registry of {subject.host}")
             for snapshot in subject.snapshots:
                 self._registry(session, key, snapshot, result)
@@ -181,9 +181,17 @@ class DrillErrand:
             )
 
     def _files(
-        self, host: Host, session: Session, folder: str, files: Sequence[Outgoing], result: Drilled
+        self,
+        host: Host,
+        session: Session,
+        folder: str,
+        files: Sequence[Outgoing],
+        folders: Sequence[str],
+        result: Drilled,
     ) -> None:
-        """Bring the files there, and hold what the host lists against what they are to be."""
+        """Bring the files there, make the folders in which none lies, and hold what the host lists against
+        what they are to be.
+        """
         self.expect(host.name, len(files), sum(file.size for file in files))
         began = time.monotonic()
         pushed = push_files(
@@ -194,9 +202,13 @@ class DrillErrand:
             progress=lambda count, data: self.moved(host.name, count, data),
         )
         result.transfer_s = time.monotonic() - began
-        result.wrong += [f"{path} could not be written: {reason}" for path, reason in pushed.failed]
+        failed = (*pushed.failed, *make_hollow(session, folder, folders))
+        result.wrong += [f"{path} could not be written: {reason}" for path, reason in failed]
         self.stage(host.name, f"comparing the files of {result.host}")
-        there = {e.path.casefold(): e for e in session.file_tree(folder).entries if e.state != "directory"}
+        listed = session.file_tree(folder).entries
+        dirs = {e.path.casefold() for e in listed if e.state == "directory"}
+        result.wrong += [f"folder {path} is not there" for path in folders if path.casefold() not in dirs]
+        there = {e.path.casefold(): e for e in listed if e.state != "directory"}
         for file in files:
             entry = there.pop(file.path.casefold(), None)
             if entry is None:

@@ -5,7 +5,7 @@ It never writes over a file: the folder is new, or holds nothing but what an ear
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -70,6 +70,25 @@ def outgoing(aim: Aim) -> list[Outgoing]:
         for content in tree.files.values()
         if isinstance(content, Content)
     ]
+
+
+def hollow(aim: Aim, files: Iterable[Outgoing]) -> list[str]:
+    """Given what is wanted and the files of it, return the folders in which none of them lies, likewise."""
+    made: set[str] = set()
+    for file in files:
+        path = file.path.casefold()
+        while path := path.rpartition("\\")[0]:
+            made.add(path)
+    wanted = (f"{tree.item}\\{path}" for tree in aim.trees for path in tree.folders)
+    return [path for path in wanted if path.casefold() not in made]
+
+
+def make_hollow(session: Session, folder: str, paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Given folders in which nothing lies, make them below a folder. Return path and reason of each that
+    could not be made. Raise HostError.
+    """
+    deeds = session.set_folders(folder, paths, True) if paths else []
+    return [(deed.path, deed.message or deed.state) for deed in deeds if deed.state == "failed"]
 
 
 def documents(snapshots: tuple[Snapshot, ...]) -> list[Outgoing]:
@@ -159,13 +178,14 @@ class IntoErrand:
             fresh=not there.exists,
             progress=lambda count, data: self.moved(host.name, count, data),
         )
-        laid = Laid(
-            self.folder, len(files) - len(pushed.failed), size, pushed.sent_files, tuple(pushed.failed)
-        )
+        unmade = make_hollow(session, self.folder, hollow(aim, files))
+        failed = (*pushed.failed, *unmade)
+        laid = Laid(self.folder, len(files) - len(pushed.failed), size, pushed.sent_files, failed)
         seconds = (self.now() - started).total_seconds()
-        if pushed.failed:
-            path, reason = pushed.failed[0]
-            message = f"{count_text(len(pushed.failed), 'file')} could not be written: {path}: {reason}"
+        if failed:
+            path, reason = failed[0]
+            what = count_text(len(failed), "file") if not unmade else f"{len(failed)} files or folders"
+            message = f"{what} could not be written: {path}: {reason}"
             return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, message, seconds, laid)
         message = f"{count_text(laid.files, 'file')} in {self.folder}, each read back there"
         return Outcome(host.name, State.DONE, EXIT_OK, message, seconds, laid)

@@ -78,3 +78,31 @@ def test_what_stands_in_a_folders_place_is_left_and_said(cli: Cli, world: World)
     assert f"note: folder {TOP} is not made: it is a file now" in shown
     assert f"note: folder {DEEP} is not made: Hollow is no folder now" in shown
     assert world.read(HOST, TOP) == b"a file now"
+
+
+@pytest.mark.not_under_wine("time")  # the scripts are the restore's own
+def test_empty_folders_are_in_an_export_in_a_folder_of_the_host_and_in_a_drill(
+    cli: Cli, world: World
+) -> None:
+    cli("backup", "--only", "notes")
+    newest = f"{HOST}/{cli.folders_of(HOST, 'notes')[-1].name}"
+    out = cli.folder / "out"
+    cli("export", newest, "--into", str(out))
+    assert (out / "files" / "conndata" / "Hollow" / "deeper").is_dir()
+    other = cli.folder / "other"
+    cli("export", newest, "--into", str(other), "--item", "notes-ini")
+    assert not (other / "files" / "conndata").exists()
+
+    into = r"C:\laid"
+    cli("restore", newest, "--into", into, "--yes")
+    assert world.client.edit(HOST, "list", path=rf"{into}\conndata\Hollow") == ["deeper"]
+    world.write(HOST, rf"{into}\conndata\Hollow\deeper\mine.txt", b"mine")
+    cli("restore", newest, "--into", into, "--yes", code=4)
+    world.client.edit(HOST, "remove_file", path=into)
+
+    cli.inventory(HOST, defaults=f"drill_on = '{HOST}'\ndrill_folder = 'C:\\drill'")
+    (proof,) = cli("drill", newest, "--json").json["hosts"][0]["drills"]
+    assert proof["green"], proof
+    world.fault(f"{HOST}:Set-Folder:1:throw=ExRemote.MakeFailed")
+    ran = cli("drill", newest, code=None)
+    assert ran.code != 0, ran.all
