@@ -27,7 +27,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if not heard and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if (path := config.getoption("--matrix-report")) and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(MatrixReport(path))
+        config.pluginmanager.register(MatrixReport(path, config))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -16,6 +16,8 @@ import pytest
 
 CELL = "matrix-cell"
 WORD = "matrix-word"
+KEPT = "matrix/cells"
+"""Where pytest's cache has the cells of the last run."""
 ENGINES = {"simulated": "simulated", "powershell": "PowerShell 7 under Wine"}
 
 
@@ -65,14 +67,22 @@ def record_cell(request: pytest.FixtureRequest) -> Callable[[str, str, str, str]
 
 
 class MatrixReport:
-    """Collects the cells of a run, and writes them as tables."""
+    """Collects the cells of a run, and writes them as tables.
 
-    def __init__(self, path: str) -> None:
+    With `--last-failed` the cells of the run before stay, and those that had failed are made anew.
+    """
+
+    def __init__(self, path: str, config: pytest.Config) -> None:
         self._path = Path(path)
         self._began = time.monotonic()
+        self._again = bool(config.option.lf)
+        assert config.cache is not None
+        kept = config.cache.get(KEPT, []) if self._again else []
         self._tables: dict[str, dict[str, dict[str, str]]] = {}
         self._columns: dict[str, dict[str, None]] = {}
         self._counts = {"passed": 0, "failed": 0, "skipped": 0}
+        for table, row, name, text in kept:
+            self._put(table, row, name, text)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take what a test said of its cells."""
@@ -86,11 +96,22 @@ class MatrixReport:
         for table, row, engine, column, *said in cells:
             text = {"failed": "**FAILED**", "skipped": "not here"}.get(report.outcome, word)
             name = f"{engine}: {column}" if engine else column
-            self._columns.setdefault(table, {})[name] = None
-            self._tables.setdefault(table, {}).setdefault(row, {})[name] = str(said[0]) if said else text
+            self._put(table, row, name, str(said[0]) if said else text)
+
+    def _put(self, table: str, row: str, name: str, text: str) -> None:
+        self._columns.setdefault(table, {})[name] = None
+        self._tables.setdefault(table, {}).setdefault(row, {})[name] = text
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Write the page."""
+        """Write the page, and keep the cells for a run that makes the failed ones anew."""
+        assert session.config.cache is not None
+        cells = [
+            [table, row, name, text]
+            for table, rows in self._tables.items()
+            for row, columns in rows.items()
+            for name, text in columns.items()
+        ]
+        session.config.cache.set(KEPT, cells)
         self._path.write_text(self._page(session.config), encoding="utf-8")
 
     def _page(self, config: pytest.Config) -> str:
@@ -100,7 +121,8 @@ class MatrixReport:
             "",
             f"Written by `pytest -m matrix --matrix-report docs/matrix.md` on {datetime.now(UTC):%d %B %Y}, "
             f"Python {platform.python_version()}, {platform.system()}, in "
-            f"{time.monotonic() - self._began:.0f} s: {told}. `.ci/run` does a share of each.",
+            f"{time.monotonic() - self._began:.0f} s: {told}. `.ci/run` does a share of each."
+            + (" These tests had failed and were made again alone; the run before had all." * self._again),
             "",
             "A cell says how it ended: the exit code and, where it healed, what the journal told of it. "
             "*not here*: this engine cannot make the misfortune, and `tests/system/conftest.py` says why.",
