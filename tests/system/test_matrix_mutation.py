@@ -165,7 +165,8 @@ def told(door: Door, path: Path) -> str:
     if place.parts[0] == "runs":
         rows = {row["run"]: row for row in door("runs", "--all", "--json", code=None).json}
         row = rows.get(place.stem, {})
-        return "" if row.get("state") == "damaged" or not row else f"runs shows {row.get('state')}"
+        journal = str(row.get("journal", ""))
+        return "" if journal.startswith("damaged") or not row else f"runs shows {row['state']}, {journal}"
     code, places, said = problems(door)
     if path.name == "repository.toml" and code == 10 and path.name in said:
         return ""
