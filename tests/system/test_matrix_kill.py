@@ -98,7 +98,7 @@ def sweep(cli: Cli, world: World, verb: Verb, record: Record, each: bool) -> Non
 
 
 @pytest.mark.matrix
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("wire", ["psrp", "winrs"])
 @pytest.mark.parametrize("verb", [*VERBS.values(), SMALL_VERBS["undo"], SMALL_VERBS["drill"]], ids=str)
 def test_killed_after_each_event(cli: Cli, world: World, verb: Verb, wire: str, record_cell: Record) -> None:
