@@ -56,7 +56,8 @@ def draft_of(
         complete=not missing,
         entries=tuple(e for item in mine for e in harvest.copied[item].entries),
         omitted=tuple(o for item in mine for o in harvest.copied[item].omitted)
-        + tuple(harvest.noted.get(connector, ())),
+        + tuple(harvest.noted.get(connector, ()))
+        + tuple(harvest.unlisted.get(connector, ())),
         missing=missing,
         trees=trees,
         documents=documents,

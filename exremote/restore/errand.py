@@ -62,6 +62,8 @@ class Restored:
                 "files": done.swapped,
                 "folders_made": done.folders_made,
                 "folders_removed": done.folders_removed,
+                "access_lists": done.lists,
+                "owners_left": done.owners_left,
                 "values": done.values,
                 "erased": done.erased,
                 "failed": done.failed,
@@ -138,6 +140,8 @@ class Errand:
             known=known,
             now=started,
             api_account=account,
+            # A gateway does not know the accounts of the host itself.
+            strangers=self.verb == "restore" and (self.elsewhere or host.gateway is None),
         )
         if not self.elsewhere:
             check_machine(host.name, work.aim, there.facts)

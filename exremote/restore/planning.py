@@ -6,7 +6,7 @@ import hashlib
 import ntpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from exremote.changes import (
@@ -20,6 +20,7 @@ from exremote.changes import (
     Prove,
     RemoveFolders,
     SendFiles,
+    SetAccessLists,
     SetValues,
     SwapFiles,
     ValueChange,
@@ -30,6 +31,7 @@ from exremote.facts import FileEntry, HostFact, HostFacts
 from exremote.regfile import RegFile, RegValue
 from exremote.restore.aim import Aim, Content, KeyAim, TreeAim, value_in
 from exremote.restore.folders import empty_folders, missing_folders
+from exremote.restore.lists import Lists, plan_lists
 from exremote.restore.order import start_order
 from exremote.restore.services import plan_services, sooner, used_services, wanted_services
 from exremote.wording import count_text
@@ -39,10 +41,10 @@ ASIDE = "exremote-aside"
 SPARE = 64 << 20
 """Bytes that stay free on a drive of the host."""
 NO_LISTS = (
-    "access lists are not saved, so none is set: a file that is sent has the one that its folder beside the "
-    "target hands down; set again what somebody had set by hand"
+    "access lists were not looked for, so none is set: a file that is sent has the one that its folder "
+    "beside the target hands down; set again what somebody had set by hand"
 )
-"""What a restore cannot bring back of a file, said wherever one is sent."""
+"""What a restore cannot bring back of a file, said wherever one is sent whose lists nobody knows."""
 HIDDEN = "(secret)"
 """Stands for a value that nobody may see."""
 _SECRET_NAME = re.compile("passw|pwd|secret|credential|account", re.IGNORECASE)
@@ -62,6 +64,8 @@ class Standing:
     """by item: what lies below its folder, by path in lower case"""
     keys: Mapping[str, RegFile | None]
     """by item: its registry key; None if it is not there"""
+    lists: Lists = field(default_factory=Lists)
+    """access lists, where any are wanted"""
 
 
 def plan_changes(
@@ -82,6 +86,8 @@ def plan_changes(
     swaps: list[SwapFiles] = []
     make: list[MakeFolders] = []
     remove: list[RemoveFolders] = []
+    lists: list[SetAccessLists] = []
+    unlisted: list[str] = []
     for tree in aim.trees:
         rule = rule_of(tree.item, connectors)
         swap, left, against = _swap(tree, now.trees.get(tree.item, {}), rule)
@@ -95,6 +101,12 @@ def plan_changes(
         notes += unmade + full
         make += [MakeFolders(tree.item, tree.root, tuple(missing))] if missing else []
         remove += [RemoveFolders(tree.item, tree.root, tuple(empty))] if empty else []
+        if tree.lists is not None:
+            differ, said = plan_lists(tree, now.lists, found, swap, missing, rule)
+            lists += [differ] if differ is not None else []
+            notes += said
+        elif any(change.what in ("new", "changed") for change in swap.files):
+            unlisted.append(tree.item)
     values = [step for key in aim.keys if (step := _values(key, now.keys.get(key.item), notes)).values]
     changed = {swap.item for swap in swaps} | {step.item for step in values}
     swaps = _each_once(swaps)
@@ -127,7 +139,7 @@ def plan_changes(
         if changed & set(step.items)
     ]
     steps: list[ChangeStep] = [
-        *sends, *stops, *make, *swaps, *remove, *erase, *values, *confirms, *starts
+        *sends, *stops, *make, *swaps, *remove, *erase, *lists, *values, *confirms, *starts
     ]  # fmt: skip
     if steps:
         running = tuple(step.service for step in starts if step.will == "Running")
@@ -135,8 +147,8 @@ def plan_changes(
         if verb == "undo":
             proven = {}  # what was sick before is to be so again
         steps.append(Prove(running, tuple(proven)))
-    if sends:
-        notes.append(NO_LISTS)
+    if unlisted:
+        notes.append(NO_LISTS if not lists else f"{', '.join(unlisted)}: {NO_LISTS}")
     others = [c.name for c in users if c.name not in aim.connectors]
     if others and stops:
         notes.append(f"{', '.join(others)} stops too: it shares what is restored")
