@@ -53,9 +53,8 @@ function Test-Link([string]$Root, [string]$Name) {
     $false
 }
 # As Get-FileSecurity does; '' where nothing is its own. A script travels alone.
-function Get-List([string]$Place, [bool]$Folder) {
-    $security = if ($Folder) { New-Object Security.AccessControl.DirectorySecurity($Place, $both) } else { New-Object Security.AccessControl.FileSecurity($Place, $both) }
-    $raw = New-Object Security.AccessControl.RawSecurityDescriptor($security.GetSecurityDescriptorBinaryForm(), 0)
+function Get-Text($Security) {
+    $raw = New-Object Security.AccessControl.RawSecurityDescriptor($Security.GetSecurityDescriptorBinaryForm(), 0)
     $closed, $text = (([int]$raw.ControlFlags -band 4096) -ne 0), ''
     foreach ($ace in @($raw.DiscretionaryAcl | Where-Object { $null -ne $_ })) {
         $bits, $flags = [int]$ace.AceFlags, ''
@@ -66,6 +65,9 @@ function Get-List([string]$Place, [bool]$Folder) {
     if (-not $closed -and $text -eq '') { return '' }
     $owner = if ($null -eq $raw.Owner) { '' } else { "O:$($raw.Owner.Value)" }
     "${owner}D:$(if ($closed) { 'P' })$text"
+}
+function Get-List([string]$Place, [bool]$Folder) {
+    if ($Folder) { Get-Text (New-Object Security.AccessControl.DirectorySecurity($Place, $both)) } else { Get-Text (New-Object Security.AccessControl.FileSecurity($Place, $both)) }
 }
 function Set-One([string]$Name, [string]$Sddl) {
     $place = if ($Name) { "$Path\$Name" } else { $Path }
@@ -78,7 +80,9 @@ function Set-One([string]$Name, [string]$Sddl) {
     if ($wanted -ne '' -and (Get-List $place $folder) -eq $wanted) { return 'same', '', '' }
     if (-not $PSCmdlet.ShouldProcess($place, "Set the access list $Sddl")) { return 'kept', '', '' }
     $security = if ($folder) { New-Object Security.AccessControl.DirectorySecurity } else { New-Object Security.AccessControl.FileSecurity }
-    $security.SetSecurityDescriptorSddlForm($Sddl, $(if ($owned) { $both } else { 'Access' }))
+    # A new one is empty and open to what comes from above. What Windows reads otherwise than it is meant is never set.
+    if ($wanted -ne '') { $security.SetSecurityDescriptorSddlForm($Sddl, $(if ($owned) { $both } else { 'Access' })) }
+    if ((Get-Text $security) -ne $wanted) { return 'failed', 'ExRemote.UnknownForm', "Windows reads the list as '$(Get-Text $security)'." }
     $why = ''
     try { [void]$persist.Invoke($security, [object[]]@($place, $(if ($owned) { $both } else { [Security.AccessControl.AccessControlSections]'Access' }))) } catch {
         if (-not $owned) { throw }
