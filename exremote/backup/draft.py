@@ -18,7 +18,6 @@ from exremote.plan import (
 from exremote.repository import Kind, Omission, SnapshotDraft, TreeRecord
 from exremote.runner import Harvest, to_document
 
-
 TABLES_ALONE = "access lists: not looked for by --only tables; those of the full snapshot count"
 """What a snapshot of the tables alone says of them."""
 

@@ -1067,7 +1067,7 @@ ADMINISTRATORS, EVERYONE, STRANGER = "S-1-5-32-544", "S-1-1-0", "S-1-5-21-1-2-3-
 
 
 def test_access_lists_are_read_and_what_is_not_set_is_said(windows: Windows) -> None:
-    """What Wine can answer: it makes a list up from the rights of Unix, with entries of each file.s own,
+    """What Wine can answer: it makes a list up from the rights of Unix, with entries that are its own,
     and of what is set it keeps as much as fits these. So nothing is set here, and each is said to be not so;
     that Windows keeps it, the simulated engine alone plays.
     """
