@@ -76,8 +76,8 @@ function Set-One([string]$Name, [string]$Sddl) {
     $folder = [IO.Directory]::Exists($place)
     if (-not $folder -and -not [IO.File]::Exists($place)) { return 'failed', 'ExRemote.PathMissing', 'It is not there.' }
     $wanted, $owned = $(if ($Sddl -eq 'D:') { '' } else { $Sddl }), $Sddl.StartsWith('O:', 'Ordinal')
-    # What inherits all is set all the same: it may inherit from the folder that it was moved from.
-    if ($wanted -ne '' -and (Get-List $place $folder) -eq $wanted) { return 'same', '', '' }
+    # What inherits is set all the same: it may inherit from the folder that it was moved from.
+    if ($wanted -match '^[^D]*D:P' -and (Get-List $place $folder) -eq $wanted) { return 'same', '', '' }
     if (-not $PSCmdlet.ShouldProcess($place, "Set the access list $Sddl")) { return 'kept', '', '' }
     $security = if ($folder) { New-Object Security.AccessControl.DirectorySecurity } else { New-Object Security.AccessControl.FileSecurity }
     # A new one is empty and open to what comes from above. What Windows reads otherwise than it is meant is never set.

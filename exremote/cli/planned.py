@@ -189,9 +189,9 @@ def _lists(step: SetAccessLists) -> Iterator[str]:
     for change in step.lists[:SHOWN]:
         place = below(step.root, change.path) if change.path else step.root
         now = {"": "nothing is there", INHERIT: "inherits all"}.get(change.was, change.was)
-        then = {INHERIT: "inherits all", change.was: "the same, for the file is sent"}.get(
-            change.will, change.will
-        )
+        then = "inherits all" if change.will == INHERIT else change.will
+        if change.was == change.will:
+            then = "the same, set anew for the file is sent, or was by a run that was broken off"
         yield f"     {place}: {now} -> {then}"
     if len(step.lists) > SHOWN:
         yield f"     and {count_text(len(step.lists) - SHOWN, 'more access list')}; --json has them all"

@@ -97,7 +97,8 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 add_bulk(machine, Bulk(**args))
             case "set_security":
                 _simulated(prefix, op)
-                files.find(args["path"]).security = args["list"]
+                node = files.find(args["path"])
+                node.security, node.strayed = args["list"], bool(args.get("strayed", False))
             case "security":
                 _simulated(prefix, op)
                 return security.seen(files, args["path"])

@@ -121,7 +121,7 @@ def _set(machine: Machine, path: str, name: str, sddl: str) -> Row:
     if node.denied or node.security is None:
         raise Denied(name)
     wanted = "" if sddl == "D:" else sddl
-    if wanted and node.security == wanted:
+    if re.match("[^D]*D:P", wanted) and node.security == wanted:
         return "same", "", ""
     owner, _, entries = wanted.partition("D:")
     was, _, _ = node.security.partition("D:")

@@ -38,9 +38,12 @@ def plan_lists(
     swap: SwapFiles,
     made: Collection[str],
     rule: FileTree | None,
+    anew: bool = False,
 ) -> tuple[SetAccessLists | None, list[str]]:
     """Given a folder whose snapshot has looked for access lists, what is there, the files that change and the
     folders that are made, return the step that sets what differs, and what is to be said.
+
+    `anew`: a run that was broken off may have sent any of the files, so each of them inherits anew.
     """
     wanted, known = tree.lists, now.found.get(tree.item)
     assert wanted is not None
@@ -65,6 +68,8 @@ def plan_lists(
         elif place in sent:
             if after != INHERIT or before not in ("", INHERIT):
                 changes.append(ListChange(path, before, after, sent[place].volatile))
+        elif anew and tree.files.get(place) is not None:
+            changes.append(ListChange(path, before, after, volatile))
         elif not volatile and after != (before or INHERIT):
             changes.append(ListChange(path, before, after))
     notes = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ntpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -75,10 +75,12 @@ def plan_changes(
     now: Standing,
     connectors: Mapping[str, Connector],
     most_s: int | None = None,
+    anew: Collection[str] = (),
 ) -> ChangePlan:
     """Given what is wanted and what is there, return the plan: the differences, in the order of the deed.
 
     `most_s`: how long one stop or start may take at most, in seconds, whatever the connector files say.
+    `anew`: items of which a run that was broken off may have sent files, without their access lists.
     Raise PlanRefused, with all reasons, if something stands in its way.
     """
     refusals = list(_missing_services(aim, now.facts))
@@ -102,7 +104,7 @@ def plan_changes(
         make += [MakeFolders(tree.item, tree.root, tuple(missing))] if missing else []
         remove += [RemoveFolders(tree.item, tree.root, tuple(empty))] if empty else []
         if tree.lists is not None:
-            differ, said = plan_lists(tree, now.lists, found, swap, missing, rule)
+            differ, said = plan_lists(tree, now.lists, found, swap, missing, rule, tree.item in anew)
             lists += [differ] if differ is not None else []
             notes += said
         elif any(change.what in ("new", "changed") for change in swap.files):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from exremote.connector import matches
+from exremote.connector import below, matches
 from exremote.errors import HostError, ScriptFailed
 from exremote.facts import AccessLists, in_words, reason_of
 from exremote.plan import ListedItem, ReadAccessLists
 from exremote.session import ListRoot, Session
 
 GONE = "ExRemote.PathMissing"
+SOME = 5
+"""How many names a sentence lists."""
 
 
 def document_of(item: str) -> str:
@@ -59,6 +61,12 @@ def counted(lists: AccessLists, item: ListedItem) -> AccessLists:
         {path: sddl for path, sddl in lists.lists.items() if kept(path)},
         {path: error for path, error in lists.unread.items() if kept(path)},
     )
+
+
+def some_of(root: str, paths: Sequence[str]) -> str:
+    """Given a folder and paths below it, return the first of them, and how many more there are."""
+    more = f" and {len(paths) - SOME} more" if len(paths) > SOME else ""
+    return ", ".join(below(root, path) for path in paths[:SOME]) + more
 
 
 def unread_words(reason: str) -> str:

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any, assert_never
 
-from exremote.connector import below
 from exremote.errors import HostError
 from exremote.facts import MADE_UP, HostFacts, TreeFact
 from exremote.journal import Journal
@@ -26,7 +25,7 @@ from exremote.plan import (
     step_to_json,
 )
 from exremote.repository import Omission, Repository, Staging
-from exremote.runner.lists import document_of, read_lists, unread_words
+from exremote.runner.lists import document_of, read_lists, some_of, unread_words
 from exremote.runner.ntbackup import JobEnd, run_ntbackup
 from exremote.runner.stopped import clear_copies, copy_while_stopped
 from exremote.session import Session
@@ -240,8 +239,11 @@ def _read_lists(step: ReadAccessLists, place: Workplace, harvest: Harvest) -> No
         if (found := lists.get(item.item)) is not None:
             harvest.document(item.connectors, document_of(item.item), found.to_text())
             lacking = [
-                (f"the access list of {below(item.root, path)}", unread_words(error))
-                for path, error in found.unread.items()
+                (
+                    f"access lists: {some_of(item.root, [p for p, e in found.unread.items() if e == error])}",
+                    why,
+                )
+                for error, why in ((e, unread_words(e)) for e in sorted(set(found.unread.values())))
             ]
         for what, reason in lacking:
             if not reason.endswith(MADE_UP):

@@ -132,11 +132,22 @@ def test_a_folder_made_again_has_its_list_and_what_was_sent_inherits(cli: Cli, w
     # A file that is replaced would lose its list, too: it is set again, by the restore and by the undo.
     world.client.edit(HOST, "write_file", path=FILE, data=b"another")
     shown = cli("restore", good, "--item", "conndata", "--dry-run").out
-    assert f"{FILE}: {OWN} -> the same, for the file is sent\n" in shown
+    assert f"{FILE}: {OWN} -> the same, set anew for the file is sent" in shown
     cli("restore", good, *DO)
     assert lists(world, FILE) == (OWN, False)
     cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0")
     assert (world.read(HOST, FILE), lists(world, FILE)) == (b"another", (OWN, False))
+
+    # One that is broken off before the lists leaves files that inherit from elsewhere: the next mends it.
+    world.client.edit(HOST, "remove_file", path=FOLDER)
+    world.fault(f"{HOST}:Set-FileSecurity:*:throw=ExRemote.Link")
+    cli("restore", good, *DO, code=22)
+    world.client.clear_faults()
+    world.client.edit(HOST, "set_security", path=PLAIN, list="", strayed=True)  # as if nothing had been set
+    assert "set anew" in cli("restore", good, "--item", "conndata", "--dry-run").out
+    cli("restore", good, *DO)
+    assert [lists(world, p) for p in (FOLDER, FILE, PLAIN)] == [(CLOSED, False), (OWN, False), ("", False)]
+    assert "nothing differs" in cli("restore", good, *DO).out
 
     # What the first restore made goes with its undo, and its lists with it.
     cli("undo", run, "--yes", "--grace", "0")
@@ -187,7 +198,7 @@ def test_what_could_not_be_read_makes_no_backup_incomplete(cli: Cli, world: Worl
     put(world, FILE, None)
     ran = cli("backup", "--only", "notes", "--json").json["hosts"][0]
     assert ran["state"] == "done", ran
-    assert any(f"the access list of {FILE}: this account may not read it" in w for w in ran["warnings"]), ran
+    assert any(f"access lists: {FILE}: this account may not read it" in w for w in ran["warnings"]), ran
     assert "!ExRemote.AccessDenied\tClosed\\inner\\secret.txt\n" in document(cli)
     assert len(cli.folders_of(HOST, "notes")) == len(before) + 1
 
