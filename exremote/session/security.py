@@ -35,14 +35,17 @@ class Security(Deeds):
         self, roots: Sequence[ListRoot], accounts: Sequence[str] = ()
     ) -> tuple[list[AccessLists], frozenset[str]]:
         """Given folders, return of each what does not merely inherit, and which of these SIDs the host
-        does not know. Raise HostError; ScriptFailed (ExRemote.TooMany) if that is too much.
+        does not know. A folder that no gateway could reach spoils no other. Raise HostError; ScriptFailed
+        (ExRemote.TooMany) if that is too much.
         """
-        if not roots:
-            return [], frozenset()
+        aside = {root.path: why for root in roots if self._hop and (why := self._hop.route.no_way(root.path))}
+        asked = [root for root in roots if root.path not in aside]
+        if not asked:
+            return [AccessLists(reason=aside[root.path]) for root in roots], frozenset()
         parameters: dict[str, Value] = {
-            "Path": [root.path for root in roots],
-            "Only": [f"{n}|{name}" for n, root in enumerate(roots) for name in root.only] or None,
-            "Skip": [f"{n}|{name}" for n, root in enumerate(roots) for name in root.skip] or None,
+            "Path": [root.path for root in asked],
+            "Only": [f"{n}|{name}" for n, root in enumerate(asked) for name in root.only] or None,
+            "Skip": [f"{n}|{name}" for n, root in enumerate(asked) for name in root.skip] or None,
             "Account": sorted(accounts) or None,
         }
 
@@ -51,7 +54,10 @@ class Security(Deeds):
             with closing(self._run(ASK, parameters)) as records:
                 data = b"".join(self._bounded(ASK, self._blocks(records, summary)))
             record = self._summary(ASK, summary)
-            found = parse_access_lists(split_lines(ASK, data), len(roots))
+            read = iter(parse_access_lists(split_lines(ASK, data), len(asked)))
+            found = [
+                AccessLists(reason=aside[root.path]) if root.path in aside else next(read) for root in roots
+            ]
             return found, frozenset(texts(ASK, record, "Unknown")) & frozenset(accounts)
 
         return self._retry(ASK, self._library.get(ASK).effect, once)
