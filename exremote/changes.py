@@ -211,6 +211,47 @@ class EraseWorkFiles:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
+class ListChange:
+    """One access list with its owner: what it is now, and what it will be, as far as it is its own."""
+
+    path: str
+    """relative to the folder; empty for the folder itself"""
+    was: str
+    """SDDL; `D:` if it inherits all, empty if nothing is there"""
+    will: str
+    """SDDL; `D:` if it is to inherit all"""
+    volatile: bool = False
+    """of a file that the connector calls volatile"""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class SetAccessLists:
+    """Set access lists; what was sent and has none of its own inherits from the folder that it lies in."""
+
+    kind: ClassVar[str] = "set-access-lists"
+
+    item: str
+    """name of the item in the connector file"""
+    root: str
+    """the folder on the host"""
+    lists: tuple[ListChange, ...]
+    """what differs, and what a file that is sent would lose"""
+    inherit: int = 0
+    """how many files that are sent are to inherit all"""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        parts = [f"set {count_text(len(self.lists), 'access list')}"] if self.lists else []
+        sent = count_text(self.inherit, "file")
+        parts += [f"have {sent} that {'is' if self.inherit == 1 else 'are'} sent inherit"] * bool(
+            self.inherit
+        )
+        return f"{' and '.join(parts)} of {self.item} below {self.root}"
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
 class SetValues:
     """Set registry values, each by itself; a key is never replaced."""
 
@@ -299,6 +340,7 @@ ChangeStep = (
     | SwapFiles
     | RemoveFolders
     | EraseWorkFiles
+    | SetAccessLists
     | SetValues
     | Confirm
     | StartService
@@ -313,6 +355,7 @@ CHANGE_KINDS: Mapping[str, type[ChangeStep]] = {
         SwapFiles,
         RemoveFolders,
         EraseWorkFiles,
+        SetAccessLists,
         SetValues,
         Confirm,
         StartService,
@@ -393,6 +436,9 @@ class ChangePlan:
                     data = {"kind": step.kind, "item": step.item, "staging": step.staging}
                 case SwapFiles():
                     data["files"] = [asdict(f) for f in step.files if not f.volatile]
+                case SetAccessLists():
+                    lists = [asdict(one) for one in step.lists if not one.volatile]
+                    data = {"kind": step.kind, "item": step.item, "root": step.root, "lists": lists}
                 case EraseWorkFiles():
                     data = {
                         "kind": step.kind,
@@ -402,7 +448,11 @@ class ChangePlan:
                     }
                 case _:
                     pass
-            if not (isinstance(step, SendFiles) or (isinstance(step, SwapFiles) and not data["files"])):
+            # What is only of volatile files differs from look to look.
+            left = data.get("files") or data.get("lists")
+            if not (
+                isinstance(step, SendFiles) or (isinstance(step, SwapFiles | SetAccessLists) and not left)
+            ):
                 steps.append(data)
         return {
             "format": FORMAT,

@@ -133,6 +133,38 @@ class CopyDirectoryObject:
 
 
 @dataclass(frozen=True, slots=True)
+class ListedItem:
+    """One folder, or files of one, whose access lists are read."""
+
+    item: str
+    """Name of the item in the connector file."""
+    connectors: tuple[str, ...]
+    """The connectors whose snapshots will hold them."""
+    root: str
+    """The folder on the host."""
+    only: tuple[str, ...] = ()
+    """Files relative to it; nothing else there is looked at. Empty: all of it."""
+    exclude: tuple[str, ...] = ()
+    """Patterns of files whose lists do not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadAccessLists:
+    """Read the access lists of what is copied, as far as they do not merely inherit: one question for all."""
+
+    kind: ClassVar[str] = "read-access-lists"
+
+    items: tuple[ListedItem, ...]
+    """What is looked at."""
+    connectors: tuple[str, ...]
+    """The connectors whose snapshots will hold something of it."""
+
+    def describe(self) -> str:
+        """Return one line for the operator."""
+        return f"read access lists: {', '.join(item.item for item in self.items)}"
+
+
+@dataclass(frozen=True, slots=True)
 class RunNtBackup:
     """Have ntbackup write one job's .bkf on the host, and copy that with its log. Or take over such a job."""
 
@@ -221,6 +253,7 @@ Step = (
     | CopyRegistryKey
     | CopyServiceStates
     | CopyDirectoryObject
+    | ReadAccessLists
     | RunNtBackup
 )
 STEP_KINDS: Mapping[str, type[Step]] = {
@@ -232,6 +265,7 @@ STEP_KINDS: Mapping[str, type[Step]] = {
         CopyRegistryKey,
         CopyServiceStates,
         CopyDirectoryObject,
+        ReadAccessLists,
         RunNtBackup,
     )
 }

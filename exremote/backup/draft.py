@@ -15,8 +15,11 @@ from exremote.plan import (
     CopyTree,
     Plan,
 )
-from exremote.repository import Kind, SnapshotDraft, TreeRecord
+from exremote.repository import Kind, Omission, SnapshotDraft, TreeRecord
 from exremote.runner import Harvest, to_document
+
+TABLES_ALONE = "access lists: not looked for by --only tables; those of the full snapshot count"
+"""What a snapshot of the tables alone says of them."""
 
 
 def draft_of(
@@ -56,7 +59,9 @@ def draft_of(
         complete=not missing,
         entries=tuple(e for item in mine for e in harvest.copied[item].entries),
         omitted=tuple(o for item in mine for o in harvest.copied[item].omitted)
-        + tuple(harvest.noted.get(connector, ())),
+        + tuple(harvest.noted.get(connector, ()))
+        + tuple(harvest.unlisted.get(connector, ()))
+        + tuple(Omission(tree.root, TABLES_ALONE) for tree in trees.values() if kind == "tables"),
         missing=missing,
         trees=trees,
         documents=documents,

@@ -15,9 +15,12 @@ from exremote.plan import (
     CopyFiles,
     CopyRegistryKey,
     CopyServiceStates,
+    CopyStopped,
     CopyTree,
     Gap,
+    ListedItem,
     Plan,
+    ReadAccessLists,
     Step,
 )
 
@@ -102,7 +105,31 @@ def plan_backup(
         CopyServiceStates((connector.name,), (*(s.name for s in connector.services), *connector.recorded))
         for connector in connectors
     ]
+    steps += _lists(steps, connectors)
     return Plan(host, tuple(c.name for c in connectors), tuple(steps), tuple(lacking))
+
+
+def _lists(steps: Sequence[Step], connectors: Sequence[Connector]) -> list[Step]:
+    """Given steps that copy, return the one that reads the access lists of what they copy: behind all else,
+    for a snapshot can do without.
+    """
+    left_out = {tree.id: tree.left_out for connector in connectors for tree in connector.file_trees}
+    items: list[ListedItem] = []
+    for step in steps:
+        match step:
+            case CopyTree():
+                items.append(ListedItem(step.item, step.connectors, step.root, (), step.exclude))
+            case CopyFiles():
+                items.append(ListedItem(step.item, step.connectors, step.root, step.files))
+            case CopyStopped():
+                items += [
+                    ListedItem(tree.item, step.connectors, tree.root, (), left_out.get(tree.item, ()))
+                    for tree in step.trees
+                ]
+            case _:
+                pass
+    owners = dict.fromkeys(name for item in items for name in item.connectors)
+    return [ReadAccessLists(tuple(items), tuple(owners))] if items else []
 
 
 def spoiled(findings: Sequence[health.Finding], connectors: Sequence[Connector]) -> list[Gap]:

@@ -20,6 +20,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.errors import EXIT_BAD_NEWS, RepositoryError, UsageError
+from exremote.facts import AccessLists, FactError
 from exremote.regfile import RegFileError, differences, parse
 from exremote.report import Report, size_text, time_text
 from exremote.repository import (
@@ -35,6 +36,8 @@ from exremote.repository import (
 )
 from exremote.wording import count_text
 
+LISTS = "access/"
+"""Where a snapshot has the access lists of its items."""
 LISTED = 20
 """Lines that a person gets of a long list; JSON has all."""
 
@@ -78,6 +81,8 @@ def described(place: Repository, snapshot: Snapshot | Composed, files: bool) -> 
         row["files"] += 1
         row["bytes"] += entry.size
         row["secret"] += entry.secret
+    for item, row in items.items():
+        row["access_lists"] = own_lists(snapshot, item)
     assert isinstance(full, Snapshot)
     checks = place.checks(full)
     answer: dict[str, Any] = {
@@ -138,7 +143,10 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
         made, seen = time_text(over["created"]), time_text(over["last_true"])
         report.line(f"{'tables':<12}newer, of {made}, the host's at {seen}: {answer['host']}/{over['id']}")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["items"]]
-    report.rows("Items", ["item", "files", "size", "root"], rows, nothing="no items")
+    columns = ["item", "files", "size", "root"]
+    if any(row["access_lists"] is not None for row in rows):
+        columns.append("access_lists")
+    report.rows("Items", columns, rows, nothing="no items")
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["documents"]]
     report.rows("Documents", ["name", "size"], rows, nothing="no documents")
     for row in answer["elsewhere"]:
@@ -259,6 +267,9 @@ def documents_between(old: Snapshot | Composed, new: Snapshot | Composed) -> Ite
             if name == "services.json":
                 yield from services_between(*texts)
                 continue
+            if name.startswith(LISTS):
+                yield from lists_between(name, *texts)
+                continue
         except (RegFileError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             pass  # not in the form that we know: it differs, and that is all that can be said
         what = "added" if a is None else "removed" if b is None else "changed"
@@ -311,6 +322,36 @@ def services_between(old: bytes | None, new: bytes | None) -> list[dict[str, Any
                 values = (_text(s.get(key)) for s in (a, b))
                 rows.append(_row("changed", "service", name, key, *values))
     return rows
+
+
+def lists_between(name: str, old: bytes | None, new: bytes | None) -> Iterator[dict[str, Any]]:
+    """Given the access lists of an item in two snapshots, return a row for each that differs; of one that has
+    not looked for them nobody can tell, and that is said in a row.
+    """
+    item = name.removeprefix(LISTS).removesuffix(".tsv")
+    if old is None or new is None:
+        said = [None if text is None else "looked for" for text in (old, new)]
+        yield _row("added" if old is None else "removed", "access lists", item, "", *said)
+        return
+    before, after = AccessLists.from_text(old), AccessLists.from_text(new)
+    rows = [{**one.lists, **{p: f"unread: {e}" for p, e in one.unread.items()}} for one in (before, after)]
+    for path in sorted(rows[0].keys() | rows[1].keys()):
+        a, b = (found.get(path) for found in rows)
+        if a != b:
+            what = "added" if a is None else "removed" if b is None else "changed"
+            yield _row(what, "access list", item, path, a, b)
+
+
+def own_lists(snapshot: Snapshot | Composed, item: str) -> int | None:
+    """Given a snapshot and an item, return how many access lists of its own it has; None if it has not looked
+    for them, or if what it has cannot be read: `verify` names that.
+    """
+    found = next((d for d in snapshot.manifest.documents if d.stored == f"{LISTS}{item}.tsv"), None)
+    if found is None:
+        return None
+    with suppress(FactError, RepositoryError):
+        return len(AccessLists.from_text(snapshot.document(found)).lists)
+    return None
 
 
 def _text(value: object) -> str | None:

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetValues, SwapFiles
+from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetAccessLists, SetValues, SwapFiles
 from exremote.connector import below
 from exremote.errors import PlanRefused, UsageError
+from exremote.facts import INHERIT
 from exremote.report import Report, size_text
 from exremote.repository import Repository
 from exremote.restore.history import last_down_s
@@ -156,6 +157,8 @@ def _lines(plan: ChangePlan, place: Repository) -> Iterator[str]:
                 yield from _files(step)
             case MakeFolders() | RemoveFolders():
                 yield from _folders(step)
+            case SetAccessLists():
+                yield from _lists(step)
             case SetValues():
                 yield from _values(step)
             case _:
@@ -180,6 +183,18 @@ def _folders(step: MakeFolders | RemoveFolders) -> Iterator[str]:
         yield f"     {what} {below(step.root, path)}"
     if len(step.folders) > SHOWN:
         yield f"     and {count_text(len(step.folders) - SHOWN, 'more folder')}; --json has them all"
+
+
+def _lists(step: SetAccessLists) -> Iterator[str]:
+    for change in step.lists[:SHOWN]:
+        place = below(step.root, change.path) if change.path else step.root
+        now = {"": "nothing is there", INHERIT: "inherits all"}.get(change.was, change.was)
+        then = "inherits all" if change.will == INHERIT else change.will
+        if change.was == change.will:
+            then = "the same, set anew for the file is sent, or was by a run that was broken off"
+        yield f"     {place}: {now} -> {then}"
+    if len(step.lists) > SHOWN:
+        yield f"     and {count_text(len(step.lists) - SHOWN, 'more access list')}; --json has them all"
 
 
 def _values(step: SetValues) -> Iterator[str]:

@@ -35,9 +35,13 @@ from exremote.facts.host import Disk, HostFact, RegistryValue, ServiceState
 from exremote.facts.ntbackup import NtBackupJob, RemovedJob, StartedJob, TapeFile
 from exremote.facts.parse import FactError, Record
 from exremote.facts.reasons import advise, in_words, reason_of, remedy_in
+from exremote.facts.security import INHERIT, MADE_UP, AccessLists, accounts_in, parse_access_lists
 
 __all__ = [
     "FORMAT",
+    "INHERIT",
+    "MADE_UP",
+    "AccessLists",
     "ApiDirectoryFact",
     "ApiQueue",
     "ApproachFact",
@@ -73,10 +77,12 @@ __all__ = [
     "Trouble",
     "WantedState",
     "WriteFailure",
+    "accounts_in",
     "advise",
     "folder_removed",
     "guard_started",
     "in_words",
+    "parse_access_lists",
     "part",
     "reason_of",
     "remedy_in",

@@ -13,7 +13,9 @@ from exremote.facts.reasons import in_words
 
 WantedState = Literal["Running", "Stopped"]
 StartMode = Literal["Automatic", "Manual", "Disabled"]
-FileDeedState = Literal["swapped", "there", "moved", "gone", "made", "removed", "full", "failed"]
+FileDeedState = Literal[
+    "swapped", "there", "moved", "gone", "made", "removed", "full", "failed", "set", "same", "owner"
+]
 RemovalState = Literal["removed", "gone", "deeper", "failed"]
 RegistryDeedState = Literal["set", "same", "removed", "failed"]
 
@@ -68,14 +70,17 @@ class SwapFile:
 
 @dataclass(frozen=True, slots=True)
 class FileDeed:
-    """What became of one file or folder: `Move-StagedFile`, `Move-FileAside`, `Set-Folder`."""
+    """What became of one file or folder: `Move-StagedFile`, `Move-FileAside`, `Set-Folder`, or of its access
+    list: `Set-FileSecurity`.
+    """
 
     path: str
     """Relative, as it was asked for."""
     state: FileDeedState
     """`swapped`: the staged file is in its place, what was there aside; `there`: the right content was there;
     `moved`: it is aside; `gone`: neither here nor aside; `failed`: as it was. Of a folder `made`, `there`,
-    `removed`, `gone`, or `full`: something is in it, so it stays."""
+    `removed`, `gone`, or `full`: something is in it, so it stays. Of a list `set`, `same`, or `owner`: all
+    but the owner is set."""
     error_id: str = ""
     """Why it failed, e.g. `ExRemote.Locked`."""
     message: str = ""

@@ -17,7 +17,9 @@ WORDS: Mapping[str, str] = {
     "ExRemote.IsFolder": "it is a folder there",
     "ExRemote.Link": "its path leads over a link",
     "ExRemote.Locked": "it is locked by another process",
+    "ExRemote.NoList": "it has none, as on a drive that keeps none",
     "ExRemote.ReadFailed": "it could not be read",
+    "ExRemote.UnknownForm": "it has an entry of a kind that exremote does not keep",
 }
 """What the ids say of a file or a folder."""
 REMEDIES: Mapping[str, str] = {

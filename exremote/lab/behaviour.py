@@ -28,6 +28,7 @@ from exremote.lab.programs import file_fact
 from exremote.lab.registry import HIVES, KeyDenied, Kind
 from exremote.lab.registry import Value as RegistryValue
 from exremote.lab.scratch import scratch_key_remove
+from exremote.lab.security import file_security, security_set
 from exremote.lab.tapeblocks import tape_block
 from exremote.lab.trees import file_pack, file_tree, refused
 from exremote.lab.writing import file_write
@@ -321,6 +322,8 @@ ANSWERS: Mapping[str, Answer] = {
     "Copy-FileTree": tree_copy,
     "Start-ServiceGuard": service_guard,
     "Get-FileFact": file_fact,
+    "Get-FileSecurity": file_security,
+    "Set-FileSecurity": security_set,
     "Get-FileTree": file_tree,
     "Read-FilePack": file_pack,
     "Write-FilePack": file_write,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from exremote.lab import losing
+from exremote.lab import losing, security
 from exremote.lab.breaking import break_host, trouble_service
 from exremote.lab.files import Generated, Lying, Sparse
 from exremote.lab.machine import SERVICES, Disk, Machine, ticks
@@ -95,6 +95,13 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 if prefix:
                     raise ValueError("under Wine ask for bulk when the lab starts")
                 add_bulk(machine, Bulk(**args))
+            case "set_security":
+                _simulated(prefix, op)
+                node = files.find(args["path"])
+                node.security, node.strayed = args["list"], bool(args.get("strayed", False))
+            case "security":
+                _simulated(prefix, op)
+                return security.seen(files, args["path"])
             case "set_service":
                 machine.set_service(args["name"], args["state"])
                 service = machine.services[args["name"].lower()]

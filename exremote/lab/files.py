@@ -202,6 +202,10 @@ class Node:
     """Of a folder: as soon as a file was moved out of it, nothing may be moved into it any more."""
     closed: bool = False
     """Of a folder: nothing may be moved into it."""
+    security: str | None = ""
+    """The access list as far as it is its own, in SDDL; '' if it inherits all, None if nobody may read it."""
+    strayed: bool = False
+    """It was moved here, and what it inherits is still that of the folder where it was made."""
 
     @property
     def is_directory(self) -> bool:
@@ -337,6 +341,8 @@ class FileSystem:
         if old is not None and (old.locked or old.pinned):
             raise Locked(path)
         node = Node(name if old is None else old.name, modified or self.now, attributes, content)
+        if old is not None:
+            node.security, node.strayed = old.security, old.strayed
         parent.children[name.lower()] = node
         return node
 

@@ -195,6 +195,10 @@ def notes(machine: Machine) -> None:
     for name, size in (("names.nsf", 393_216), ("desktop.dsk", 24_576), ("bookmark.nsf", 65_536)):
         put(machine, rf"{NOTES}\Data\{name}", Generated(size, zlib.crc32(name.encode()), True))
     put(machine, rf"{NOTES}\Data\exchange.id", Generated(2_560, zlib.crc32(machine.name.encode())))
+    # An ID file is closed to all but the administrators and the system.
+    machine.files.find(
+        rf"{NOTES}\Data\exchange.id"
+    ).security = "O:S-1-5-32-544D:P(A;;0x1f01ff;;;S-1-5-32-544)(A;;0x1f01ff;;;S-1-5-18)"
     put(
         machine,
         rf"{NOTES}\Notes.ini",

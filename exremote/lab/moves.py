@@ -36,7 +36,7 @@ def _move(files: FileSystem, old: str, new: str) -> None:
     left = files.find(old.rpartition("\\")[0] + "\\")
     files.remove(old)
     left.closed = left.closed or left.closing
-    node.name = name
+    node.name, node.strayed = name, parent is not left
     parent.children[name.lower()] = node
 
 

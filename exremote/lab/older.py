@@ -15,12 +15,15 @@ from exremote.lab.furnish import EXCHSRVR, put, when
 from exremote.lab.machine import ENVIRONMENT, SERVICES, DirectoryObject, LoggedEvents, Machine, ticks
 from exremote.lab.programs import dos_program, windows_program
 from exremote.lab.registry import Kind
+from exremote.lab.security import DOMAIN
 
 MSMCON = r"D:\Msmcon"
 """Moved to another drive, as a post office that has grown is."""
 MAILDATA = rf"{MSMCON}\Maildata"
 HELD = (rf"{MAILDATA}\Key\Inqueue3.key", rf"{MAILDATA}\Mbg\Inqueue3.mbg")
 """What the interchange and the MTAs hold open."""
+MAIL_ACCOUNT = f"{DOMAIN}-1131"
+"""The SID of a service account of the lab's domain."""
 MTAS = ("PCMTA Vienna", "MTA2")
 """Names that an administrator chose."""
 SHARES = rf"{SERVICES}\LanmanServer\Shares"
@@ -65,6 +68,11 @@ def msmail(machine: Machine) -> None:
     put(machine, rf"{EXCHSRVR}\Dxadata\Xdir.edb", Generated(65_536, 14, True))
     machine.holds[rf"{EXCHSRVR}\Dxadata\Xdir.edb"] = ("MSExchangeDX",)
     machine.hold()
+    # Closed to all but the administrators and the account that the interchange works under.
+    machine.files.find(MAILDATA).security = (
+        f"O:S-1-5-32-544D:P(A;OICI;0x1f01ff;;;S-1-5-32-544)(A;OICI;0x1f01ff;;;S-1-5-18)"
+        f"(A;OICI;0x1301bf;;;{MAIL_ACCOUNT})"
+    )
     machine.registry.set(
         SHARES,
         "Maildat$",

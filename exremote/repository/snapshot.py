@@ -38,6 +38,9 @@ from exremote.repository.reading import ManifestError, read_head, read_manifest
 VOLATILE = ("facts.json", "trees/*")
 """Documents that differ from run to run though nothing changed: times of asking, times of work files."""
 
+ACCESS = "access/*"
+"""Documents of what a backup may fail to read and be whole all the same."""
+
 SKEW = timedelta(hours=1)
 """What was made so much later than now was made by a wrong clock."""
 
@@ -252,6 +255,8 @@ def same_content(draft: SnapshotDraft, snapshot: Snapshot, volatile: Collection[
     documents = {n: hashlib.sha256(d).hexdigest() for n, d in draft.documents.items()}
     kept = {d.stored: d.sha256 for d in manifest.documents if d.stored != SUMS}
     names = {n for n in documents.keys() | kept.keys() if not any(fnmatchcase(n, v) for v in volatile)}
+    # Access lists that could not be read this time are no others than those that were.
+    names -= {n for n in names - documents.keys() if fnmatchcase(n, ACCESS)}
     if any(documents.get(name) != kept.get(name) for name in names):
         return False
     if len(draft.entries) != len(manifest.entries) or _folders_differ(draft.documents, snapshot):

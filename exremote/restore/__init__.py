@@ -5,6 +5,8 @@ touches what its plan does not name.
 
 aim       what is wanted, gathered from snapshots, or from a run that is undone
 folders   which folders are to be there
+listed    which access lists a snapshot holds
+lists     which of them differ, pure
 looking   what is there instead
 order     in which order services start
 services  which of them stop, and how each is to be in the end

@@ -10,15 +10,16 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from exremote import regfile
-from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetValues, SwapFiles
+from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetAccessLists, SetValues, SwapFiles
 from exremote.connector import Connector, RegistryKey, matches
 from exremote.errors import IntegrityError, PlanRefused, UsageError
-from exremote.facts import FactError, HostFacts
+from exremote.facts import AccessLists, FactError, HostFacts
 from exremote.ntbackup import PARTS
 from exremote.pack import datetime_to_ticks
 from exremote.regfile import RegFile, RegValue
 from exremote.repository import Composed, Entry, Snapshot
 from exremote.restore.folders import folders_in
+from exremote.restore.listed import lists_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,10 @@ class TreeAim:
     """folders that are to be there, with something in them or not"""
     gone: tuple[str, ...] = ()
     """folders that are not to be there, unless something is in them"""
+    lists: AccessLists | None = None
+    """access lists that are to be there; None: the snapshot has not looked for them, so none is set"""
+    listed: tuple[str, ...] = ()
+    """files and folders whose lists count beside those that are named above"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +160,7 @@ def aim_of(
                 entries = [e for e in manifest.entries if e.item == item]
                 tree = _tree(item, record.root, entries, snapshot, connector, in_transit)
                 there = folders_in(snapshot, item, tree.spelt.values()) if tree.whole else ()
-                trees[item] = replace(tree, folders=there)
+                trees[item] = replace(tree, folders=there, lists=lists_in(snapshot, item))
         for key in connector.registry_keys:
             document = documents.get(f"registry/{key.id}.reg")
             if document is None:
@@ -233,7 +238,7 @@ def aim_of_undo(
             files[change.path.casefold()] = _content(change.path, *found) if found and change.was else None
         spelt = {change.path.casefold(): change.path for change in step.files}
         trees.append(TreeAim(step.item, step.root, files, spelt, whole=False))
-    trees = undone_folders(plan, trees)
+    trees = undone_lists(plan, safety, undone_folders(plan, trees))
     keys: list[KeyAim] = []
     for values in (step for step in plan if isinstance(step, SetValues)):
         texts = _exports(safety, values.item)
@@ -269,6 +274,20 @@ def undone_folders(plan: ChangePlan, trees: Sequence[TreeAim]) -> list[TreeAim]:
             tree = found.get(step.item, TreeAim(step.item, step.root, {}, {}, whole=False))
             gone, back = (step.folders, ()) if isinstance(step, MakeFolders) else ((), step.folders)
             found[step.item] = replace(tree, folders=tree.folders + back, gone=tree.gone + gone)
+    return list(found.values())
+
+
+def undone_lists(plan: ChangePlan, safety: Sequence[Snapshot], trees: Sequence[TreeAim]) -> list[TreeAim]:
+    """Given the plan that was carried out, the snapshots taken before it, and what an undo wants so far, add
+    what it wants of access lists. Raise IntegrityError if what was saved of them cannot be trusted.
+    """
+    found = {tree.item: tree for tree in trees}
+    for step in plan:
+        if isinstance(step, SetAccessLists):
+            tree = found.get(step.item, TreeAim(step.item, step.root, {}, {}, whole=False))
+            saved = next((lists for s in safety if (lists := lists_in(s, step.item)) is not None), None)
+            touched = tuple(change.path for change in step.lists if change.was)
+            found[step.item] = replace(tree, lists=saved, listed=touched)
     return list(found.values())
 
 

@@ -21,6 +21,7 @@ from exremote.changes import (
     Prove,
     RemoveFolders,
     SendFiles,
+    SetAccessLists,
     SetValues,
     StartService,
     StopService,
@@ -29,7 +30,7 @@ from exremote.changes import (
 )
 from exremote.connector import below
 from exremote.errors import HostError, ScriptFailed
-from exremote.facts import FileDeed, RegistrySetting, SwapFile
+from exremote.facts import INHERIT, FileDeed, RegistrySetting, SwapFile
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.restore.aim import Aim
@@ -62,6 +63,10 @@ class Done:
     """folders that were missing and are there"""
     folders_removed: int = 0
     """empty folders that are gone"""
+    lists: int = 0
+    """access lists that were set and read back, those that only inherit among them"""
+    owners_left: list[str] = field(default_factory=list)
+    """a sentence for each owner that could not be set"""
     failed: list[str] = field(default_factory=list)
     """a sentence for each thing of the plan that could not be done"""
     down_s: float = 0.0
@@ -140,7 +145,7 @@ class Deed:
         name = self.plan.host
         said = (
             {"kind": step.kind, "text": step.describe()}
-            if isinstance(step, SwapFiles | SetValues | MakeFolders | RemoveFolders)
+            if isinstance(step, SwapFiles | SetValues | SetAccessLists | MakeFolders | RemoveFolders)
             else None
         )
         self.journal.event("step-started", host=name, number=number, step=said or change_to_json(step))
@@ -167,6 +172,8 @@ class Deed:
                 self._folders(step, done)
             case EraseWorkFiles():
                 self._erase(step, done)
+            case SetAccessLists():
+                self._lists(step, done)
             case SetValues():
                 self._set(step, done)
             case Confirm():
@@ -245,6 +252,22 @@ class Deed:
             elif file.state == "failed":
                 self._fail(done, f"work file {below(step.root, file.path)}: {file.message}")
 
+    def _lists(self, step: SetAccessLists, done: Done) -> None:
+        """Set access lists; what was sent and has none of its own inherits from where it lies now."""
+        wanted = {change.path.casefold(): (change.path, change.will) for change in step.lists}
+        for swap in (swap for swap in self.plan.swaps if swap.item == step.item):
+            for change in (change for change in swap.files if change.what in ("new", "changed")):
+                wanted.setdefault(change.path.casefold(), (change.path, INHERIT))
+        for deed in self.session.set_access_lists(step.root, list(wanted.values())):
+            place = below(step.root, deed.path) if deed.path else step.root
+            if deed.state == "failed":
+                self._fail(done, f"access list of {place}: {deed.message} ({deed.error_id})")
+            else:
+                done.lists += 1
+            if deed.state == "owner":
+                self.journal.event("owner-left", host=self.host.name, path=place, why=deed.message)
+                done.owners_left.append(f"the owner of {place} is not set: {deed.message}")
+
     def _set(self, step: SetValues, done: Done) -> None:
         wanted = {
             (key.casefold(), name.lower()): value for k in self.aim.keys for key, name, value in k.values
@@ -306,7 +329,9 @@ def sent_text(done: Done) -> str:
         f"{count_text(done.folders_made, 'folder')} made" if done.folders_made else "",
         f"{count_text(done.folders_removed, 'empty folder')} removed" if done.folders_removed else "",
         f"{count_text(done.values, 'registry value')} set" if done.values else "",
+        f"{count_text(done.lists, 'access list')} set" if done.lists else "",
         f"{count_text(len(done.erased), 'work file')} erased" if done.erased else "",
         f"services stood {done.down_s:.0f} s" if done.down_s else "",
     ]
-    return ", ".join(part for part in parts if part)
+    said = ", ".join(part for part in parts if part)
+    return "; ".join([said, *done.owners_left[:1], *(["and more owners"] if done.owners_left[1:] else [])])

@@ -25,7 +25,7 @@ from exremote.journal import Journal
 from exremote.repository import Repository, Snapshot
 from exremote.restore.aim import Aim
 from exremote.restore.deed import Deed, Done, clear_scratch, sent_text
-from exremote.restore.history import scratch_left
+from exremote.restore.history import scratch_left, unlisted_left
 from exremote.restore.looking import listings, look
 from exremote.restore.order import services_of, start_order
 from exremote.restore.planning import Standing, check_machine, plan_changes
@@ -62,6 +62,8 @@ class Restored:
                 "files": done.swapped,
                 "folders_made": done.folders_made,
                 "folders_removed": done.folders_removed,
+                "access_lists": done.lists,
+                "owners_left": done.owners_left,
                 "values": done.values,
                 "erased": done.erased,
                 "failed": done.failed,
@@ -138,12 +140,15 @@ class Errand:
             known=known,
             now=started,
             api_account=account,
+            # A gateway does not know the accounts of the host itself.
+            strangers=self.verb == "restore" and (self.elsewhere or host.gateway is None),
         )
         if not self.elsewhere:
             check_machine(host.name, work.aim, there.facts)
         parts = {tree.part for connector in self.connectors.values() for tree in connector.file_trees}
         here = replace(self, connectors=health.settled(self.connectors, there.facts, parts=parts))
-        plan = plan_changes(self.verb, host.name, work.aim, there, here.connectors, self.most_s)
+        anew = unlisted_left(self.repository.runs_folder, host.name)
+        plan = plan_changes(self.verb, host.name, work.aim, there, here.connectors, self.most_s, anew)
         self.journal.event("planned", host=host.name, digest=plan.digest, steps=len(plan.steps))
 
         def ended(state: State, code: int, message: str, detail: Restored) -> Outcome:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from exremote.changes import ChangePlan
+from exremote.changes import ChangePlan, SetAccessLists
 from exremote.errors import PlanRefused
 from exremote.journal import RunRecord, journals, read_run
 from exremote.restore.aim import ServiceAim
@@ -75,6 +75,32 @@ def scratch_left(folder: Path, host: str) -> list[str]:
                     gone |= set(map(str, folders)) if isinstance(folders, list) else set()
         left |= {name: None for name in made if name not in gone}
     return list(left)
+
+
+def unlisted_left(folder: Path, host: str) -> set[str]:
+    """Given the folder of journals and a host, return the items whose files the last run that was about them
+    sent, or may have, without having come to their access lists.
+    """
+    last: dict[str, bool] = {}
+    for path in journals(folder)[:_LOOKED_AT]:
+        record = read_run(path)
+        if record.verb not in VERBS:
+            continue
+        steps: dict[int, str] = {}
+        done: set[str] = set()
+        with suppress(OSError, ValueError):
+            for event in record.events:
+                if event.fields.get("host") != host:
+                    continue
+                if event.kind == "safety":
+                    plan = ChangePlan.from_json(event.fields.get("plan"))
+                    numbered = enumerate(plan.steps, start=1)
+                    steps = {n: step.item for n, step in numbered if isinstance(step, SetAccessLists)}
+                elif event.kind == "step-finished" and event.fields.get("number") in steps:
+                    done.add(steps[int(str(event.fields["number"]))])
+        for item in steps.values():
+            last.setdefault(item, item in done)
+    return {item for item, well in last.items() if not well}
 
 
 def undoable(record: RunRecord) -> list[Undoable]:

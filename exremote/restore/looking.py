@@ -10,15 +10,17 @@ from exremote import health, regfile
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, PlanRefused, ScriptFailed
-from exremote.facts import FileEntry
+from exremote.facts import FileEntry, accounts_in, reason_of
 from exremote.health.reading import read_files
 from exremote.inventory import Host
 from exremote.pack import Listing, parse_listing
 from exremote.regfile import RegFile
 from exremote.repository import Snapshot
 from exremote.restore.aim import Aim, KeyAim, TreeAim
+from exremote.restore.lists import Lists
 from exremote.restore.planning import Standing, rule_of
-from exremote.session import Session
+from exremote.runner import root_of
+from exremote.session import ListRoot, Session
 
 FOLDER_MISSING = "ExRemote.PathMissing"
 """What a script says of a folder that is not there."""
@@ -34,8 +36,11 @@ def look(
     now: datetime,
     api_account: Account | ExremoteError | None,
     probe: bool = False,
+    strangers: bool = False,
 ) -> Standing:
     """Given an open session and what is wanted, ask what is there instead. `known` are listings of the trees.
+
+    `strangers`: the host is asked whether it knows the accounts that access lists are to name.
 
     Raise HostError if the host is lost, or something that a restore hangs on cannot be read.
     """
@@ -45,7 +50,33 @@ def look(
     if unasked := health.unasked(facts):
         raise PlanRefused(f"{host.name}: {unasked}", "`exremote doctor` says what is in the way.")
     trees = {tree.item: _tree(session, host, tree, connectors, known.get(tree.item)) for tree in aim.trees}
-    return Standing(facts, trees, {key.item: _key(session, key) for key in aim.keys})
+    keys = {key.item: _key(session, key) for key in aim.keys}
+    return Standing(facts, trees, keys, _lists(session, aim, connectors, strangers))
+
+
+def _lists(session: Session, aim: Aim, connectors: Mapping[str, Connector], strangers: bool) -> Lists:
+    """Given what is wanted, return the access lists that are there now, where any are wanted."""
+    roots: dict[str, ListRoot] = {}
+    accounts: set[str] = set()
+    for tree in aim.trees:
+        if tree.lists is None:
+            continue
+        rule = rule_of(tree.item, connectors)
+        if rule is not None:
+            roots[tree.item] = root_of(tree.root, rule.left_out)
+        elif names := named(tree):
+            roots[tree.item] = ListRoot(tree.root, tuple(names))
+        accounts.update(sid for sddl in tree.lists.lists.values() for sid in accounts_in(sddl))
+    try:
+        found, unknown = session.access_lists(list(roots.values()), sorted(accounts) if strangers else ())
+    except ScriptFailed as error:
+        return Lists(why=reason_of(error))
+    return Lists(dict(zip(roots, found, strict=True)), unknown)
+
+
+def named(tree: TreeAim) -> list[str]:
+    """Given single files, return their relative paths, each once."""
+    return list({path.casefold(): path for path in (*tree.listed, *tree.spelt.values())}.values())
 
 
 def listings(snapshots: Sequence[Snapshot]) -> dict[str, Listing]:
@@ -72,7 +103,7 @@ def _tree(
     if rule is not None:
         fact = session.file_tree(tree.root, rule.left_out, known)
         return {entry.path.casefold(): entry for entry in fact.entries}
-    names = list(tree.spelt.values())
+    names = named(tree)
     found: dict[str, FileEntry] = {}
     try:
         answers = read_files(session, host.name, tree.root, names) if names else []

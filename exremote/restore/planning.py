@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import ntpath
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from exremote.changes import (
@@ -20,6 +20,7 @@ from exremote.changes import (
     Prove,
     RemoveFolders,
     SendFiles,
+    SetAccessLists,
     SetValues,
     SwapFiles,
     ValueChange,
@@ -30,6 +31,7 @@ from exremote.facts import FileEntry, HostFact, HostFacts
 from exremote.regfile import RegFile, RegValue
 from exremote.restore.aim import Aim, Content, KeyAim, TreeAim, value_in
 from exremote.restore.folders import empty_folders, missing_folders
+from exremote.restore.lists import Lists, plan_lists
 from exremote.restore.order import start_order
 from exremote.restore.services import plan_services, sooner, used_services, wanted_services
 from exremote.wording import count_text
@@ -39,10 +41,10 @@ ASIDE = "exremote-aside"
 SPARE = 64 << 20
 """Bytes that stay free on a drive of the host."""
 NO_LISTS = (
-    "access lists are not saved, so none is set: a file that is sent has the one that its folder beside the "
-    "target hands down; set again what somebody had set by hand"
+    "access lists were not looked for, so none is set: a file that is sent has the one that its folder "
+    "beside the target hands down; set again what somebody had set by hand"
 )
-"""What a restore cannot bring back of a file, said wherever one is sent."""
+"""What a restore cannot bring back of a file, said wherever one is sent whose lists nobody knows."""
 HIDDEN = "(secret)"
 """Stands for a value that nobody may see."""
 _SECRET_NAME = re.compile("passw|pwd|secret|credential|account", re.IGNORECASE)
@@ -62,6 +64,8 @@ class Standing:
     """by item: what lies below its folder, by path in lower case"""
     keys: Mapping[str, RegFile | None]
     """by item: its registry key; None if it is not there"""
+    lists: Lists = field(default_factory=Lists)
+    """access lists, where any are wanted"""
 
 
 def plan_changes(
@@ -71,10 +75,12 @@ def plan_changes(
     now: Standing,
     connectors: Mapping[str, Connector],
     most_s: int | None = None,
+    anew: Collection[str] = (),
 ) -> ChangePlan:
     """Given what is wanted and what is there, return the plan: the differences, in the order of the deed.
 
     `most_s`: how long one stop or start may take at most, in seconds, whatever the connector files say.
+    `anew`: items of which a run that was broken off may have sent files, without their access lists.
     Raise PlanRefused, with all reasons, if something stands in its way.
     """
     refusals = list(_missing_services(aim, now.facts))
@@ -82,6 +88,8 @@ def plan_changes(
     swaps: list[SwapFiles] = []
     make: list[MakeFolders] = []
     remove: list[RemoveFolders] = []
+    lists: list[SetAccessLists] = []
+    unlisted: list[str] = []
     for tree in aim.trees:
         rule = rule_of(tree.item, connectors)
         swap, left, against = _swap(tree, now.trees.get(tree.item, {}), rule)
@@ -95,6 +103,12 @@ def plan_changes(
         notes += unmade + full
         make += [MakeFolders(tree.item, tree.root, tuple(missing))] if missing else []
         remove += [RemoveFolders(tree.item, tree.root, tuple(empty))] if empty else []
+        if tree.lists is not None:
+            differ, said = plan_lists(tree, now.lists, found, swap, missing, rule, tree.item in anew)
+            lists += [differ] if differ is not None else []
+            notes += said
+        elif any(change.what in ("new", "changed") for change in swap.files):
+            unlisted.append(tree.item)
     values = [step for key in aim.keys if (step := _values(key, now.keys.get(key.item), notes)).values]
     changed = {swap.item for swap in swaps} | {step.item for step in values}
     swaps = _each_once(swaps)
@@ -127,7 +141,7 @@ def plan_changes(
         if changed & set(step.items)
     ]
     steps: list[ChangeStep] = [
-        *sends, *stops, *make, *swaps, *remove, *erase, *values, *confirms, *starts
+        *sends, *stops, *make, *swaps, *remove, *erase, *lists, *values, *confirms, *starts
     ]  # fmt: skip
     if steps:
         running = tuple(step.service for step in starts if step.will == "Running")
@@ -135,8 +149,8 @@ def plan_changes(
         if verb == "undo":
             proven = {}  # what was sick before is to be so again
         steps.append(Prove(running, tuple(proven)))
-    if sends:
-        notes.append(NO_LISTS)
+    if unlisted:
+        notes.append(NO_LISTS if not lists else f"{', '.join(unlisted)}: {NO_LISTS}")
     others = [c.name for c in users if c.name not in aim.connectors]
     if others and stops:
         notes.append(f"{', '.join(others)} stops too: it shares what is restored")

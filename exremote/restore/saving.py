@@ -10,17 +10,18 @@ from dataclasses import asdict
 from datetime import datetime
 
 from exremote import __version__
-from exremote.changes import ChangePlan, SetValues, SwapFiles
+from exremote.changes import ChangePlan, SetAccessLists, SetValues, SwapFiles
 from exremote.connector import Connector, below
 from exremote.errors import IntegrityError, PlanRefused
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.repository import Entry, Omission, Repository, Snapshot, SnapshotDraft, Staging, TreeRecord
 from exremote.restore.aim import Aim
+from exremote.restore.lists import saved_lists
 from exremote.restore.looking import short_key
 from exremote.restore.order import services_of
 from exremote.restore.planning import Standing
-from exremote.runner import to_document
+from exremote.runner import document_of, to_document
 from exremote.session import Session
 from exremote.transfer import Carrier, Copied, pull_tree
 
@@ -69,6 +70,10 @@ def save_before(
                 documents[f"registry/{step.item}.reg"] = export.data
             elif any(value.was for value in step.values):
                 missing.append(Omission(step.key, "the key is gone since the plan was made"))
+        swaps = {swap.item: swap for swap in plan.swaps}
+        for lists in (step for step in plan if isinstance(step, SetAccessLists)):
+            saved = saved_lists(lists, swaps.get(lists.item), there.lists)
+            documents[document_of(lists.item)] = saved.to_text()
         draft = SnapshotDraft(
             host=plan.host,
             connector=aim.connectors[0],

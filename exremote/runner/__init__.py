@@ -5,6 +5,7 @@ ntbackup one of them: a job of ntbackup, from its start to its .bkf in the repos
 visit    one host: session, credential gate, left-over shells, journal
 alive    which runs are alive
 fleet    many hosts at once
+lists    one of the steps: access lists, which no snapshot has to have
 limits   what bounds a run as a whole: rate and deadline
 interrupts  one signal is heard, later ones change nothing
 standing  services that a killed run stopped, put back
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from exremote.runner.fleet import each_host
     from exremote.runner.interrupts import heard_once
     from exremote.runner.limits import UNLIMITED, Limits
+    from exremote.runner.lists import document_of, root_of, unread_words
     from exremote.runner.ntbackup import JobEnd
     from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
     from exremote.runner.standing import left_down
@@ -33,6 +35,7 @@ else:
             "exremote.runner.fleet": "each_host",
             "exremote.runner.interrupts": "heard_once",
             "exremote.runner.limits": "UNLIMITED Limits",
+            "exremote.runner.lists": "document_of root_of unread_words",
             "exremote.runner.ntbackup": "JobEnd",
             "exremote.runner.outcome": "Outcome State exit_code failed interrupted",
             "exremote.runner.standing": "left_down",
@@ -54,6 +57,7 @@ __all__ = [
     "alive_runs",
     "clear_dead_runs",
     "distant_runs",
+    "document_of",
     "each_host",
     "execute",
     "exit_code",
@@ -63,7 +67,9 @@ __all__ = [
     "left_down",
     "leftover_shells",
     "living_runs",
+    "root_of",
     "run_lock",
     "tell_end",
     "to_document",
+    "unread_words",
 ]

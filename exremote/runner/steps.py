@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, assert_never
 
 from exremote.errors import HostError
-from exremote.facts import HostFacts, TreeFact
+from exremote.facts import MADE_UP, HostFacts, TreeFact
 from exremote.journal import Journal
 from exremote.plan import (
     CopyDirectoryObject,
@@ -19,11 +19,13 @@ from exremote.plan import (
     CopyStopped,
     CopyTree,
     Plan,
+    ReadAccessLists,
     RunNtBackup,
     Step,
     step_to_json,
 )
 from exremote.repository import Omission, Repository, Staging
+from exremote.runner.lists import document_of, read_lists, some_of, unread_words
 from exremote.runner.ntbackup import JobEnd, run_ntbackup
 from exremote.runner.stopped import clear_copies, copy_while_stopped
 from exremote.session import Session
@@ -51,6 +53,9 @@ class Harvest:
     """Sentences that the operator should read."""
     noted: dict[str, list[Omission]] = field(default_factory=dict)
     """By connector: what could not be had, and is not needed for a restore."""
+    unlisted: dict[str, list[Omission]] = field(default_factory=dict)
+    """By connector: access lists that were not looked for or could not be read, and why. A restore can do
+    without."""
     jobs: dict[str, JobEnd] = field(default_factory=dict)
     """By item: how a job of ntbackup ended. Whether that is well is not judged here."""
 
@@ -174,6 +179,8 @@ def _perform(step: Step, place: Workplace, harvest: Harvest) -> None:
             wanted = step.object_class.lower()
             objects = [asdict(o) for o in place.facts.connector_objects if o.class_name.lower() == wanted]
             harvest.document(step.connectors, f"directory/{step.item}.json", to_document(objects))
+        case ReadAccessLists():
+            _read_lists(step, place, harvest)
         case RunNtBackup():
             end, copied = run_ntbackup(
                 step,
@@ -218,6 +225,31 @@ def _copy_stopped(step: CopyStopped, place: Workplace, harvest: Harvest) -> None
                 harvest.trees[held.item] = tree
     finally:
         clear_copies(step, place.session, place.journal)
+
+
+def _read_lists(step: ReadAccessLists, place: Workplace, harvest: Harvest) -> None:
+    """Given what is copied, keep its access lists as documents, and say what could not be read."""
+    lists, reasons = read_lists(
+        step,
+        place.session,
+        lambda kind, fields: place.journal.event(kind, host=place.facts.host, said=fields),
+    )
+    for item in step.items:
+        lacking = [(f"access lists of {item.root}", f"not looked for: {reasons.get(item.item, '')}")]
+        if (found := lists.get(item.item)) is not None:
+            harvest.document(item.connectors, document_of(item.item), found.to_text())
+            lacking = [
+                (
+                    f"access lists: {some_of(item.root, [p for p, e in found.unread.items() if e == error])}",
+                    why,
+                )
+                for error, why in ((e, unread_words(e)) for e in sorted(set(found.unread.values())))
+            ]
+        for what, reason in lacking:
+            if not reason.endswith(MADE_UP):
+                harvest.told.append(f"{what}: {reason}; a restore does not set what was not read")
+            for connector in item.connectors:
+                harvest.unlisted.setdefault(connector, []).append(Omission(what, reason))
 
 
 def to_document(value: object, unknown: Callable[[Any], object] = str) -> bytes:

@@ -7,6 +7,7 @@ deeds      what changes the host, and the scripts that do it
 line       the line to the host: patience, deadlines, bounds
 route      how a call reaches a host that has no WinRM
 second_hop the hop there, from its gateway
+security   access lists of files and folders, asked and set
 tapes      the one question about a tape file that stays on the host
 pace       how fast the line is, and may be
 answers    whether an answer can be what was asked for
@@ -15,5 +16,6 @@ answers    whether an answer can be what was asked for
 from exremote.session.line import EventHandler, TransportFactory
 from exremote.session.pace import Pace, Throttle
 from exremote.session.questions import Session
+from exremote.session.security import ListRoot
 
-__all__ = ["EventHandler", "Pace", "Session", "Throttle", "TransportFactory"]
+__all__ = ["EventHandler", "ListRoot", "Pace", "Session", "Throttle", "TransportFactory"]

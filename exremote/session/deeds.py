@@ -291,7 +291,7 @@ class Deeds(Line):
             with closing(self._run(script, parameters, self.host.deadlines.host_s, source)) as records:
                 data = b"".join(self._bounded(script, self._blocks(records, summary)))
             self._summary(script, summary)
-            return read(list(_split(script, data)))
+            return read(list(split_lines(script, data)))
 
         return self._retry(script, self._library.get(script).effect, once)
 
@@ -302,7 +302,8 @@ def _each(script: str, lines: Sequence[object], asked: Sequence[object]) -> None
         raise FactError(script, "output", f"expected {len(asked)} answers, got {len(lines)}")
 
 
-def _split(script: str, data: bytes) -> Iterator[list[str]]:
+def split_lines(script: str, data: bytes) -> Iterator[list[str]]:
+    """Given what a script answers in lines, yield the fields of each. Raise FactError if it is no text."""
     try:
         text = data.decode()
     except UnicodeDecodeError:

@@ -29,10 +29,10 @@ from exremote.facts import (
 from exremote.pack import Listing, Outline, PackError, SealedBlock, encode_lines, parse_listing
 from exremote.script import Effect
 from exremote.session.answers import same_path, wrong_listing
-from exremote.session.deeds import Deeds
 from exremote.session.jobs import Jobs
 from exremote.session.line import Fields
 from exremote.session.scratch import Scratch
+from exremote.session.security import Security
 from exremote.session.shares import CONNECT, SHARE_REFUSED, ShareNotTried, log_on
 from exremote.session.tapes import Tapes
 from exremote.transport import (
@@ -44,7 +44,7 @@ AHEAD = 8 << 20
 """Plain bytes that a host is sent ahead of what it has written: more would only fill its memory."""
 
 
-class Session(Deeds, Jobs, Scratch, Tapes):
+class Session(Security, Jobs, Scratch, Tapes):
     """One host and one thread: its questions and their answers, and what can be done to it."""
 
     def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:

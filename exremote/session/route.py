@@ -25,9 +25,9 @@ _PATHS = frozenset({"Path", "Staging", "Aside"})
 """Parameters that name places on the host."""
 _BY_SHARE = frozenset(
     {
-        "Copy-FileTree", "Get-FileFact", "Get-FileTree", "Move-FileAside", "Move-StagedFile", "Read-FilePack",
-        "Read-TapeBlock",
-        "Remove-StagingFolder", "Remove-WorkFile", "Set-Folder", "Write-FilePack",
+        "Copy-FileTree", "Get-FileFact", "Get-FileSecurity", "Get-FileTree", "Move-FileAside",
+        "Move-StagedFile", "Read-FilePack", "Read-TapeBlock",
+        "Remove-StagingFolder", "Remove-WorkFile", "Set-FileSecurity", "Set-Folder", "Write-FilePack",
     }
 )  # fmt: skip
 """Scripts that touch nothing of a host but files."""

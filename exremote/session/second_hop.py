@@ -20,7 +20,7 @@ from exremote.transport import Transport, Value
 
 _UNREACHABLE = frozenset({"ExRemote.ShareUnreachable", "ExRemote.TargetUnreachable"})
 _DENIED = "ExRemote.TargetDenied"
-_LONG = frozenset({"Get-FileTree", "Read-FilePack"})
+_LONG = frozenset({"Get-FileSecurity", "Get-FileTree", "Read-FilePack"})
 """Scripts that read for so long that files may seem to go, one by one, while they do."""
 ADMIN: Final = "ADMIN$"
 """The share of the Windows folder: a host that answers has it."""

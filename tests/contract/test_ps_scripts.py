@@ -70,7 +70,7 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
         "Set-RegistryValue", "Remove-ScratchKey", "Start-NtBackupJob", "Get-NtBackupJob",
         "Remove-NtBackupJob", "Read-TapeBlock", "Copy-FileTree", "Start-ServiceGuard",
         "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "Set-Folder", "wire/Receive-Call",
-        "wire/Receive-RawCall",
+        "wire/Receive-RawCall", "Get-FileSecurity", "Set-FileSecurity",
     } | {
         f"gateway/{name}"
         for name in (
@@ -216,7 +216,7 @@ def test_blocks_are_made_the_same_way_wherever_they_are_made() -> None:
     makers = [script for script in SCRIPTS if "DeflateStream($memory" in script.text]
     assert {script.name for script in makers} == {
         "Export-RegistryKey", "Get-FileTree", "Read-FilePack", "Remove-WorkFile", "Set-RegistryValue",
-        "Move-StagedFile", "Move-FileAside", "Set-Folder",
+        "Move-StagedFile", "Move-FileAside", "Set-Folder", "Get-FileSecurity", "Set-FileSecurity",
         "gateway/Export-RegistryKey", "gateway/Set-RegistryValue", "Read-TapeBlock",
     }  # fmt: skip
     for script in makers:

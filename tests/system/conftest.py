@@ -62,6 +62,7 @@ NOT_UNDER_WINE: Mapping[str, str] = {
     "time": "a real engine would take minutes for it, and the promise is ours alone",
     "apart": "it is about the repository or the command line; hosts are asked on both engines elsewhere",
     "judged": "it is about what is made of a host's answers; its neighbours have real ones of the same kind",
+    "lists": "Wine makes access lists up from the rights of Unix: none can be set and read back",
     "twice": "test_recover.py goes the same way on a real engine, through the command line",
 }
 """What runs on the simulated engine only, and why. One place for all of it."""

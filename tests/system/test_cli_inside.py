@@ -66,6 +66,7 @@ def test_show_says_all_that_a_snapshot_holds(door: Door) -> None:
         "bytes": 0,
         "secret": 1,
         "root": "",
+        "access_lists": None,
     }
     assert "entries" not in data
     entries = door("show", snapshot.id, "--json", "--files").json["entries"]

@@ -25,6 +25,9 @@ WORK = rf"{CONNDATA}\broken.seq"
 HOLLOW = rf"{CONNDATA}\Hollow"
 EVENTS = {"notes.process-events", "controller.access-list", "notes.events"}
 """Checks of the event log, which Wine cannot open: nothing is said of it then."""
+LOCAL = "S-1-5-21-4-5-6-1001"
+CLOSED = f"O:S-1-5-32-544D:P(A;OICI;0x1f01ff;;;S-1-5-18)(A;OICI;0x1301bf;;;{LOCAL})"
+"""An access list with an account that only one machine knows."""
 DO = ("--yes", "--confirmed", "notes-client", "--grace", "0")
 simulated = pytest.mark.not_under_wine("accounts")
 
@@ -65,6 +68,10 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
         if world.engine == "powershell" and (check.startswith(("directory.", "events.")) or check in EVENTS)
     }
     world.client.edit(HOST, "make_directory", path=HOLLOW)
+    own = {HOLLOW: CLOSED, DLL: f"O:S-1-5-32-544D:(A;;0x1200a9;;;{LOCAL})"}
+    listed = own if world.engine == "simulated" else {}  # Wine makes lists up
+    for path, sddl in listed.items():
+        world.client.edit(HOST, "set_security", path=path, list=sddl)
     first = site("backup", HOST, "--json").json["hosts"][0]
     assert first["state"] == "done", first
     manifest = manifest_of(snapshot(site))
@@ -90,6 +97,8 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
     assert (done["done"]["files"], done["done"]["values"]) == (3, 1)
     assert done["done"]["folders_made"] == 1
     assert {path: world.read(HOST, path) for path in before} == before
+    # By the share, with an account of the host itself that its gateway does not know.
+    assert {path: world.client.edit(HOST, "security", path=path)["list"] for path in listed} == listed
     assert not world.exists(HOST, WORK)
     assert not world.exists(HOST, r"C:\Program Files\Exchsrvr\exremote-staging-conndata")
 

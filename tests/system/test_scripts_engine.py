@@ -1063,6 +1063,61 @@ def test_what_comes_out_is_what_the_help_promises(
             assert any(set(bag) == set(line) for line in promised), (name, sorted(bag))
 
 
+ADMINISTRATORS, EVERYONE, STRANGER = "S-1-5-32-544", "S-1-1-0", "S-1-5-21-1-2-3-1001"
+
+
+def test_access_lists_are_read_and_what_is_not_set_is_said(windows: Windows) -> None:
+    """What Wine can answer: it makes a list up from the rights of Unix, with entries that are its own,
+    and of what is set it keeps as much as fits these. So nothing is set here, and each is said to be not so;
+    that Windows keeps it, the simulated engine alone plays.
+    """
+    inner = windows.drive / "lists" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "a.txt").write_bytes(b"a")
+    (inner.parent / "b.ini").write_bytes(b"b")
+    top, nowhere = r"C:\lists", r"C:\nowhere"
+    closed = f"D:P(A;OICI;0x1f01ff;;;{EVERYONE})(A;OICI;0x1f01ff;;;{ADMINISTRATORS})"
+    denied = f"O:{ADMINISTRATORS}D:P(D;;0x2;;;{EVERYONE})(A;;0x1f01ff;;;{ADMINISTRATORS})"
+    turned = f"D:P(A;OICI;0x1f01ff;;;{ADMINISTRATORS})(A;OICI;0x1f01ff;;;{EVERYONE})"
+    some: dict[str, object] = {"Path": [top, nowhere, "C:\\"], "Only": [r"2|lists\b.ini", "2|lists\\none"]}
+    wanted = packed(
+        f"{closed}\t", f"{turned}\tinner", f"{denied}\tinner\\a.txt", f"{closed}\tnone", "D:\tb.ini"
+    )
+    every, few, many, done, kept, out = windows.run(
+        ("Get-FileSecurity", {"Path": [top]}),
+        ("Get-FileSecurity", {**some, "Skip": ["0|inner"], "Account": [EVERYONE, STRANGER]}),
+        ("Get-FileSecurity", {"Path": [top], "Most": 1}),
+        ("Set-FileSecurity", {"Path": top, "Lists": wanted}),
+        ("Set-FileSecurity", {"Path": top, "Lists": packed("D:\tb.ini"), "WhatIf": True}),
+        ("Set-FileSecurity", {"Path": top, "Lists": packed("D:\t..\\b.ini")}),
+    )
+    lines = [line.split("\t") for line in every.plain.decode().splitlines()]
+    assert {line[2] for line in lines} == {"", "inner", r"inner\a.txt", "b.ini"}
+    entry = r"\(A;(OICI)?;0x[0-9a-f]+;;;S-1-[\d-]+\)"
+    assert all(re.fullmatch(rf"O:S-1-5-21-0-0-0-\d+D:({entry})+", line[1]) for line in lines), lines
+    assert (every.last["Looked"], every.last["Lines"], every.last["Unknown"]) == (4, 4, [])
+
+    lines = [line.split("\t") for line in few.plain.decode().splitlines()]
+    assert sorted((n, name) for n, _, name in lines) == [
+        ("0", ""), ("0", "b.ini"), ("0", "inner"), ("1", ""), ("2", r"lists\b.ini"),
+    ]  # fmt: skip
+    assert ["1", "!ExRemote.PathMissing", ""] in lines
+    assert few.last["Unknown"] == [STRANGER]
+    assert many.error == "ExRemote.TooMany"
+
+    states = [tuple(line.split("\t")[:2]) for line in done.plain.decode().splitlines()]
+    assert states == [
+        ("failed", "ExRemote.NotSame"),
+        ("failed", "ExRemote.UnknownForm"),  # .NET has its own order of entries, in which it reads them, too
+        ("failed", "ExRemote.NotSame"),
+        ("failed", "ExRemote.PathMissing"),
+        ("failed", "ExRemote.NotSame"),
+    ], done.plain.decode()
+    assert (done.last["Lists"], done.last["Failed"]) == (5, 5)
+    assert kept.plain.decode() == "kept\t\t\n"
+    assert out.error == "ExRemote.BadArgument"
+
+
 @pytest.mark.slow
 def test_64_mib_of_noise_travel_in_seconds(windows: Windows, root: Path) -> None:
     """Seen here: about 4 s with the start of the engine (0.8 s); the bound is for a busy machine."""

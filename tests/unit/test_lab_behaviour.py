@@ -75,6 +75,8 @@ CALLS: dict[str, dict[str, object]] = {
     "Start-ServiceGuard": {"Folder": r"C:\exremote-g", "Service": ["LME-NOTES"], "Seconds": 60},
     "Get-FileFact": {"Path": [rf"{CONNDATA}\Exchconn.ini"]},
     "Get-FileTree": {"Path": CONNDATA},
+    "Get-FileSecurity": {"Path": [CONNDATA], "Account": ["S-1-1-0"]},
+    "Set-FileSecurity": {"Path": CONNDATA, "Lists": names("D:\tExchconn.ini")},
     "Read-FilePack": {"Path": CONNDATA, "Files": names("Exchconn.ini")},
     "Write-FilePack": {"Path": r"C:\WINDOWS\Temp\x", "Files": names("a")},
     "Get-RegistryValue": {"Value": [r"HKLM\SOFTWARE\Microsoft\Exchange\Setup|Services"]},

@@ -16,7 +16,9 @@ from exremote.plan import (
     CopyTree,
     Gap,
     HeldTree,
+    ListedItem,
     Plan,
+    ReadAccessLists,
     RunNtBackup,
     step_from_json,
 )
@@ -121,6 +123,7 @@ def test_every_step_describes_itself() -> None:
             CopyRegistryKey("client", ("notes",), "HKLM\\SOFTWARE\\Lotus\\Notes"),
             CopyServiceStates(("notes",), ("MSExchangeCoCo", "LME-NOTES")),
             CopyDirectoryObject("object", ("notes",), "msExchNotesConnector"),
+            ReadAccessLists((ListedItem("conndata", ("notes",), "C:\\Conndata"),), ("notes",)),
             RunNtBackup(
                 "systemstate",
                 ("systemstate",),
@@ -137,8 +140,9 @@ def test_every_step_describes_itself() -> None:
     )
     assert {step.kind for step in plan} == set(STEP_KINDS)
     lines = plan.describe()
-    assert len(lines) == 8
-    assert lines[6] == "run ntbackup, job job: System State into D:\\x"
+    assert len(lines) == 9
+    assert lines[6] == "read access lists: conndata"
+    assert lines[7] == "run ntbackup, job job: System State into D:\\x"
     assert lines[1] == (
         "stop MSExchangeMSMI, MTA, copy D:\\Maildata to D:\\exremote-copy-maildata (10 bytes), "
         "start them, and fetch the copy"
