@@ -7,6 +7,8 @@ deeds      what changes the host, and the scripts that do it
 line       the line to the host: patience, deadlines, bounds
 route      how a call reaches a host that has no WinRM
 second_hop the hop there, from its gateway
+share_hop  the hop from a host to a share of another computer
+jobs       the questions and deeds about ntbackup
 tapes      the one question about a tape file that stays on the host
 pace       how fast the line is, and may be
 answers    whether an answer can be what was asked for
