@@ -185,7 +185,7 @@ class RunNtBackup:
     arguments: str
     """Everything behind the program's name."""
     start: str
-    """How it is started: `wmi` or `direct`."""
+    """How it is started: `wmi`, `direct`, `system` or `task`."""
     stall_s: float
     """Seconds without growth of the .bkf after which it counts as hanging, and is ended."""
     adopt: bool = False
@@ -193,12 +193,26 @@ class RunNtBackup:
     clear: str = ""
     """Name of an old job whose files are removed first; '' if there is none."""
     keep_in: str = ""
-    """The folder on the host where its .bkf stays; '' if it comes home."""
+    """The folder on the host or on a share where its .bkf stays; '' if it comes home."""
+    task: str = ""
+    """The scheduled task that starts it; '' if none is there for that."""
+
+    @property
+    def on_share(self) -> bool:
+        """Return whether ntbackup writes the .bkf to another computer."""
+        return self.keep_in.startswith("\\\\")
+
+    @property
+    def tape_folder(self) -> str:
+        """Return where ntbackup writes the .bkf."""
+        return self.keep_in if self.on_share else self.folder
 
     def describe(self) -> str:
         """Return one line for the operator."""
         deed = "take over job" if self.adopt else "run ntbackup, job"
         stays = f", the .bkf to stay in {self.keep_in}" if self.keep_in else ""
+        if self.on_share:
+            stays += " (room there: unknown)"
         return f"{deed} {self.name}: {', '.join(self.sets)} into {self.folder}{stays}"
 
 

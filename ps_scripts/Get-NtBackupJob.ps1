@@ -2,7 +2,8 @@
 .SYNOPSIS
     Says how a job of ntbackup stands, what it has written, and what ntbackup is on this host.
 .DESCRIPTION
-    State: None, no job is in the folder; Running, its command file runs; Ended, it left an exit code; Lost, neither. Its
+    State: None, no job is in the folder; Waiting, its task has not begun it; Running, its command file runs; Ended, it left an
+    exit code; Lost, none of these. Its .bkf is where its command line says, on a share or in the folder. Its
     log is the one that was written last since the job began, in the profile of whichever account ran it.
 .PARAMETER Folder
     The job's folder, a full path.
@@ -43,11 +44,12 @@ function Get-Job {
     $answer.Name = [IO.Path]::GetFileNameWithoutExtension($orders[0].Name)
     $answer.StartedUtc = $orders[0].LastWriteTimeUtc
     $base, $answer.State = "$Folder\$($answer.Name)", 'Lost'
-    $tape = [IO.FileInfo]"$base.bkf"
+    $place = [Text.RegularExpressions.Regex]::Match([IO.File]::ReadAllText("$base.cmd"), ' /F "([^"]+)"').Groups[1].Value
+    $tape = [IO.FileInfo]$(if ($place) { $place } else { "$base.bkf" })
     if ($tape.Exists) {
         $answer.Bytes = $tape.Length
         # The folder's own word about a file that is written to is old.
-        try { $stream = [IO.File]::Open("$base.bkf", 'Open', 'Read', 'ReadWrite, Delete'); $answer.Bytes = $stream.Length; $stream.Close() }
+        try { $stream = [IO.File]::Open($tape.FullName, 'Open', 'Read', 'ReadWrite, Delete'); $answer.Bytes = $stream.Length; $stream.Close() }
         catch { Write-Verbose "The .bkf is closed to others: $($_.Exception.GetBaseException().Message)" }
     }
     if ([IO.File]::Exists("$base.pid")) { $answer.ProcessId = [int][IO.File]::ReadAllText("$base.pid") }
@@ -57,9 +59,12 @@ function Get-Job {
         $process = [Diagnostics.Process]::GetProcessById($answer.ProcessId)
         $running = $answer.ProcessId -gt 0 -and $process.ProcessName -eq 'cmd' -and -not $process.HasExited
     } catch { Write-Verbose "Process $($answer.ProcessId) is gone." }
+    # Whose task it is, nobody can tell from here; but it holds this file open to its end.
+    if ([IO.File]::Exists("$base.run")) { try { [IO.File]::Open("$base.run", 'Open', 'Read', 'None').Close() } catch [IO.IOException] { $running = $true } }
     if ([IO.File]::Exists("$base.rc")) { $answer.State, $answer.ExitCode = 'Ended', [int][IO.File]::ReadAllText("$base.rc").Trim() }
     elseif ($running) { $answer.State = 'Running' }
-    if ($answer.State -ne 'Running') { $answer.Log = [string](Get-Log $answer.StartedUtc) }
+    elseif ([IO.File]::Exists("$base.go")) { $answer.State = 'Waiting' }
+    if ('Ended', 'Lost' -contains $answer.State) { $answer.Log = "$(Get-Log $answer.StartedUtc)" }
 }
 function Get-Log([DateTime]$Since) {
     $below = 'Microsoft\Windows NT\NTBackup\data'

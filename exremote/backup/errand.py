@@ -156,7 +156,7 @@ class Errand:
             digests,
             gaps,
             may_stop="stopped-copy" in host.backup,
-            guarded=host.ntbackup.start == "wmi",
+            guarded=host.ntbackup.start != "direct",
         )
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
         if self.dry_run or not chosen:

@@ -17,7 +17,7 @@ from exremote import __version__, health
 from exremote.backup.errand import Taken, is_modern, lacks
 from exremote.backup.identity import identity_of
 from exremote.backup.parts import GROUP_CLASS, PartFacts, folder_of, groups_of, plan_part
-from exremote.backup.staying import put_aside, take_away
+from exremote.backup.staying import drop, note_ahead, put_aside, share_trouble, take_away
 from exremote.backup.verdict import findings_of, judge_job
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, HostError, IntegrityError, ScriptFailed
 from exremote.facts import ConnectorObject, HostFact, HostFacts
@@ -104,14 +104,18 @@ class JobErrand:
     ) -> Taken:
         """Given a part, do its job and commit its snapshot. Return what came in. Raise HostError."""
         started = self.now()
+        trouble, tapes = "", host.ntbackup.bkf_folder if host.ntbackup.on_share else ""
+        if tapes:
+            trouble = share_trouble(session, tapes)
         facts = PartFacts(
             host_fact,
-            session.ntbackup_job(folder_of(host, host_fact.system_root, part)),
+            session.ntbackup_job(folder_of(host, host_fact.system_root, part), tapes),
             (host.ntbackup.storage_groups or groups_of(host_fact.computer_name, objects))
             if part == "storagegroups"
             else (),
             why or "the directory has none of this server, and the inventory names none",
             self._last_bytes(host, part),
+            trouble,
         )
         plan = plan_part(host, part, facts, (host_fact.utc_now or started) + (self.now() - started))
         self.journal.event("planned", host=host.name, plan=plan.digest, steps=len(plan.steps))
@@ -119,6 +123,7 @@ class JobErrand:
         if self.dry_run or not plan.steps:
             return Taken(missing=missing, plan=plan)
         identity, exports = identity_of(session, facts, objects, why)
+        note_ahead(self.repository, host.name, plan.steps[0])
         whole = HostFacts(host.name, started, host_fact)
         self.stage(host.name, f"ntbackup: {part}")
         with (
@@ -189,9 +194,11 @@ class JobErrand:
                 f"{part}: others than administrators could read {step.folder} while the job was there"
             )
         if end is not None and end.done and not stuck:
+            if stays is None:
+                warnings += drop(self.repository, self.journal, session, host.name, step, end)
             warnings += self._clear(session, step, end)
         if snapshot.complete:
-            gone = take_away(self.repository, self.journal, session, host.name)
+            gone = take_away(self.repository, self.journal, session, host.name, part)
             warnings += [f"{part}: {sentence}" for sentence in gone]
         missing = tuple((part, lack.path, lack.reason) for lack in harvest.missing.get(part, ()))
         return Taken(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from exremote.facts import ConnectorObject, HostFact, NtBackupJob
-from exremote.inventory import Host
+from exremote.inventory import Host, NtBackup
 from exremote.ntbackup import Job, Part, storage_groups_job, system_state_job
 from exremote.plan import Gap, Plan, RunNtBackup
 
@@ -37,6 +37,8 @@ class PartFacts:
     """Why nobody can tell which they are; '' if somebody can."""
     last_bytes: int = 0
     """Of the .bkf in the last complete snapshot; 0 if there is none."""
+    share_trouble: str = ""
+    """Why the share that the .bkf goes to is not to be had; '' if it is, or none is needed."""
 
 
 def folder_of(host: Host, system_root: str, part: Part) -> str:
@@ -64,11 +66,11 @@ def groups_of(server: str, objects: Sequence[ConnectorObject]) -> tuple[str, ...
 def plan_part(host: Host, part: Part, facts: PartFacts, now: datetime) -> Plan:
     """Given the facts, return the plan of one job, or of none with the reason as its gap."""
     found, settings = facts.found, host.ntbackup
-    gap = ""
+    gap = facts.share_trouble
     folder = folder_of(host, facts.host_fact.system_root, part)
     if not found.program:
         gap = "there is no ntbackup.exe on this host (Windows Server 2008 and newer have none)"
-    elif part == "storagegroups" and not facts.groups:
+    elif not gap and part == "storagegroups" and not facts.groups:
         gap = f"which storage groups the host has is unknown: {facts.groups_unknown}"
     if gap:
         return _no_plan(host, part, gap)
@@ -78,7 +80,7 @@ def plan_part(host: Host, part: Part, facts: PartFacts, now: datetime) -> Plan:
         return _no_plan(host, part, f"{error}: say its storage_groups in the inventory")
     adopt, clear, gap = _left(job, found, now)
     if not gap and not adopt:
-        gap = _in_the_way(found) or _no_room(folder, facts, settings.least_free_gb)
+        gap = _in_the_way(found) or _no_room(folder, facts, settings)
     if gap:
         return _no_plan(host, part, gap)
     step = RunNtBackup(
@@ -94,6 +96,7 @@ def plan_part(host: Host, part: Part, facts: PartFacts, now: datetime) -> Plan:
         adopt,
         clear,
         settings.bkf_folder,
+        settings.task,
     )
     return Plan(host.name, (part,), (step,))
 
@@ -104,22 +107,23 @@ def _job(host: Host, part: Part, facts: PartFacts, folder: str, now: datetime) -
 
     def named(name: str) -> Job:
         if part == "systemstate":
-            own = (
-                dict.fromkeys((folder.rpartition("\\")[0], settings.bkf_folder))
-                if settings.windows_set
-                else {}
-            )
+            mine = (folder.rpartition("\\")[0], "" if settings.on_share else settings.bkf_folder)
+            own = dict.fromkeys(mine) if settings.windows_set else {}
             keep_out = [f"{path}\\" for path in own if path]
             return system_state_job(name, folder, version, settings.windows_set, keep_out)
         server = facts.host_fact.computer_name
         return storage_groups_job(name, folder, version, server, facts.groups, settings.method)
 
     said = "\n".join((*named("job").lines, settings.method if part == "storagegroups" else ""))
+    if settings.on_share:
+        # Others may write into the same folder, and it is the name of a file there.
+        said += f"\n{host.name}\n{settings.bkf_folder}"
     digest = hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:8]
     moment = now.astimezone(UTC)
     # To the millisecond: what an earlier job left on the host may not have the name of this one.
     stamp = f"{moment:%Y%m%dT%H%M%S}{moment.microsecond // 1000:03d}Z"
-    return named(f"exremote-{part}-{stamp}-{digest}")
+    job = named(f"exremote-{part}-{stamp}-{digest}")
+    return replace(job, tape_folder=settings.bkf_folder) if settings.on_share else job
 
 
 def _left(job: Job, found: NtBackupJob, now: datetime) -> tuple[bool, str, str]:
@@ -152,12 +156,13 @@ def _in_the_way(found: NtBackupJob) -> str:
     return ""
 
 
-def _no_room(folder: str, facts: PartFacts, least_gb: float) -> str:
-    need = max(int(least_gb * GB), int(facts.last_bytes * ROOM_FACTOR))
+def _no_room(folder: str, facts: PartFacts, settings: NtBackup) -> str:
+    """Return why there is no room on the drive of a job's folder. How much a share has, no host can tell."""
+    need = max(int(settings.least_free_gb * GB), int(facts.last_bytes * ROOM_FACTOR))
     disk = next((d for d in facts.host_fact.disks if d.root[:2].casefold() == folder[:2].casefold()), None)
     if disk is None:
         return f"the host has no drive {folder[:2]} for {folder}; say ntbackup.folder in the inventory"
-    if disk.free < need:
+    if disk.free < need and not settings.on_share:
         return (
             f"drive {disk.root} has {disk.free} bytes free, and {need} are asked for before a job starts; "
             "make room, or say another ntbackup.folder in the inventory"

@@ -38,7 +38,7 @@ def judge_job(end: JobEnd, sets: Sequence[str]) -> Judgement:
         unknown += [("ntbackup.bkf", why) for why in _doubts(end.tape, sets, end.job.name)]
     elif not bad:
         none = "ntbackup has written none" if end.job.bytes < 0 else "it did not come home"
-        bad.append(("the .bkf", none))
+        bad.append(("the .bkf", end.unseen or none))
     if end.log is None:
         unknown.append(("ntbackup.log", "no log was found that is newer than the start of the job"))
     else:

@@ -1,4 +1,4 @@
-"""What stays on hosts, as commands say it that ask none: where it is, and how it was when last looked at."""
+"""What stays on hosts, or on shares, said by commands that ask none: where it is, and how it was last."""
 
 from __future__ import annotations
 
@@ -30,6 +30,11 @@ class Distant:
         s, f = self.snapshot, self.file
         known = {"host": s.host, "snapshot": s.id, "place": f.place, "bytes": f.size, "sha256": f.sha256}
         return {**known, "state": state, "said": said, **more}
+
+
+def where(place: str) -> str:
+    """Given the full path of such a file, return what it lies on."""
+    return "share" if place.startswith("\\\\") else "host"
 
 
 def distant_of(snapshots: Sequence[Snapshot]) -> list[Distant]:

@@ -310,11 +310,16 @@ def export_snapshot(
             report.note(f"damaged, not written: {path} (expected {expected}, is {actual})")
         for row in away:
             report.note(
-                f"not written: {row['place']} stays on {row['host']}, its content is not in the repository; "
+                f"not written: {row['place']} stays on {_whose(row)}, its content is not in the repository; "
                 f"copy it from there ({size_text(row['bytes'])}, SHA-256 {row['sha256']})"
             )
         if code:
             raise typer.Exit(code)
+
+
+def _whose(row: dict[str, Any]) -> str:
+    """Given a file whose content is not in the repository, return what it stays on, in words."""
+    return "that share" if afar.where(row["place"]) == "share" else str(row["host"])
 
 
 def whole_of(snapshot: Snapshot | Composed) -> Snapshot:

@@ -150,8 +150,8 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
     rows = [{**row, "size": size_text(row["bytes"])} for row in answer["documents"]]
     report.rows("Documents", ["name", "size"], rows, nothing="no documents")
     for row in answer["elsewhere"]:
-        size = size_text(row["bytes"])
-        report.line(f"on the host: {row['place']} ({size}, SHA-256 {row['sha256']}): {row['said']}")
+        size, where = size_text(row["bytes"]), afar.where(row["place"])
+        report.line(f"on the {where}: {row['place']} ({size}, SHA-256 {row['sha256']}): {row['said']}")
     for title in ("missing", "omitted"):
         some = answer[title]
         for row in some if title == "missing" else some[:LISTED]:

@@ -8,8 +8,8 @@ from exremote.report import size_text
 
 _PHRASES: Mapping[str, str] = {
     "bkf-removed": "took away {place} ({bytes} bytes), which no snapshot names any more",
-    "bkf-stays": "{place} ({bytes} bytes) stays on the host: walked and hashed there",
-    "looked-at": "looked at {place} on the host: {state}",
+    "bkf-stays": "{place} ({bytes} bytes) stays there: walked and hashed",
+    "looked-at": "looked at {place}: {state}",
     "confirmed": "a person confirmed {name}: {answer}",
     "copying": "copies from {source}",
     "damaged": "the snapshot {snapshot} is damaged: {place}",

@@ -237,7 +237,9 @@ class Ages:
                 words = _words(self._limits.tables)
                 said.append(f"tables older than {words}; run: exremote backup {host} --only tables")
         for one in afar.distant_of([good]):
-            said.append(f"its .bkf stays on the host, {afar.last_look(self._place, one)}")
+            said.append(
+                f"its .bkf stays on the {afar.where(one.file.place)}, {afar.last_look(self._place, one)}"
+            )
         last = max((s for s in snapshots if s.kind != "safety"), key=_when)
         if not last.complete and not last.damage:
             said.append(f"the newest, {last.id}, is incomplete")

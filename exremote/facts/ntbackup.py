@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, Self, cast
+from typing import Literal, Self, cast, get_args
 
 from exremote.facts.parse import FactError, Record, take, texts
 
-JobState = Literal["None", "Running", "Ended", "Lost"]
+JobState = Literal["None", "Waiting", "Running", "Ended", "Lost"]
 LAST_TICK = 3155378975999999999
 """Of the year 9999."""
-_STATES = ("None", "Running", "Ended", "Lost")
+_STATES = get_args(JobState)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,15 @@ class NtBackupJob:
     folder: str
     """As it was asked for."""
     state: JobState
-    """`None`: no job is there; `Lost`: it neither runs nor left an exit code."""
+    """`None`: no job is there; `Waiting`: its task has not begun it; `Lost`: it neither runs nor left an exit
+    code.
+    """
     name: str
     """The job's; '' if there is none."""
     exit_code: int
     """Of a job that ended, else 0."""
     bytes: int
-    """Of the .bkf; -1 if there is none."""
+    """Of the .bkf; -1 if there is none to be seen: on a share, that may be away."""
     started: datetime
     """When the job was started; else now."""
     process_id: int
@@ -85,7 +87,7 @@ class StartedJob:
     @classmethod
     def parse(cls, record: Record) -> Self:
         """Given the script's record, return the fact. Raise FactError if it breaks the contract."""
-        script = "Start-NtBackupJob"
+        script = "Start-NtBackupJob, Start-NtBackupTask"
         if not take(script, record, "Started", bool):
             raise FactError(script, "Started", "expected a job that was started")
         return cls(take(script, record, "ProcessId", int), take(script, record, "Private", bool))

@@ -62,6 +62,13 @@ REMEDIES: Mapping[str, str] = {
     "ExRemote.ServiceStuck": (
         "Give it more time; if it hangs, look into the host's event log, and end its process by hand at last."
     ),
+    "ExRemote.SchedulerMissing": (
+        'Say start = "wmi" in the host\'s table ntbackup: Windows 2000 has no schtasks.exe.'
+    ),
+    "ExRemote.TaskRefused": (
+        "See on the host that the service Task Scheduler runs, and that the task of the table ntbackup "
+        "is there and not disabled; docs/ntbackup.md has the command that makes it."
+    ),
     "ExRemote.ShareRefused": "Check api_credential, and that account's rights on the share.",
     "ExRemote.ShareUnreachable": "See that the file server is up, and that SMB (TCP 445 or 139) reaches it.",
     "ExRemote.WmiUnavailable": (

@@ -28,6 +28,7 @@ def advice(site: Inventory, variables: Collection[str]) -> list[str]:
             (f"credential of {gateway.name}" if gateway else "", gateway.credential if gateway else None),
             ("api_credential", host.api_credential),
             ("recover_credential", host.recover_credential),
+            ("ntbackup.share_credential", host.ntbackup.share_credential),
         ):
             for trouble in _missing(credential) if credential is not None else ():
                 found.setdefault(f"{key}: {trouble}", []).append(host.name)

@@ -21,7 +21,7 @@ Wire = Literal["psrp", "winrs"]
 Bulk = Literal["auto", "wire"]
 SecondHop = Literal["credential", "delegated"]
 BackupPart = Literal["connectors", "undelivered-mail", "stopped-copy", "systemstate", "storagegroups"]
-JobStart = Literal["wmi", "direct"]
+JobStart = Literal["wmi", "direct", "system", "task"]
 JobMethod = Literal["copy", "normal"]
 Setting = str | int | float | bool | tuple[str, ...] | None
 
@@ -69,7 +69,11 @@ class NtBackup:
     folder: str = ""
     r"""Where it writes on the host, `D:\exremote`; '': `exremote` on the drive of Windows."""
     start: JobStart = "wmi"
-    """How a job is started: `wmi` makes one that outlives the session; `direct` is for a host without WMI."""
+    """How a job is started: `wmi` makes one that outlives the session; `direct` is for a host without WMI;
+    `system` makes a scheduled task of the system; `task` runs one that is there.
+    """
+    task: str = ""
+    """The scheduled task that an administrator made beforehand, for `start = "task"`."""
     storage_groups: tuple[str, ...] = ()
     """Names of the storage groups, as Exchange has them; none: the directory is asked."""
     method: JobMethod = "copy"
@@ -81,12 +85,19 @@ class NtBackup:
     least_free_gb: float = 2.0
     """Room that the folder's drive must have at least before a job is started."""
     bkf_folder: str = ""
-    r"""Where a finished .bkf stays on the host, `E:\bkf`; '': it goes into the repository."""
+    r"""Where a finished .bkf stays, on the host (`E:\bkf`) or a share; '': it goes into the repository."""
+    share_credential: Credential | None = None
+    """For the session's second hop to that share; none: the session's own account."""
+
+    @property
+    def on_share(self) -> bool:
+        """Return whether a .bkf is written to another computer."""
+        return self.bkf_folder.startswith("\\\\")
 
     @property
     def home(self) -> str:
         """Return the folder below which jobs write; '': the built-in one."""
-        return self.folder or self.bkf_folder
+        return self.folder or ("" if self.on_share else self.bkf_folder)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +206,8 @@ class Host(Endpoint):
     @property
     def credentials(self) -> tuple[Credential, ...]:
         """Return each credential that is needed to ask it."""
-        all_of_them = (self.door.credential, self.own_credential, self.api_credential)
+        share = self.ntbackup.share_credential
+        all_of_them = (self.door.credential, self.own_credential, self.api_credential, share)
         return tuple(each for each in all_of_them if each is not None)
 
 

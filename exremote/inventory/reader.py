@@ -22,6 +22,7 @@ from exremote.inventory.accepting import resolve
 from exremote.inventory.amounts import parse_rate, parse_size
 from exremote.inventory.cures import open_quote, place_cure, syntax_cure
 from exremote.inventory.files import file_problems
+from exremote.inventory.jobs import job_problem
 from exremote.inventory.lines import key_lines
 from exremote.inventory.model import (
     BUILT_IN,
@@ -383,28 +384,23 @@ class Reader:
             recover_credential=self._credential(merged, "recover_credential"),
             after=self._after(merged, table),
             drill_folder=merged.take("drill_folder"),
-            ntbackup=self._ntbackup(merged),
+            ntbackup=self._ntbackup(merged, via),
             probe=merged.take("probe"),
             limit_rate=self._rate(merged),
             origins=MappingProxyType(merged.origins),
         )
 
-    def _ntbackup(self, merged: _Merged) -> NtBackup:
-        """Given the layers, return how ntbackup saves the host. Raise InventoryError."""
-        found = NtBackup(**merged.table("ntbackup", asdict(NtBackup())))
-        job, kept = (f"{path.casefold()}\\" for path in (found.folder, found.bkf_folder))
-        if found.folder and found.bkf_folder and job[0] != kept[0]:
-            raise self.error(
-                merged.where("ntbackup"),
-                f"expected folder and bkf_folder on one drive: a .bkf is moved from {found.folder} to "
-                f"{found.bkf_folder}, and not copied.",
-                "Leave folder out: then jobs write below bkf_folder.",
-            )
-        if any(kept == f"{job}{part}\\" for part in ("systemstate", "storagegroups")):
-            raise self.error(
-                merged.where("ntbackup"),
-                f"expected another bkf_folder: {found.bkf_folder} is the folder that a job writes in.",
-            )
+    def _ntbackup(self, merged: _Merged, gateway: str) -> NtBackup:
+        """Given the layers and the gateway, return how ntbackup saves the host. Raise InventoryError."""
+        said = merged.table("ntbackup", asdict(NtBackup()))
+        reference: CredentialTable | None = said["share_credential"]
+        if reference is not None:
+            where = merged.where("ntbackup", "share_credential")
+            said["share_credential"] = self._refer(merged, reference, where)
+        found = NtBackup(**said)
+        if problem := job_problem(found, gateway):
+            expected, remedy = problem
+            raise self.error(merged.where("ntbackup"), f"expected {expected}.", remedy)
         return found
 
     def _drill_on(self, merged: _Merged, table: FileTable) -> str | None:
@@ -576,7 +572,10 @@ class Reader:
         said: CredentialTable | None = merged.take(key)
         if said is None:
             return None
-        where = merged.where(key)
+        return self._refer(merged, said, merged.where(key))
+
+    def _refer(self, merged: _Merged, said: CredentialTable, where: tuple[str, ...]) -> Credential:
+        """Given what a credential's table says, make it. Raise InventoryError."""
         try:
             return Credential.refer(
                 said.model_dump(exclude_unset=True), self._file, host=merged.name, place=self.place(where)

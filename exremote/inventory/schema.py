@@ -84,10 +84,18 @@ class NtBackupTable(Table):
     )
     bkf_folder: str | None = Field(
         default=None,
-        pattern=r"^([A-Za-z]:\\[A-Za-z0-9._-]([A-Za-z0-9 ._\\-]*[A-Za-z0-9_-])?)?$",
-        description="the full path of a folder on a drive of the host, in plain letters: 'E:\\bkf', or ''",
+        pattern=r"^([A-Za-z]:\\[A-Za-z0-9._-]([A-Za-z0-9 ._\\-]*[A-Za-z0-9_-])?"
+        r"|\\\\[A-Za-z0-9][A-Za-z0-9._-]*(\\[A-Za-z0-9_$-]([A-Za-z0-9 ._$-]*[A-Za-z0-9_$-])?)+)?$",
+        description="the full path of a folder in plain letters, on a drive of the host: 'E:\\bkf', or on a "
+        "share: '\\\\FS01\\backup$\\exch', or ''",
     )
-    start: JobStart | None = Field(default=None, description='"wmi" or "direct"')
+    share_credential: CredentialTable | None = Field(default=None, description=_REFERENCE)
+    start: JobStart | None = Field(default=None, description='"wmi", "direct", "system" or "task"')
+    task: str | None = Field(
+        default=None,
+        pattern=r"^([A-Za-z0-9_]([A-Za-z0-9 ._-]*[A-Za-z0-9_-])?)?$",
+        description="the name of a scheduled task, in plain letters",
+    )
     storage_groups: (
         tuple[Annotated[str, Field(pattern=r'^[^\\/"\x00-\x1f]*[^\s\\/"\x00-\x1f]$')], ...] | None
     ) = Field(
@@ -232,6 +240,8 @@ def schema_at(where: tuple[str, ...]) -> tuple[type[Table] | None, str]:
     rest = where[2:] if named else where[1:]
     if not rest:
         return None, where[1]
+    if len(rest) > 2 and rest[:2] == ("ntbackup", "share_credential"):
+        return CredentialTable, rest[2]
     if len(rest) > 1 and rest[0] in _NESTED:
         return _NESTED[rest[0]], rest[1]
     return SECTIONS.get(where[0]), rest[0]

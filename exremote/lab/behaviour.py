@@ -22,7 +22,7 @@ from exremote.lab.gateway import api_directory, connect_share, disconnect_share
 from exremote.lab.images import image_exists
 from exremote.lab.machine import SERVICES, START_MODES, Machine
 from exremote.lab.moves import aside_move, staged_move, staging_remove
-from exremote.lab.ntbackup import get_job, remove_job, start_job
+from exremote.lab.ntbackup import get_job, remove_job, start_job, start_task
 from exremote.lab.packing import BLOCK, seal_text
 from exremote.lab.programs import file_fact
 from exremote.lab.registry import HIVES, KeyDenied, Kind
@@ -344,6 +344,7 @@ ANSWERS: Mapping[str, Answer] = {
     "Set-Folder": folder_set,
     "Remove-StagingFolder": staging_remove,
     "Start-NtBackupJob": start_job,
+    "Start-NtBackupTask": start_task,
     "Get-NtBackupJob": get_job,
     "Remove-NtBackupJob": remove_job,
     "gateway/Test-HostShare": host_share,

@@ -17,8 +17,10 @@ from exremote.lab import losing, security
 from exremote.lab.breaking import break_host, trouble_service
 from exremote.lab.files import Generated, Lying, Sparse
 from exremote.lab.machine import SERVICES, Disk, Machine, ticks
+from exremote.lab.ntbackup import end_job, settle
 from exremote.lab.registry import Kind
 from exremote.lab.site import Bulk, add_bulk
+from exremote.lab.tasks import set_task
 from exremote.lab.wine import Prefix
 from exremote.lab.world import World
 
@@ -112,6 +114,19 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                         prefix.set_service(name, args["state"])
             case "trouble_service":
                 trouble_service(machine, prefix, **args)
+            case "set_task":
+                _simulated(prefix, op)
+                set_task(machine, **args)
+            case "tasks":
+                _simulated(prefix, op)
+                return sorted(machine.tasks)
+            case "end_job":
+                _simulated(prefix, op)
+                end_job(machine)
+            case "unplug_share":
+                _simulated(prefix, op)
+                settle(machine)
+                machine.unplug_share(args["name"], bool(args["away"]))
             case "run_guards":
                 _simulated(prefix, op)
                 machine.run_guards(float("inf"))

@@ -145,7 +145,7 @@ def connect_share(
     why = said or ""
     if said is not None:
         pass
-    elif share is None and name.lower() not in machine.files.roots:
+    elif (share is None and name.lower() not in machine.files.roots) or (share and share.away is not None):
         why = "The network path was not found."
     elif share is not None and share.accounts:
         accounts = {user.lower(): word for user, word in share.accounts.items()}

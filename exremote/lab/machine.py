@@ -20,6 +20,8 @@ from exremote.lab.registry import Kind, Registry
 
 if TYPE_CHECKING:
     from exremote.lab.behind import Behind
+    from exremote.lab.files import Node
+    from exremote.lab.tasks import Task
 
 SERVICES = r"HKLM\SYSTEM\CurrentControlSet\Services"
 ENVIRONMENT = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment"
@@ -141,6 +143,8 @@ class Share:
     accounts: dict[str, str] = field(default_factory=dict)
     """Who may connect, with passwords. Empty: whoever is logged on may."""
     read_only: bool = False
+    away: Node | None = None
+    """What is on it, as long as its server does not answer."""
 
 
 @dataclass(slots=True)
@@ -155,6 +159,8 @@ class RunningJob:
     killed: bool = False
     """It ends without an exit code."""
     code: int = 0
+    tape: str = ""
+    """Where it writes; empty: into its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +219,8 @@ class Machine:
         """The job of ntbackup that runs."""
         self.foreign_ntbackup = False
         """Whether somebody else's ntbackup runs."""
+        self.tasks: dict[str, Task] = {}
+        """By lower-case name: scheduled tasks."""
         self.guards: list[Guard] = []
         self.holds: dict[str, tuple[str, ...]] = {}
         """Files that services hold open, and share with nobody, as long as one of them is not stopped."""
@@ -369,6 +377,15 @@ class Machine:
     def expand(self, text: str) -> str:
         """Return a text with its %variables% replaced; unknown ones stay."""
         return re.sub("%([^%]+)%", lambda found: self.variable(found.group(1)) or found.group(), text)
+
+    def unplug_share(self, name: str, away: bool) -> None:
+        """Have the server of a share go away, or come back. Raise KeyError if there is no such share."""
+        key = name.lower()
+        share = self.shares[key]
+        if away and share.away is None:
+            share.away = self.files.roots.pop(key)
+        elif not away and share.away is not None:
+            self.files.roots[key], share.away = share.away, None
 
     def may_use(self, path: str, shell_id: str) -> bool:
         """Return whether somebody in this shell gets at a path: always, unless its share needs an account."""

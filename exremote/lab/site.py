@@ -14,6 +14,7 @@ from typing import cast
 from exremote.lab import furnish, older
 from exremote.lab.files import Generated
 from exremote.lab.machine import WINDOWS_2000, WINDOWS_2003, WINDOWS_2008_R2, Machine, Share, share_of
+from exremote.lab.tasks import set_task
 
 _FURNISHERS = {**furnish.FURNISHERS, **older.FURNISHERS}
 SYSTEMS = {"2000": WINDOWS_2000, "2003": WINDOWS_2003, "2008r2": WINDOWS_2008_R2}
@@ -61,6 +62,12 @@ class HostSpec:
     """The GroupWise API directory."""
     api_accounts: tuple[tuple[str, str], ...] = ()
     """Who may connect its share, with passwords; empty: everybody."""
+    backup_share: str = ""
+    r"""A folder on a file server's share that the host sees, `\\\\SERVER\\SHARE\\FOLDER`; empty: none."""
+    backup_accounts: tuple[tuple[str, str], ...] = ()
+    """Who may connect that share, with passwords; empty: everybody."""
+    tasks: tuple[tuple[str, str], ...] = ()
+    """Scheduled tasks that an administrator has made: name, and what it runs."""
     latency_s: float | None = None
     bandwidth_bps: int | None = None
 
@@ -74,9 +81,8 @@ class HostSpec:
         try:
             given["bulk"] = tuple(Bulk(**one) for one in given.get("bulk", ()))
             given["connectors"] = tuple(given.get("connectors", ()))
-            given["api_accounts"] = tuple(
-                (str(user), str(word)) for user, word in given.get("api_accounts", ())
-            )
+            for pairs in ("api_accounts", "backup_accounts", "tasks"):
+                given[pairs] = tuple((str(one), str(other)) for one, other in given.get(pairs, ()))
             return cls(**given)
         except (TypeError, ValueError) as error:
             raise SpecText(f"host {value['name']}: {error}") from error
@@ -136,6 +142,11 @@ def build(spec: HostSpec) -> Machine:
             _FURNISHERS[name](machine)
     if spec.api_accounts:
         machine.shares[share_of(spec.api)] = Share(dict(spec.api_accounts))
+    if spec.backup_share:
+        machine.files.make_directory(spec.backup_share)
+        machine.shares[share_of(spec.backup_share)] = Share(dict(spec.backup_accounts))
+    for name, command in spec.tasks:
+        set_task(machine, name, command)
     if spec.sick and "groupwise" in spec.connectors:
         furnish.sicken(machine, spec.api)
     if spec.sick:

@@ -100,7 +100,7 @@ def _quoted(texts: Sequence[str]) -> str:
     return ", ".join("'" + text.replace("'", "''") + "'" for text in texts) or ""
 
 
-def _winlab(engine: Sequence[str]) -> Path:
+def winlab(engine: Sequence[str]) -> Path:
     """Return the folder that holds labsvc.exe. Raise WineTrouble."""
     named = os.environ.get(WINLAB_VARIABLE)
     folder = Path(named) if named else Path(engine[0]).resolve().parent.parent / "winlab"
@@ -311,7 +311,7 @@ class Prefix:
     def _put_files(self) -> None:
         labsvc = self.service_program()
         program = self.drive_c / "windows" / "system32" / "ntbackup.exe"
-        if program_of(self.machine) and (standin := _winlab(self.engine) / "ntbackup.exe").is_file():
+        if program_of(self.machine) and (standin := winlab(self.engine) / "ntbackup.exe").is_file():
             program.write_bytes(standin.read_bytes())
         images = {self._image(name).lower() for name in self.machine.services}
         dosdevices = self.folder / "dosdevices"
@@ -366,7 +366,7 @@ class Prefix:
 
     def service_program(self) -> bytes:
         """Return the program that plays every service. Raise WineTrouble."""
-        return (_winlab(self.engine) / "labsvc.exe").read_bytes()
+        return (winlab(self.engine) / "labsvc.exe").read_bytes()
 
     def _registry(self) -> bytes:
         """Return what of the machine's registry Wine shall have, as a .reg file."""

@@ -42,6 +42,8 @@ class Job:
     """`normal` ends what other backups of a store go on from; `copy` touches nothing"""
     snapshot: bool | None
     """of volumes; None where ntbackup knows no such switch"""
+    tape_folder: str = ""
+    """where the .bkf goes; '': into the folder"""
 
     @property
     def files(self) -> dict[str, str]:
@@ -52,8 +54,9 @@ class Job:
     def arguments(self) -> str:
         """Return everything behind the program's name."""
         snap = "" if self.snapshot is None else f" /SNAP:{'on' if self.snapshot else 'off'}"
+        tape = f"{self.tape_folder or self.folder}\\{self.name}.bkf"
         return (
-            f'backup "@{self.folder}\\{self.name}.bks" /J "{self.name}" /F "{self.folder}\\{self.name}.bkf" '
+            f'backup "@{self.folder}\\{self.name}.bks" /J "{self.name}" /F "{tape}" '
             f'/D "{self.name}" /V:no /R:no /L:s /M {self.method} /RS:no /HC:off{snap}'
         )
 

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from exremote.errors import PlanRefused
+from exremote.errors import PlanRefused, ScriptFailed
 from exremote.facts import HostFact
 from exremote.mtf import walk
 from exremote.pack import datetime_to_ticks
@@ -106,15 +106,28 @@ def _found(plan: RecoveryPlan, session: Session, part: str, one: Elsewhere) -> E
     Return the evidence. Raise PlanRefused if a person has to copy it there, HostError.
     """
     due = f"{plan.folder}\\{part}\\{one.path}"
+    shared = one.place.startswith("\\\\")
     for place in (due, one.place):
-        file, tape = session.read_tape(place, walk)
+        try:
+            file, tape = session.read_tape(place, walk)
+        except ScriptFailed as error:
+            if not shared or place == due:
+                raise
+            raise PlanRefused(
+                f"{plan.host}: the .bkf of {part} is not in the repository, and whether {place} is it, "
+                f"the new machine could not see: {error.message}",
+                f"{error.remedy} Or copy it from there to {due} ({one.size} bytes, SHA-256 {one.sha256}); "
+                "then go on.".strip(),
+            ) from None
         if (file.size, file.sha256) == (one.size, one.sha256) and tape.whole:
             return Evidence("files", "ok", f"{place} is the .bkf of {part}, read there from end to end")
+    there = "on the new machine"
+    which = f"{due} {there} nor {one.place}" if shared else f"{due} nor {one.place} {there}"
+    source = "a copy of it" if shared else "the lost server's disk, or from a copy of it,"
+    what = "Bring it from" if shared else f"Copy {one.place} from"
     raise PlanRefused(
-        f"{plan.host}: the .bkf of {part} is not in the repository, and neither {due} nor {one.place} on the "
-        "new machine is that file.",
-        f"Copy {one.place} from the lost server's disk, or from a copy of it, to {due} "
-        f"({one.size} bytes, SHA-256 {one.sha256}), then go on.",
+        f"{plan.host}: the .bkf of {part} is not in the repository, and neither {which} is that file.",
+        f"{what} {source} to {due} ({one.size} bytes, SHA-256 {one.sha256}), then go on.",
     )
 
 

@@ -245,7 +245,10 @@ def groups(original: Original, saved: Saved | None, folder: str) -> Step:
 
 def _tapes(saved: Saved, folder: str) -> str:
     """Return where the set lies on the new machine."""
-    or_there = f" (or {', '.join(saved.away)}, if that disk is in it)" if saved.away else ""
+    shared = [place for place in saved.away if place.startswith("\\\\")]
+    own = [place for place in saved.away if place not in shared]
+    or_there = f" (or {', '.join(own)}, if that disk is in it)" if own else ""
+    or_there += f" (or, on its share, {', '.join(shared)})" if shared else ""
     return ", ".join(f"{folder}\\{saved.of}\\{name}" for name in saved.names) + or_there
 
 

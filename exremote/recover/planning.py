@@ -134,10 +134,10 @@ def _notes(temporary: str | None, original: object, parts: Mapping[str, Saved]) 
         )
     for one in parts.values():
         for place in one.away:
-            notes.append(
-                f"the .bkf of {one.of} is not in the repository: it is on the server's own disk, {place}; "
-                "get it from there, or from where that disk was copied to"
-            )
+            lies, then = "the server's own disk", "get it from there, or from where that disk was copied to"
+            if place.startswith("\\\\"):
+                lies, then = "a share", "the new machine reads it there"
+            notes.append(f"the .bkf of {one.of} is not in the repository: it is on {lies}, {place}; {then}")
     if "storagegroups" not in parts:
         notes.append("the repository has no storage groups of it: bring your own for tip step 7")
     if temporary is None:

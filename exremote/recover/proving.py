@@ -50,12 +50,15 @@ def saved_evidence(
         said = f"{age}, every byte read: weekly at least, says Microsoft"
         yield Evidence(one.of, "wrong" if rehearsed else "unknown", said, backup_text(snapshot.host, one.of))
     elif one.away:
+        shared = all(place.startswith("\\\\") for place in one.away)
+        lies = "a share" if shared else "the server's own disk"
+        keep = "see that the share outlives the server" if shared else "keep a copy of it elsewhere"
         yield Evidence(
             one.of,
             "unknown",
-            f"{age}, every byte read; its .bkf is not in the repository, but on the server's own disk, "
+            f"{age}, every byte read; its .bkf is not in the repository, but on {lies}, "
             f"{', '.join(one.away)}",
-            "While the server lives, `exremote verify --on-host` looks at it; keep a copy of it elsewhere.",
+            f"While the server lives, `exremote verify --on-host` looks at it; {keep}.",
         )
     else:
         yield Evidence(one.of, "ok", f"{age}, every byte read")

@@ -32,7 +32,7 @@ FILES = "files"
 RENAMED = "renamed"
 """Where an export puts what the system does not take; nothing else may lie there."""
 
-_PLACE = re.compile(r"[A-Za-z]:\\")
+_PLACE = re.compile(r"[A-Za-z]:\\|\\\\[^\\/:?*.][^\\/:?*]*\\")
 
 Kind = Literal["full", "tables", "safety"]
 
@@ -217,10 +217,11 @@ def checked_file(stored: str) -> str:
 
 
 def checked_place(place: str) -> str:
-    """Given the full path of a file on a host's drive, return it. Raise UnsafeName if it is none."""
-    if _PLACE.match(place) is None:
-        raise UnsafeName(place[:200], "it is no full path on a drive")
-    checked_remote(place[3:])
+    """Given the full path of a file on a drive or a share, return it. Raise UnsafeName if it is none."""
+    root = _PLACE.match(place)
+    if root is None:
+        raise UnsafeName(place[:200], "it is no full path on a drive or a share")
+    checked_remote(place[root.end() :])
     return place
 
 

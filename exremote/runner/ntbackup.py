@@ -22,6 +22,8 @@ from exremote.transfer import Carrier, Copied, Progress, pull_files, pull_tree
 
 FIRST_LOOK_S, LAST_LOOK_S = 0.2, 15.0
 """Seconds between two looks at a job, at first and after a while."""
+BEGIN_S = 120.0
+"""Seconds in which a scheduled task that was started has to begin its job."""
 LONGEST_LOG = 4 << 20
 LISTED = 50_000
 """Files that the catalogue names; the rest is counted."""
@@ -49,11 +51,17 @@ class JobEnd:
     catalogue: bytes = b""
     """What lies on the tape, a line each."""
     file: TapeFile | None = None
-    """The .bkf as it lies on the host, where it is to stay there; None if it came home."""
+    """The .bkf as it lies on the host or a share, where it is to stay there; None if it came home."""
+    unseen: str = ""
+    """Why nobody can tell whether there is a .bkf: the share that it was written to is away; '' else."""
 
     @property
     def done(self) -> bool:
         """Return whether the host needs its files no more: the .bkf is here, or will never be any good."""
+        return not self.unseen and self._over
+
+    @property
+    def _over(self) -> bool:
         return self.tape is not None or bool(self.stopped) or self.job.state != "Ended" or self.job.bytes < 0
 
 
@@ -76,20 +84,27 @@ def run_ntbackup(
     by_path = {entry.path: entry for entry in copied.entries if entry.item == step.item}
     tape: Tape | None = None
     file: TapeFile | None = None
-    catalogue = b""
-    if step.keep_in and good and job.bytes >= 0:
+    catalogue, unseen = b"", ""
+    if step.keep_in and good and (job.bytes >= 0 or step.on_share):
         try:
             file, (tape, catalogue) = session.read_tape(
-                f"{step.folder}\\{job.name}.bkf", lambda pieces: walked(pieces, progress)
+                f"{step.tape_folder}\\{job.name}.bkf", lambda pieces: walked(pieces, progress)
             )
+            if not file.exists:
+                file, tape, catalogue = None, None, b""
         except ScriptFailed as error:
-            stays = f"It stays on the host; a run within a day looks again. {error.message}"
+            where = "share" if step.on_share else "host"
+            stays = f"It stays on the {where}; a run within a day looks again. {error.message}"
+            if step.on_share and job.exit_code:
+                stays = error.message  # it is no backup, whatever lies there
             copied = replace(copied, missing=(*copied.missing, Omission(f"{job.name}.bkf", stays)))
+            if step.on_share and not job.exit_code:
+                unseen = f"nobody could look at it: {error.message}"
     elif (bkf := by_path.get(f"{job.name}.bkf")) is not None:
         tape, catalogue = walked(_pieces(repository.object_path(bkf.sha256)), progress)
     log = next((entry for entry in copied.entries if entry.item == _log_item(step)), None)
     says = None if log is None else read_log(_text(repository, log), job.name)
-    return JobEnd(job, stopped, private, says, tape, catalogue, file), copied
+    return JobEnd(job, stopped, private, says, tape, catalogue, file, unseen), copied
 
 
 def _start(step: RunNtBackup, session: Session) -> bool:
@@ -97,6 +112,11 @@ def _start(step: RunNtBackup, session: Session) -> bool:
     if step.clear:
         session.remove_ntbackup_job(step.folder, step.clear)
     try:
+        if step.start in ("system", "task"):
+            task = step.task if step.start == "task" else ""
+            return session.start_ntbackup_task(
+                step.folder, step.name, step.lines, step.arguments, task
+            ).private
         how = {"wmi": "Wmi", "direct": "Direct"}[step.start]
         return session.start_ntbackup(step.folder, step.name, step.lines, step.arguments, how).private
     except HostError as error:
@@ -107,6 +127,8 @@ def _start(step: RunNtBackup, session: Session) -> bool:
         job = session.ntbackup_job(step.folder)
         if job.name != step.name:
             raise
+        if job.state == "Waiting":
+            return True
         if not job.process_id and not job.others and job.bytes < 0 and job.state == "Lost":
             session.remove_ntbackup_job(step.folder, step.name)
             raise ScriptFailed(
@@ -124,22 +146,52 @@ def _watch(step: RunNtBackup, session: Session, tell: Tell) -> tuple[NtBackupJob
 
     The host's own deadline bounds it all: what it leaves behind, the next run takes over.
     """
+    tapes = step.tape_folder if step.on_share else ""
     wait_s, size = FIRST_LOOK_S, -1
-    grew = time.monotonic()
+    begun = grew = time.monotonic()
     while True:
-        job = session.ntbackup_job(step.folder)
-        if job.state != "Running":
+        job = session.ntbackup_job(step.folder, tapes)
+        if job.state == "Waiting":
+            _not_too_long(step, session, job, time.monotonic() - begun)
+            grew = time.monotonic()
+        elif job.state != "Running":
             return job, ""
-        if job.bytes != size:
+        elif job.bytes != size:
             size, grew = job.bytes, time.monotonic()
         elif (still := time.monotonic() - grew) > step.stall_s:
             written = f"it had written {max(size, 0)} bytes, and then nothing for {still:.0f} s"
             ended = session.remove_ntbackup_job(step.folder, job.name, end=True, keep=True)
             tell("job-stopped", {"job": job.name, "reason": written, "processes": ended.ended})
             how = "so it was ended" if ended.ended else f"and it could not be ended: {ended.error}"
-            return session.ntbackup_job(step.folder), f"it hung ({written}), {how}"
+            return session.ntbackup_job(step.folder, tapes), f"it hung ({written}), {how}"
         session.pause(wait_s)
         wait_s = min(wait_s * 1.5, LAST_LOOK_S)
+
+
+def _not_too_long(step: RunNtBackup, session: Session, job: NtBackupJob, waited_s: float) -> None:
+    """Given a job that its task has not begun, see that it never will if that takes too long.
+
+    Raise ScriptFailed then, or HostError.
+    """
+    if waited_s <= min(BEGIN_S, step.stall_s):
+        return
+    try:
+        session.remove_ntbackup_job(step.folder, job.name)
+    except ScriptFailed as error:
+        if error.error_id == "ExRemote.JobRunning":
+            return  # it has begun meanwhile
+        raise
+    which = f"the task {step.task}" if step.task else f"the task {job.name} of the system"
+    raise ScriptFailed(
+        session.host.name,
+        f"{which} was started, and has not begun the job for {waited_s:.0f} s; it will not any more.",
+        script="Start-NtBackupTask",
+        error_id="Session.NotStarted",
+        remedy="Look at that task on the host: whether it is disabled, its account's password is right, "
+        f"and it runs {step.folder.rpartition(chr(92))[0]}\\task\\start.cmd."
+        if step.task
+        else "Look into the host's log of its Task Scheduler (SchedLgU.txt).",
+    )
 
 
 def _fetch(
@@ -173,7 +225,7 @@ def _fetch(
         root=step.folder,
         listing=listing,
         secret=("*",),
-        left_out=f"it is looked at on the host, and stays there in {step.keep_in} if it is good"
+        left_out=f"it is looked at where it lies, and stays in {step.keep_in} if it is good"
         if good
         else "the job came to no good end, so what it wrote is no backup",
         progress=progress,

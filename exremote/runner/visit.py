@@ -168,6 +168,11 @@ class Visit:
         """Given a host, return who we are there if a gateway logs on for us. Raise ExremoteError."""
         return self._secret(host.own_credential) if host.own_credential is not None else None
 
+    def _share_account(self, host: Host) -> Account | ExremoteError | None:
+        """Given a host, return who we are at the share of its ntbackup, or why nobody knows; None: nobody."""
+        credential = host.ntbackup.share_credential
+        return self.accounts[credential.identity] if credential is not None else None
+
     def _secret(self, credential: Credential) -> Account:
         account = self.accounts[credential.identity]
         if isinstance(account, ExremoteError):
@@ -199,6 +204,7 @@ class Visit:
             host,
             account,
             own_account=own,
+            share_account=self._share_account(host),
             library=self.library,
             on_event=tell,
             sleep=sleep,

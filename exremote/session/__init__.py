@@ -8,6 +8,8 @@ line       the line to the host: patience, deadlines, bounds
 route      how a call reaches a host that has no WinRM
 second_hop the hop there, from its gateway
 security   access lists of files and folders, asked and set
+share_hop  the hop from a host to a share of another computer
+jobs       the questions and deeds about ntbackup
 tapes      the one question about a tape file that stays on the host
 pace       how fast the line is, and may be
 answers    whether an answer can be what was asked for

@@ -1,28 +1,37 @@
-"""The questions about ntbackup, and the two deeds: start one job, take one job away. It judges no answer."""
+"""The questions about ntbackup, and the deeds: start one job, take one job away. It judges no answer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 
+from exremote.errors import ScriptFailed
 from exremote.facts import NtBackupJob, RemovedJob, StartedJob
-from exremote.facts.parse import Record
 from exremote.session.answers import same_path
-from exremote.session.line import Line
+from exremote.session.share_hop import ShareHop
 from exremote.transport import Value
 
-T = TypeVar("T")
 START_S = 120.0
 """Seconds that the start of a job may take."""
 
 
-class Jobs(Line):
+class Jobs(ShareHop):
     """One host's jobs of ntbackup."""
 
-    def ntbackup_job(self, folder: str) -> NtBackupJob:
-        """Given a job's folder, return how the job stands, and what ntbackup is there. Raise HostError."""
-        fact = self._one("Get-NtBackupJob", {"Folder": folder}, NtBackupJob.parse)
+    def ntbackup_job(self, folder: str, tape_folder: str = "") -> NtBackupJob:
+        """Given a job's folder, return how the job stands, and what ntbackup is there. Raise HostError.
+
+        `tape_folder`: where its .bkf is, if that is a share. One that is away does not fail it: then no .bkf
+        is to be seen.
+        """
+        script = "Get-NtBackupJob"
+
+        def once() -> NtBackupJob:
+            with suppress(ScriptFailed):
+                self._on_share(tape_folder)
+            return NtBackupJob.parse(self._answer(script, {"Folder": folder}))
+
+        fact = self._retry(script, self._library.get(script).effect, once)
         if not same_path(fact.folder, folder):
             raise self._mismatch(f"the answer about {folder} (it names {fact.folder[:200]!r})")
         return fact
@@ -41,26 +50,52 @@ class Jobs(Line):
             "Arguments": arguments,
             "Start": how,
         }
-        name = "Start-NtBackupJob"
+        return self._start("Start-NtBackupJob", parameters)
 
+    def start_ntbackup_task(
+        self, folder: str, job: str, lines: Sequence[str], arguments: str, task: str
+    ) -> StartedJob:
+        """Given a job, have a scheduled task start it: the one of that name, or ('') one of the system, made
+        for it. Never tried twice. Raise HostError.
+        """
+        parameters: dict[str, Value] = {
+            "Folder": folder,
+            "Name": job,
+            "Selection": lines,
+            "Arguments": arguments,
+            "Task": task or None,
+        }
+        return self._start("Start-NtBackupTask", parameters)
+
+    def _start(self, name: str, parameters: dict[str, Value]) -> StartedJob:
         def once() -> StartedJob:
             # A WMI that is out of order may never answer.
-            with closing(self._run(name, parameters, START_S)) as records:
-                return StartedJob.parse(self._summary(name, [self._fields(name, r) for r in records]))
+            return StartedJob.parse(self._answer(name, parameters, START_S))
 
         return self._retry(name, self._library.get(name).effect, once)
 
     def remove_ntbackup_job(
         self, folder: str, name: str, *, end: bool = False, keep: bool = False
     ) -> RemovedJob:
-        """Given a job, take its files away. `end` it if it runs; with `keep` do no more. Raise HostError."""
+        """Given a job, take its files away. `end` it if it runs; with `keep` do no more.
+
+        On a share, that has to answer behind it. Raise HostError.
+        """
         parameters: dict[str, Value] = {
             "Folder": folder,
             "Name": name,
             "End": end or None,
             "Keep": keep or None,
         }
-        return self._one("Remove-NtBackupJob", parameters, RemovedJob.parse)
+        script = "Remove-NtBackupJob"
+
+        def once() -> RemovedJob:
+            still_there = self._on_share(folder)
+            removed = RemovedJob.parse(self._answer(script, parameters))
+            still_there()
+            return removed
+
+        return self._retry(script, self._library.get(script).effect, once)
 
     def pause(self, seconds: float) -> None:
         """Wait on this side; an interrupt ends it."""
@@ -68,10 +103,9 @@ class Jobs(Line):
         self._sleep(seconds)
         self._stopping()
 
-    def _one(self, name: str, parameters: dict[str, Value], parse: Callable[[Record], T]) -> T:
-        """Given a script that answers with one object, return it parsed."""
-
-        def read(records: Iterator[object]) -> T:
-            return parse(self._summary(name, [self._fields(name, record) for record in records]))
-
-        return self._ask(name, parameters, read)
+    def _answer(
+        self, name: str, parameters: dict[str, Value], deadline_s: float | None = None
+    ) -> Mapping[str, object]:
+        """Given a script that answers with one object, return that."""
+        with closing(self._run(name, parameters, deadline_s)) as records:
+            return self._summary(name, [self._fields(name, record) for record in records])

@@ -16,6 +16,7 @@ import tenacity
 from exremote.credential import Secret as Account
 from exremote.errors import (
     AccessDenied,
+    ExremoteError,
     HostError,
     LogonRefused,
     QuotaExceeded,
@@ -108,6 +109,7 @@ class Line:
         account: Account | None = None,
         *,
         own_account: Account | None = None,
+        share_account: Account | ExremoteError | None = None,
         library: ScriptLibrary | None = None,
         transport_factory: TransportFactory = connect,
         on_event: EventHandler = lambda kind, fields: None,
@@ -123,6 +125,7 @@ class Line:
         """Given a host and an account, be ready to ask.
 
         `own_account`: who we are at a host behind a gateway, where `account` is who we are at the gateway.
+        `share_account`: who we are at the share that its ntbackup writes to, or why nobody knows.
         `stopping` is called between any two answers, and every few seconds where none comes; what it
         raises goes through. `logons` and `shares` remember which accounts a host, or a file server, refused
         in this run. `wire`: another one than the inventory says. `throttle` holds all hosts of a run back.
@@ -132,6 +135,8 @@ class Line:
         self.door = host.door
         """whose WinRM answers"""
         self._own_account = own_account
+        self._share_account = share_account
+        self._share_in: tuple[Transport, str] | None = None  # in which shell we are logged on where
         self.wire: Kind = wire or self.door.wire
         """what is spoken"""
         self.pace = Pace()
@@ -236,6 +241,7 @@ class Line:
             self.host,
             self._account,
             own_account=self._own_account,
+            share_account=self._share_account,
             library=self._library,
             transport_factory=self._factory,
             on_event=self._on_event,

@@ -6,12 +6,10 @@ import hashlib
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
-from functools import partial
 
 from exremote.credential import Secret as Account
 from exremote.errors import (
     HostError,
-    ScriptFailed,
 )
 from exremote.facts import (
     ApiDirectoryFact,
@@ -33,7 +31,6 @@ from exremote.session.jobs import Jobs
 from exremote.session.line import Fields
 from exremote.session.scratch import Scratch
 from exremote.session.security import Security
-from exremote.session.shares import CONNECT, SHARE_REFUSED, ShareNotTried, log_on
 from exremote.session.tapes import Tapes
 from exremote.transport import (
     PAUSE,
@@ -255,13 +252,6 @@ class Session(Security, Jobs, Scratch, Tapes):
                     self._drain("Disconnect-Share", {"Path": path})
 
         return self._retry("Test-ApiDirectory", Effect.CONVERGE, ask if account is None else connected)
-
-    def _connect_share(self, path: str, account: Account) -> None:
-        """Connect a share, unless another one refused the account in this run. Raise HostError."""
-        try:
-            log_on(self._shares, account, self.host.name, path, partial(self._drain, CONNECT))
-        except ShareNotTried as error:
-            raise ScriptFailed(self.host.name, error.text, script=CONNECT, error_id=SHARE_REFUSED) from None
 
     def connector_objects(self, class_name: str) -> tuple[ConnectorObject, ...]:
         """Given a class, return the directory's objects of it. Raise HostError."""

@@ -68,7 +68,7 @@ def test_every_script_of_the_contract_is_here_and_no_other() -> None:
         "Export-RegistryKey", "Get-ConnectorObject", "Test-ApiDirectory", "Connect-Share", "Disconnect-Share",
         "Get-EventSummary", "Get-FileFact", "Write-FilePack", "Set-ServiceState", "Remove-WorkFile",
         "Set-RegistryValue", "Remove-ScratchKey", "Start-NtBackupJob", "Get-NtBackupJob",
-        "Remove-NtBackupJob", "Read-TapeBlock", "Copy-FileTree", "Start-ServiceGuard",
+        "Remove-NtBackupJob", "Read-TapeBlock", "Copy-FileTree", "Start-ServiceGuard", "Start-NtBackupTask",
         "Move-StagedFile", "Move-FileAside", "Remove-StagingFolder", "Set-Folder", "wire/Receive-Call",
         "wire/Receive-RawCall", "Get-FileSecurity", "Set-FileSecurity",
     } | {

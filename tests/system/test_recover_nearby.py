@@ -1,4 +1,4 @@
-"""A lost server whose .bkf is not in the repository: it was on its own disk, and a person brings it."""
+"""A lost server whose .bkf is not in the repository: a person brings it, or it is on a share."""
 
 from __future__ import annotations
 
@@ -13,12 +13,19 @@ from exremote.lab.client import RunningLab, running_lab
 from exremote.lab.site import HostSpec
 
 HOST = "EXLOST01"
+SHARE = r"\\FS02\backup$"
+KEPT = rf"{SHARE}\exch"
+USER, PASSWORD = "bkf-reader", "share-word-that-must-not-show"
+TASK, RUNS = "exremote ntbackup", r"C:\exremote\task\start.cmd"
 
 
 @pytest.fixture
 def lab() -> Iterator[RunningLab]:
     """Return a lab of its own, simulated: under Wine test_recover.py goes the whole way."""
-    with running_lab([HostSpec(HOST, ("notes",))]) as running:
+    host = HostSpec(
+        HOST, ("notes",), backup_share=KEPT, backup_accounts=((USER, PASSWORD),), tasks=((TASK, RUNS),)
+    )
+    with running_lab([host]) as running:
         yield running
 
 
@@ -58,3 +65,29 @@ def test_a_bkf_that_was_on_the_lost_servers_disk_is_asked_for_and_looked_at(
         if e["kind"] == "recovery-step" and (e["step"], e["state"]) == ("bring-files", "done")
     ]
     assert any("read there from end to end" in e["said"] for e in event["evidence"])
+
+
+def test_a_bkf_on_a_share_is_read_there_by_the_new_machine(lab: RunningLab, tmp_path: Path) -> None:
+    cli = Cli(lab, tmp_path / "jump-host", more={"SHARE_PASSWORD": PASSWORD}, secrets=[PASSWORD])
+    credential = f"{{ environment = 'SHARE_PASSWORD', username = '{USER}' }}"
+    said = f"start = 'task', task = '{TASK}', bkf_folder = '{KEPT}', share_credential = {credential}"
+    cli.inventory(HOST, extra={HOST: f"ntbackup = {{ {said}, least_free_gb = 0.1 }}"})
+    cli.init()
+    cli("backup", HOST)
+    cli("backup", HOST, "--only", "systemstate")
+    (one,) = manifest_of(cli.folder_of(HOST, "systemstate"))["elsewhere"]
+    recovery = Recovery(cli, lab)
+    recovery.lose()
+    plan = cli("recover", HOST, "--at", recovery.at, "--dry-run").out
+    assert f"it is on a share, {one['place']}; the new machine reads it there" in plan
+    recovery.begin()
+    # A share that is away is not one without the file.
+    lab.client.edit(HOST, "unplug_share", name=SHARE, away=True)
+    row = recovery.said("reinstall-windows", code=4)
+    assert row["state"] == "failed" and "the new machine could not see" in row["message"], row
+    assert one["sha256"] in row["message"] and "network path" in row["message"]
+    lab.client.edit(HOST, "unplug_share", name=SHARE, away=False)
+    assert recovery.resume()["step"] == "restore-system-state"
+    told = lab.client.read_file(HOST, r"D:\exremote-recover\READ-ME.txt").decode("utf-8-sig")
+    assert f"(or, on its share, {one['place']})" in told
+    assert cli.leaks() == []

@@ -28,6 +28,7 @@ import pytest
 
 from exremote.lab.tape import TapeFile, TapeSet, tape
 from exremote.lab.tapeblocks import pieces
+from exremote.lab.wine import winlab
 from exremote.pack import seal_settings
 from exremote.regfile import parse as parse_reg
 from exremote.script import ScriptLibrary
@@ -1130,3 +1131,64 @@ def test_64_mib_of_noise_travel_in_seconds(windows: Windows, root: Path) -> None
     assert answer.last == {"Files": 1, "Bytes": 64 * 1024 * 1024, "Failed": 0}
     assert seconds < 60, f"{seconds:.1f} s"
     print(f"64 MiB in {seconds:.1f} s, {64 / seconds:.0f} MiB/s with the start of the engine")
+
+
+def test_a_job_by_a_task_is_told_from_the_files_that_its_batch_file_moves_and_holds(
+    windows: Windows, behind: dict[str, Answer]
+) -> None:
+    """Wine has no Task Scheduler: its schtasks.exe refuses, and the test is who runs the batch file."""
+    system32, folder = windows.drive / "windows" / "system32", windows.drive / "exr-tasks" / "systemstate"
+    (system32 / "ntbackup.exe").write_bytes((winlab(ENGINE) / "ntbackup.exe").read_bytes())
+    windows.tool(
+        "reg.exe", "add", r"HKLM\SOFTWARE\winlab\ntbackup", "/v", "HangMs", "/t", "REG_DWORD", "/d", "120000"
+    )
+    home = r"C:\exr-tasks\systemstate"
+    share = r"C:\exr-tasks\elsewhere\job-2.bkf"
+    order = rf'backup "@{home}\job-2.bks" /J "job-2" /F "{share}" /V:no /R:no /L:s /M copy /RS:no /HC:off'
+    job: dict[str, object] = {
+        "Folder": home,
+        "Name": "job-2",
+        "Selection": ["SystemState"],
+        "Arguments": order,
+    }
+    name: dict[str, object] = {"Folder": home, "Name": "job-2"}
+    look: Call = ("Get-NtBackupJob", {"Folder": home})
+    start = "Start-NtBackupTask"
+    whatif, bad, worse, refused, there, lost = windows.run(
+        (start, {**job, "WhatIf": True}),
+        (start, {**job, "Task": "a & b"}),
+        (start, {**job, "Folder": r"C:\exr-tasks"}),
+        (start, job),
+        (start, {**job, "Task": "prepared"}),
+        look,
+    )
+    assert whatif.last["Started"] is False
+    assert (bad.error, worse.error) == ("ExRemote.BadArgument", "ExRemote.BadArgument")
+    assert (refused.error, there.error) == ("ExRemote.TaskRefused", "ExRemote.JobThere")
+    assert sorted(path.suffix for path in folder.iterdir()) == [".bat", ".bks", ".cmd", ".task"]
+    assert (lost.last["State"], lost.last["Log"]) == ("Lost", "")
+    (folder.parent / "elsewhere").mkdir()
+    (folder / "job-2.go").write_bytes(b"job-2")
+    (waiting,) = windows.run(look)
+    assert waiting.last["State"] == "Waiting"
+    task = [ENGINE[0], "wine-run", "cmd.exe", "/d", "/c", rf"{home}\job-2.bat"]
+    with subprocess.Popen(task, env=windows.environment, stdout=subprocess.DEVNULL) as running:
+        end = time.monotonic() + 60
+        while not (folder.parent / "elsewhere" / "job-2.bkf").exists():
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        first, busy, ended = windows.run(
+            look, ("Remove-NtBackupJob", name), ("Remove-NtBackupJob", {**name, "End": True, "Keep": True})
+        )
+        running.wait(60)
+    assert (first.last["State"], first.last["ProcessId"]) == ("Running", 0)
+    assert int(str(first.last["Bytes"])) > 0, "the .bkf is where the command line says"
+    assert busy.error == "ExRemote.JobRunning"
+    assert ended.last["Ended"] == 1
+    assert not (folder / "job-2.go").exists()
+    # Who runs it again, as at the next start of Windows, starts nothing.
+    subprocess.run(task, env=windows.environment, capture_output=True, timeout=60)
+    over, gone = windows.run(look, ("Remove-NtBackupJob", name))
+    assert over.last["State"] == "Ended" and over.last["ExitCode"] != 0
+    assert (gone.last["Left"], gone.last["Error"]) == ([], "")
+    assert not folder.exists()

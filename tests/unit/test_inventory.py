@@ -77,7 +77,7 @@ WRONG: list[tuple[str, int, str, str]] = [
         "hosts.A.backup",
         'expected of "connectors", "undelivered-mail", "stopped-copy", "systemstate", "storagegroups"',
     ),
-    (HOST + "ntbackup = { start = 'task' }", 4, "hosts.A.ntbackup.start", 'expected "wmi" or "direct"'),
+    (HOST + "ntbackup = { start = 'at' }", 4, "hosts.A.ntbackup.start", 'expected "wmi", "direct", "system"'),
     (
         HOST + "ntbackup = { folder = 'exremote' }",
         4,

@@ -106,6 +106,12 @@ CALLS: dict[str, dict[str, object]] = {
         "Selection": ["SystemState"],
         "Arguments": "backup",
     },
+    "Start-NtBackupTask": {
+        "Folder": r"C:\e\t",
+        "Name": "j",
+        "Selection": ["SystemState"],
+        "Arguments": "backup",
+    },
     "Get-NtBackupJob": {"Folder": r"C:\e\s"},
     "Read-TapeBlock": {"Path": rf"{CONNDATA}\Exchconn.ini"},
     "Remove-NtBackupJob": {"Folder": r"C:\e\s", "Name": "j"},

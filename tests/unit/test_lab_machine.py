@@ -174,7 +174,7 @@ def test_the_standard_site_has_what_it_promises() -> None:
 def test_hosts_go_to_json_and_back() -> None:
     specs = (
         HostSpec("A", ("notes",), bulk=(Bulk(files=2),), api_accounts=(("u", "p"),)),
-        HostSpec("B", down=True),
+        HostSpec("B", down=True, backup_accounts=(("u", "p"),), tasks=(("t", "c"),)),
     )
     assert specs_from_json(specs_to_json(specs)) == specs
     for wrong in (

@@ -23,7 +23,7 @@ from exremote.errors import (
     TransferMismatch,
     Unreachable,
 )
-from exremote.gate import Gate
+from exremote.gate import LogonGate
 from exremote.inventory import Deadlines, Host, RetryPolicy
 from exremote.pack import encode_lines, parse_listing, seal_block
 from exremote.script import Effect, Script, ScriptLibrary
@@ -474,13 +474,13 @@ def test_a_logon_refused_while_a_shell_was_deleted_is_the_last() -> None:
 
 def test_an_account_that_a_share_refused_is_tried_once_in_a_run() -> None:
     refused = ScriptFailed("EX01", "Logon failure.", script="Connect-Share", error_id="ExRemote.ShareRefused")
-    shares, wire = Gate(), Wire([refused])
+    shares, wire = LogonGate(), Wire([refused])
     for number in range(2):
         asked = Session(HOST, library=LIBRARY, transport_factory=wire, shares=shares)
         with asked, pytest.raises(ScriptFailed) as caught:
             asked.api_directory("P", True, OTHER)
         assert caught.value.error_id == "ExRemote.ShareRefused"
-        assert ("EX01 tried it" in caught.value.text) == bool(number)
+        assert ("EX01 was tried" in caught.value.text) == bool(number)
     assert [name for name, _ in wire.asked] == ["Connect-Share"]
 
 
