@@ -23,6 +23,8 @@ _PHRASES: Mapping[str, str] = {
     "left-behind": "could not remove {path}: {error}",
     "lock-taken-over": "took over the lock of a run that died: {was}",
     "mended": "mended what was damaged in {snapshots}",
+    "access-lists-unread": "could not read access lists: {error}",
+    "owner-left": "could not set the owner of {path}: {why}",
     "answered": "{by} said that {step} was done",
     "recovery-given-up": "the recovery was given up",
     "recovery-planned": "the plan of the recovery",

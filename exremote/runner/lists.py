@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from exremote.connector import below, matches
 from exremote.errors import HostError, ScriptFailed
@@ -21,7 +21,7 @@ def document_of(item: str) -> str:
 
 
 def read_lists(
-    step: ReadAccessLists, session: Session, tell: Callable[[str, Mapping[str, object]], None]
+    step: ReadAccessLists, session: Session, tell: Callable[[str], None]
 ) -> tuple[dict[str, AccessLists], dict[str, str]]:
     """Given what is looked at, return the lists of each item, and of each other item why there are none.
 
@@ -30,7 +30,7 @@ def read_lists(
     try:
         found, _ = session.access_lists([root_of(item.root, item.exclude, item.only) for item in step.items])
     except HostError as error:
-        tell("access-lists-unread", {"error": error.text})
+        tell(error.text)
         why = reason_of(error) if isinstance(error, ScriptFailed) else error.message.rstrip(".")
         return {}, {item.item: why for item in step.items}
     lists: dict[str, AccessLists] = {}

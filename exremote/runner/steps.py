@@ -229,10 +229,9 @@ def _copy_stopped(step: CopyStopped, place: Workplace, harvest: Harvest) -> None
 
 def _read_lists(step: ReadAccessLists, place: Workplace, harvest: Harvest) -> None:
     """Given what is copied, keep its access lists as documents, and say what could not be read."""
+    journal, host = place.journal, place.facts.host
     lists, reasons = read_lists(
-        step,
-        place.session,
-        lambda kind, fields: place.journal.event(kind, host=place.facts.host, said=fields),
+        step, place.session, lambda error: journal.event("access-lists-unread", host=host, error=error)
     )
     for item in step.items:
         lacking = [(f"access lists of {item.root}", f"not looked for: {reasons.get(item.item, '')}")]
