@@ -142,7 +142,9 @@ def snapshots(
                 own = alone.get((row["host"], row["id"]))
                 row |= {"alone_bytes": own, "alone": None if own is None else size_text(own)}
         # When a host was last seen as it is there is what one looks for; the rest is in the id, or in `show`.
-        spare = ("created", "files", "size", "health", "alone", "kind", "connector")
+        spare: tuple[str, ...] = ("created", "files", "size", "health", "kind", "connector")
+        if sizes:  # then it is what they hold that is asked for
+            spare = ("created", "files", "health", "kind", "connector", "last_seen_unchanged", "size")
         title = f"Snapshots in {place.path}"
         report.rows(title, columns, rows, style_by="state", nothing="no snapshots", spare=spare)
         if sizes:
