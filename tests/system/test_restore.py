@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import CONNDATA, Cli, World
+from terminal_support import Terminal
 
 from exremote.lab.client import LabTrouble
 
@@ -121,6 +123,12 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     now = cli("restore", first, "--dry-run").out
     assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in now
     assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
+    if os.name == "posix":  # what is saved before a restore is told from a backup on a narrow terminal, too
+        for sizes, column in ((), "kind"), (("--sizes",), "alone"):
+            with Terminal(cli, "snapshots", "EXNOTES01", *sizes, columns=80) as terminal:
+                shown = terminal.until("left out, for want of width")
+                assert column in shown
+                assert terminal.ends() == 0
     told = cli("runs", run).out
     assert "saved before: EXNOTES01/" in told
 
