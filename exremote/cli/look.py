@@ -142,7 +142,11 @@ def snapshots(
                 own = alone.get((row["host"], row["id"]))
                 row |= {"alone_bytes": own, "alone": None if own is None else size_text(own)}
         # When a host was last seen as it is there is what one looks for; the rest is in the id, or in `show`.
-        spare = ("created", "files", "size", "health", "alone", "kind", "connector")
+        spare: tuple[str, ...] = ("created", "files", "size", "health", "kind", "connector")
+        if any(row["kind"] == "safety" for row in rows):  # nobody is to take one for a backup
+            spare = ("created", "files", "size", "health", "connector", "last_seen_unchanged", "kind")
+        if sizes:  # then it is what they hold that is asked for
+            spare = ("created", "files", "health", "kind", "connector", "last_seen_unchanged", "size")
         title = f"Snapshots in {place.path}"
         report.rows(title, columns, rows, style_by="state", nothing="no snapshots", spare=spare)
         if sizes:
@@ -302,6 +306,8 @@ def verify(
             raise typer.Exit(IntegrityError.exit_code)
         left = sum(row["state"] == afar.UNSEEN for row in rows)
         but = f" in the repository; {count_text(left, 'file')} on hosts not looked at" if left else ""
+        if not count:
+            report.note("there is no snapshot to verify: `exremote backup` makes them")
         report.line(f"{count_text(count, 'snapshot')} verified ({how}): no damage{but}")
         if left and not on_host:
             report.note(f"note: `{afar.AGAIN}` looks at what stays on hosts")

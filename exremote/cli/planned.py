@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
-from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetAccessLists, SetValues, SwapFiles
+from exremote.changes import (
+    UNREAD,
+    ChangePlan,
+    MakeFolders,
+    RemoveFolders,
+    SetAccessLists,
+    SetValues,
+    SwapFiles,
+)
 from exremote.connector import below
 from exremote.errors import PlanRefused, UsageError
 from exremote.facts import INHERIT
@@ -57,24 +66,30 @@ class _Head:
     in_transit: bool
     service_deadline: int | None
     plans: list[dict[str, Any]]
+    sha256: str
+
+
+def _digest(said: Mapping[str, Any]) -> str:
+    """Return the digest of all that a file says: that of a plan leaves out what is volatile."""
+    whole = {key: value for key, value in said.items() if key != "sha256"}
+    text = json.dumps(whole, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_plans(path: Path, head: PlanFile, plans: Sequence[ChangePlan]) -> None:
     """Given a new file and plans, write them. Raise UsageError if the file is there, or cannot be written."""
-    text = json.dumps(
-        {
-            "format": FORMAT,
-            "repository": head.repository,
-            "verb": head.verb,
-            "snapshots": head.names,
-            "items": head.items,
-            "to": head.to,
-            "in_transit": head.in_transit,
-            "service_deadline": head.service_deadline,
-            "plans": [plan.to_json() for plan in plans],
-        },
-        indent=1,
-    )
+    said = {
+        "format": FORMAT,
+        "repository": head.repository,
+        "verb": head.verb,
+        "snapshots": head.names,
+        "items": head.items,
+        "to": head.to,
+        "in_transit": head.in_transit,
+        "service_deadline": head.service_deadline,
+        "plans": [plan.to_json() for plan in plans],
+    }
+    text = json.dumps({**said, "sha256": _digest(said)}, indent=1)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text + "\n")
@@ -112,6 +127,11 @@ def read_plans(path: Path, place: Repository, verb: str) -> PlanFile:
         raise PlanRefused(f"{path}: {place_of}: {first['msg']}.", "Make the plan again.") from None
     except ValueError as error:
         raise PlanRefused(f"{path}: {error}.", "Make the plan again with --save-plan.") from None
+    if head.sha256 != _digest(data):
+        raise PlanRefused(
+            f"{path}: its digest is not that of what it says: it was edited.",
+            "Make the plan again with --save-plan.",
+        )
     if head.repository != place.id:
         raise PlanRefused(
             f"{path} was made for another repository.", "Name that one with --repository, or plan again."
@@ -169,7 +189,7 @@ def _lines(plan: ChangePlan, place: Repository) -> Iterator[str]:
 
 def _files(step: SwapFiles) -> Iterator[str]:
     for change in step.files[:SHOWN]:
-        now = change.was[:12] or "nothing"
+        now = "unreadable now" if change.was == UNREAD else change.was[:12] or "nothing"
         then = change.will[:12] or "moved aside"
         volatile = ", volatile" if change.volatile else ""
         yield f"     {change.what} {below(step.root, change.path)} ({now} -> {then}{volatile})"

@@ -372,7 +372,9 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
     else:
         columns = ["host", "step", "state", "what", "said"]
         report.rows("Rehearsal", columns, rows, style_by="state", below=["said"])
-        report.line(f"{missing} of {len(rows)} things are missing; nothing was changed")
+        report.line(
+            f"{missing} of {len(rows)} things {'is' if missing == 1 else 'are'} missing; nothing was changed"
+        )
     raise typer.Exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -184,6 +185,8 @@ def restore_command(
     with speaking(as_json) as report:
         if plan is None:
             something_named(names or (), latest, groups or ())
+        if into is not None and not re.match(r"[A-Za-z]:\\|\\\\", into):
+            raise UsageError(f"--into {into}: this is no full path.", r"Name a folder as D:\restored.")
         connectors = Connector.load_all()
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
@@ -398,3 +401,6 @@ def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None
         if isinstance(outcome.detail, restore.Restored):
             for sentence in (outcome.detail.done.failed if outcome.detail.done else ())[1:]:
                 report.line(f"{outcome.host}: not done: {sentence}")
+    runs = dict.fromkeys(o.detail.run for o in outcomes if isinstance(o.detail, restore.Restored))
+    for run in filter(None, runs):
+        report.note(f"`exremote undo {run}` brings back what was there before")

@@ -70,7 +70,12 @@ def _what_exists(name: str, folders: Sequence[Path]) -> str:
     if not known:
         return "The repository has none yet: `exremote backup` makes them."
     host = name.strip().partition("/")[0]
-    mine = {h: names for h, names in known.items() if h.casefold() == host.casefold()} or known
+    own = {h: names for h, names in known.items() if h.casefold() == host.casefold()}
+    rest = name.strip().rstrip("/").partition("/")[2].casefold()
+    for h, names in own.items():
+        if not rest or any(c.casefold() == rest for c in names):  # whoever takes these has looked before
+            return f"Here an id is wanted, or its beginning: `exremote snapshots {h}` lists them."
+    mine = own or known
     newest = [f"{h}/{connector}" for h, names in mine.items() for connector in names]
     more = f" and {len(newest) - _SOME} more" if len(newest) > _SOME else ""
     some = f"{', '.join(newest[:_SOME])}{more}"

@@ -47,6 +47,8 @@ class Restored:
     """what came of it; None if it was only planned"""
     safety: tuple[str, ...] = ()
     """HOST/ID of the snapshots that were taken before"""
+    run: str = ""
+    """the run that did it, for `undo`; '' if it was only planned"""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -207,7 +209,7 @@ class Errand:
             time.monotonic,
             save if late else None,
         )()
-        detail = Restored(plan, done, tuple(saved))
+        detail = Restored(plan, done, tuple(saved), self.journal.run_id)
         if done.failed:
             more = f" (and {count_text(len(done.failed) - 1, 'more thing')})" if len(done.failed) > 1 else ""
             remedy = f"`exremote undo {self.journal.run_id}` brings back what was."

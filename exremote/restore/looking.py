@@ -101,7 +101,8 @@ def _tree(
     """Given a folder, return what lies in it now, by path in lower case."""
     rule = rule_of(tree.item, connectors)
     if rule is not None:
-        fact = session.file_tree(tree.root, rule.left_out, known)
+        # Work files are left out, so no digest tells of them: only the whole listing says which lie there.
+        fact = session.file_tree(tree.root, rule.left_out, None if rule.work_files else known)
         return {entry.path.casefold(): entry for entry in fact.entries}
     names = named(tree)
     found: dict[str, FileEntry] = {}

@@ -13,7 +13,7 @@ from conftest import Cli
 class Terminal:
     """One command that runs at a terminal of its own."""
 
-    def __init__(self, cli: Cli, *args: str) -> None:
+    def __init__(self, cli: Cli, *args: str, columns: int = 200) -> None:
         import pty
 
         line = cli.command(*args)
@@ -23,7 +23,7 @@ class Terminal:
             os.close(self._main)
             os.login_tty(side)
             os.chdir(cli.folder)
-            os.execve(line[0], line, cli.environment | {"TERM": "dumb", "COLUMNS": "200"})
+            os.execve(line[0], line, cli.environment | {"TERM": "dumb", "COLUMNS": str(columns)})
         os.close(side)
         self._said = ""
         self._seen = 0

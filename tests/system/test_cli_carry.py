@@ -60,6 +60,10 @@ def test_copy_of_some(door: Door, tmp_path: Path) -> None:
     door("copy", f"EXCH01/{one.id}", "--to", "other")
     assert {s.id for s in other.snapshots()} == {three.id, one.id}
     assert two.id not in {s.id for s in other.snapshots()}
+    for name in ("exch02", "EXCH02/notes"):
+        said = door("copy", name, "--to", "other", code=12).err
+        assert "an id is wanted" in said
+        assert "`exremote snapshots EXCH02` lists them" in said
 
 
 def test_a_damaged_snapshot_is_refused_and_the_others_go_on(door: Door, tmp_path: Path) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import CONNDATA, Cli, World
+from terminal_support import Terminal
 
 from exremote.lab.client import LabTrouble
 
@@ -87,6 +89,8 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     simulated = world.engine == "simulated"  # under Wine none is worth keeping
     assert ("that are sent inherit of" in shown) is simulated
     assert ("note: access lists were not looked for, so none is set" in shown) is not simulated
+    erased = next(line for line in shown.splitlines() if "erase work files" in line)
+    assert all(name in erased for name in WORK)  # those of today, not those of the snapshot
     assert world.read("EXNOTES01", DLL) == b"MZ another version"
 
     refused = cli("restore", first, "--yes", code=4)
@@ -104,8 +108,9 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert world.read("EXNOTES01", NEW) == b"nobody saved this"
     assert not world.exists("EXNOTES01", rf"{CONNDATA}\{WORK[0]}")
     assert not world.exists("EXNOTES01", r"C:\Program Files\Exchsrvr\exremote-staging-conndata")
-    again = cli("restore", first, *DO).out
-    assert messages(again) == ["nothing differs: nothing to do"]
+    again = cli("restore", first, *DO)
+    assert messages(again.out) == ["nothing differs: nothing to do"]
+    assert "exremote undo" not in again.err
     assert states(cli, "EXNOTES01") == {"MSExchangeCoCo": "Running", "LME-NOTES": "Running"}
 
     run = next(r["run"] for r in cli("runs", "--json").json if r["verb"] == "restore" and steps_of(cli, r))
@@ -118,10 +123,17 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     now = cli("restore", first, "--dry-run").out
     assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in now
     assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
+    if os.name == "posix":  # what is saved before a restore is told from a backup on a narrow terminal, too
+        for sizes, column in ((), "kind"), (("--sizes",), "alone"):
+            with Terminal(cli, "snapshots", "EXNOTES01", *sizes, columns=80) as terminal:
+                shown = terminal.until("left out, for want of width")
+                assert column in shown
+                assert terminal.ends() == 0
     told = cli("runs", run).out
     assert "saved before: EXNOTES01/" in told
 
-    cli("restore", first, *DO)
+    restored = cli("restore", first, *DO)
+    assert f"`exremote undo {run_of(cli, 'restore')}` brings back" in restored.err
     assert {path: world.read("EXNOTES01", path) for path in before} == before
 
 
@@ -156,6 +168,10 @@ def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: 
     text = plan.read_text()
     plan.write_text(text.replace(r"D:\\\\wrong", r"E:\\\\wrong"))
     assert "it was edited" in cli("restore", "--plan", str(plan), *DO, code=4).err
+    assert text.count('"in_transit": false') == text.count("Amap.tbl") == 1
+    for was, will in (('"in_transit": false', '"in_transit": true'), ("Amap.tbl", "Bmap.tbl")):
+        plan.write_text(text.replace(was, will))  # what is volatile is no part of the plan's own digest
+        assert "it was edited" in cli("restore", "--plan", str(plan), *DO, code=4).err
     plan.write_text(text.replace('"format": 1', '"format": 7'))
     assert "of version 7" in cli("restore", "--plan", str(plan), *DO, code=4).err
     plan.write_text(text)
@@ -167,6 +183,7 @@ def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: 
 def test_bad_choices_are_refused_with_what_to_do(cli: Cli, world: World) -> None:
     first = snapshot_of(cli, "EXNOTES01", "notes")
     assert "Which snapshot?" in cli("restore", code=2).err
+    assert "--into restored: this is no full path" in cli("restore", first, "--into", "restored", code=2).err
     assert "there is no snapshot 'nothing'" in cli("restore", "nothing", code=12).err
     assert "No snapshot has an item conndatta" in cli("restore", first, "--item", "conndatta", code=2).err
     assert "--latest of which hosts?" in cli("restore", "--latest", code=2).err
