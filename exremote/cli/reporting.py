@@ -18,9 +18,9 @@ from exremote.cli.common import (
     path_from,
     speaking,
 )
-from exremote.cli.runs import one_run, state_of, told
-from exremote.errors import SnapshotNotFound, UsageError
-from exremote.journal import journals, list_runs, read_run
+from exremote.cli.runs import NEWEST, RUN_HELP, newest_run, one_run, state_of, told
+from exremote.errors import UsageError
+from exremote.journal import journals, read_run
 from exremote.report import Report
 from exremote.report.account import Account, account_of
 from exremote.report.against import Against, hold_against
@@ -31,14 +31,11 @@ from exremote.report.whole import write_whole
 from exremote.repository import Repository
 from exremote.runner import alive_runs
 
-NEWEST = "latest"
-"""What stands for the run that began last."""
 STANDARD_OUTPUT = Path("-")
-_STAMP = len("20261122T101459Z")
 
 
 def report_run(
-    run: Annotated[str, typer.Argument(metavar="RUN", help=f"A run's id or its beginning, or `{NEWEST}`.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP}.")],
     html: Annotated[
         Path | None,
         typer.Option(
@@ -106,20 +103,10 @@ def _account(folders: Sequence[Path], run: str) -> Account:
     Raise SnapshotNotFound if there is none, UsageError if there are several.
     """
     paths = journals(*folders)
-    path = _newest(paths, folders) if run == NEWEST else one_run(paths, run, folders)
+    path = newest_run(paths, folders) if run == NEWEST else one_run(paths, run, folders)
     record = read_run(path)
     state = state_of(record, alive_runs(path.parent))
     return account_of(record, state, partial(told, every=True))
-
-
-def _newest(paths: Sequence[Path], folders: Sequence[Path]) -> Path:
-    """Given journals, newest name first, return that of the run that began last: names tell seconds."""
-    if not paths:
-        both = " and ".join(map(str, folders))
-        raise SnapshotNotFound(
-            "there is no run yet.", path=both, remedy="Each command that asks hosts leaves one."
-        )
-    return list_runs([p for p in paths if p.name[:_STAMP] == paths[0].name[:_STAMP]])[0].path
 
 
 def _against(account: Account, other: Account) -> Against:

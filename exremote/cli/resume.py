@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +18,7 @@ from exremote.cli.common import (
     known_repository,
     speaking,
 )
-from exremote.cli.runs import one_run
+from exremote.cli.runs import NEWEST, RUN_HELP, newest_run, one_run
 from exremote.journal import journals, list_runs, read_run
 from exremote.repository import Repository
 from exremote.runner import alive_runs
@@ -25,11 +27,20 @@ MOMENT = len("20260102T030405Z")
 """Of a run's id: what it sorts by."""
 
 
+def _newest(paths: Sequence[Path], folders: Sequence[Path], alive: Mapping[str, str]) -> Path:
+    """Given journals, newest name first, return that of the newest run that can be resumed."""
+    successors = resuming.successors_of(list_runs(paths))
+    return newest_run(
+        paths,
+        folders,
+        lambda record: bool(resuming.command_for(record, alive, successors)),
+        "there is no run that could be resumed",
+    )
+
+
 def resume(
     context: typer.Context,
-    run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id or its beginning; `runs` lists them.")
-    ],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP} that can be; `runs` lists them.")],
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
     as_json: JsonOption = False,
@@ -45,9 +56,9 @@ def resume(
         place = Repository.open(repository) if repository else known_repository(None, inventory)
         folders = journal_folders(place)
         paths = journals(*folders)
-        path = one_run(paths, run, folders)
-        record, run_id = read_run(path), path.stem
         alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
+        path = _newest(paths, folders, alive) if run == NEWEST else one_run(paths, run, folders)
+        record, run_id = read_run(path), path.stem
         later = list_runs([p for p in paths if p.name[:MOMENT] >= path.name[:MOMENT] and p != path])
         successors = resuming.successors_of(later)
         while resuming.stands_for_last(record) and record.run_id in successors:

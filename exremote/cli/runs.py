@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,6 +31,10 @@ from exremote.repository import Repository
 from exremote.runner import alive_runs
 from exremote.wording import count_text
 
+NEWEST = "latest"
+"""What stands for the run that began last, of those that a command is for."""
+RUN_HELP = f"A run's id or its beginning, or `{NEWEST}`"
+_STAMP = len("20261122T101459Z")
 LIMIT = 20
 """How many runs a person is shown unless more are asked for."""
 UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started", "services-found", "findings")
@@ -37,9 +42,7 @@ UNTOLD = ("shell-opened", "shell-closed", "step-started", "host-started", "servi
 
 
 def runs(
-    run: Annotated[
-        str | None, typer.Argument(metavar="RUN", help="A run's id or its beginning: show its events.")
-    ] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help=f"{RUN_HELP}: show its events.")] = None,
     all_runs: Annotated[
         bool, typer.Option("--all", help=f"All of them, not the last {LIMIT}, and each run of a recovery.")
     ] = False,
@@ -53,7 +56,8 @@ def runs(
         folders = journal_folders(place)
         paths = journals(*folders)
         if run is not None:
-            show_run(report, read_run(one_run(paths, run, folders)))
+            path = newest_run(paths, folders) if run == NEWEST else one_run(paths, run, folders)
+            show_run(report, read_run(path))
             return
         shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
         alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
@@ -111,6 +115,27 @@ def state_of(record: RunRecord, alive: Collection[str]) -> str:
     if record.ended is None:
         return "running" if record.path.stem in alive else "did not end"
     return "interrupted" if code_of(record) == EXIT_INTERRUPTED else "ended"
+
+
+def newest_run(
+    paths: Sequence[Path],
+    folders: Sequence[Path],
+    fits: Callable[[RunRecord], bool] = lambda record: True,
+    lacking: str = "there is no run yet",
+) -> Path:
+    """Given journals, newest name first, return that of the run that began last, of those that fit.
+
+    Names tell seconds; within one the journals say who came first. Raise SnapshotNotFound if there is none.
+    """
+    for _, group in groupby(paths, key=lambda path: path.name[:_STAMP]):
+        for record in list_runs(list(group)):
+            if fits(record):
+                return record.path
+    both = " and ".join(map(str, folders))
+    remedy = (
+        "`exremote runs --all` lists the others." if paths else "Each command that asks hosts leaves one."
+    )
+    raise SnapshotNotFound(f"{lacking}.", path=both, remedy=remedy)
 
 
 def one_run(paths: Iterable[Path], prefix: str, folders: Sequence[Path]) -> Path:

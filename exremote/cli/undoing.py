@@ -27,16 +27,24 @@ from exremote.cli.restoring import (
     carry_out,
 )
 from exremote.cli.resuming import Told
-from exremote.cli.runs import one_run
+from exremote.cli.runs import NEWEST, RUN_HELP, newest_run, one_run
 from exremote.connector import Connector
-from exremote.errors import UsageError
-from exremote.journal import journals, read_run
+from exremote.errors import PlanRefused, UsageError
+from exremote.journal import RunRecord, journals, read_run
 from exremote.repository import Repository
+
+
+def _changed(record: RunRecord) -> bool:
+    """Return whether a run changed something, or may have: its journal is damaged."""
+    try:
+        return bool(restore.undoable(record))
+    except PlanRefused:
+        return record.verb in ("restore", "undo", "recover") and not record.intact
 
 
 def undo(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="The run's id or its beginning.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP} that changed something.")],
     hosts: HostOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
@@ -58,7 +66,14 @@ def undo(
         connectors = Connector.load_all()
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
-        record = read_run(one_run(journals(place.runs_folder), run, [place.runs_folder]))
+        paths, folders = journals(place.runs_folder), [place.runs_folder]
+        if run == NEWEST:
+            lacking = "no run has changed a host yet"
+            path = newest_run(paths, folders, _changed, lacking)
+            report.note(f"the newest run that changed a host is {path.stem}")
+        else:
+            path = one_run(paths, run, folders)
+        record = read_run(path)
         changed = {one.host: one for one in restore.undoable(record)}
         wanted = [host_named(site, name).name for name in hosts or changed]
         if strangers := [name for name in wanted if name not in changed]:

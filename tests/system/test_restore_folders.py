@@ -61,11 +61,16 @@ def test_an_empty_folder_comes_back_and_an_undo_takes_only_an_empty_one(cli: Cli
     shown = cli("undo", restored, "--dry-run").out
     assert f"removed, if it is empty, {DEEP}\n" in shown
     assert f"folder {TOP} stays: Hollow\\mine.txt is in it" in shown
-    undone = cli("undo", restored, "--yes", "--grace", "0", "--json").json["hosts"][0]
+    # Later runs that changed nothing are passed over.
+    undone = cli("undo", "latest", "--yes", "--grace", "0", "--json").json["hosts"][0]
+    assert f"the newest run that changed a host is {restored}" in cli.ran[-1].err
     assert (undone["state"], undone["done"]["folders_removed"]) == ("done", 1), undone
     assert is_there(world, TOP)
     assert not is_there(world, DEEP)
     assert world.read(HOST, rf"{TOP}\mine.txt") == b"mine"
+    newest = cli("runs", "latest", "--json").json
+    assert newest["events"][0]["verb"] == "undo"
+    assert "no run that could be resumed" in cli("resume", "latest", code=12).err
 
 
 @pytest.mark.not_under_wine("time")
