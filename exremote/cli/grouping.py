@@ -27,6 +27,7 @@ def by_recovery(rows: Sequence[Row], records: Mapping[str, RunRecord]) -> tuple[
             continue
         newest["started"] = row["started"]
         newest["hosts"] = max(newest["hosts"], row["hosts"])
+        newest["changed"] = max(newest["changed"], row["changed"])
         if newest["journal"] == "intact":
             newest["journal"] = row["journal"]
     for key, row in found.items():

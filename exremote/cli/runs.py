@@ -74,6 +74,7 @@ def runs(
                 "hosts": len(r.hosts),
                 "journal": "intact" if r.intact else f"damaged: {r.problem}",
                 "where": "repository" if place and r.path.parent == place.runs_folder else "this user",
+                "changed": changed_by(r),
             }
             for r in shown
         ]
@@ -84,6 +85,8 @@ def runs(
         if not as_json:
             for row in rows:
                 row["resume"] = "yes" if row["resume"] else ""
+                hosts = row.pop("changed")  # and behind all others: what had a column before keeps it
+                row["changed"] = count_text(hosts, "host") if isinstance(hosts, int) and hosts else ""
         # Whether anything can be resumed moves no column: `cut -f8` gets the hosts either way.
         spare = (
             *(() if able else ("resume",)),
@@ -91,6 +94,7 @@ def runs(
             "ended",
             "hosts",
             "where",
+            *(() if any(row["changed"] for row in rows) else ("changed",)),
             *(() if more else ("runs",)),
         )
         report.rows("Runs", list(rows[0]) if rows else [], rows, nothing="no runs", spare=spare)
@@ -103,6 +107,11 @@ def runs(
             )
         if len(shown) < len(paths):
             report.note(f"the last {len(shown)} of {len(paths)} runs; --all shows the others")
+
+
+def changed_by(record: RunRecord) -> int:
+    """Given a run, return on how many hosts it changed something, or began to: what `undo` can bring back."""
+    return len({str(event.fields.get("host")) for event in record.events if event.kind == "safety"})
 
 
 def code_of(record: RunRecord) -> int | None:

@@ -68,6 +68,9 @@ def test_an_empty_folder_comes_back_and_an_undo_takes_only_an_empty_one(cli: Cli
     assert is_there(world, TOP)
     assert not is_there(world, DEEP)
     assert world.read(HOST, rf"{TOP}\mine.txt") == b"mine"
+    told = [(run["verb"], run["changed"]) for run in cli("runs", "--json").json][::-1]
+    assert [run for run in told if run[1]] == [("restore", 1), ("undo", 1)], told
+    assert "\t1 host\n" in cli("runs").out
     newest = cli("runs", "latest", "--json").json
     assert newest["events"][0]["verb"] == "undo"
     assert "no run that could be resumed" in cli("resume", "latest", code=12).err
