@@ -155,8 +155,8 @@ class SettingsTable(EndpointTable):
     )
     drill_folder: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z]:\\[^/:*?\"<>|\x00-\x1f]*$",
-        description="the full path of a folder on that host, such as 'D:\\drill'",
+        pattern=r"^[A-Za-z]:\\([^\\/:*?\"<>|\x00-\x1f]+(\\[^\\/:*?\"<>|\x00-\x1f]+)*\\?)?$",
+        description="the full path of a folder on that host, with single backslashes, such as 'D:\\drill'",
     )
     recover_address: str | None = Field(
         default=None,

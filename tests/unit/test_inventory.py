@@ -84,6 +84,7 @@ WRONG: list[tuple[str, int, str, str]] = [
         "hosts.A.ntbackup.folder",
         "expected the full path of a folder",
     ),
+    (HOST + "drill_folder = 'D:\\\\drill'", 4, "hosts.A.drill_folder", "single backslashes"),
     (HOST + "ntbackup = { folder = 'D:\\a & b' }", 4, "hosts.A.ntbackup.folder", "in plain letters"),
     (HOST + "ntbackup = { windows_set = ['C:'] }", 4, "hosts.A.ntbackup.windows_set", "a list of drives"),
     (
