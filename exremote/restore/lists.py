@@ -119,11 +119,13 @@ def _names(paths: list[str]) -> str:
     return ", ".join(paths[:_SOME]) + more
 
 
-def saved_lists(step: SetAccessLists, swap: SwapFiles | None, now: Lists) -> AccessLists:
-    """Given a step, and the files of its item that are replaced, return the lists that both touch, as they
-    are now: what an undo brings back.
+def saved_lists(step: SetAccessLists | None, swap: SwapFiles | None, found: AccessLists) -> AccessLists:
+    """Given the step of an item, if there is one, the files of it that are replaced or moved away, and its
+    lists as they are now, return of these what both touch: what an undo brings back, or cannot.
     """
-    found = now.found.get(step.item, AccessLists())
-    touched = {change.path.casefold() for change in step.lists}
+    touched = {change.path.casefold() for change in (step.lists if step else ())}
     touched |= {change.path.casefold() for change in (swap.files if swap else ()) if change.was}
-    return AccessLists({path: sddl for path, sddl in found.lists.items() if path.casefold() in touched})
+    return AccessLists(
+        {path: sddl for path, sddl in found.lists.items() if path.casefold() in touched},
+        {path: error for path, error in found.unread.items() if path.casefold() in touched},
+    )

@@ -55,7 +55,7 @@ def test_the_document_says_the_same_and_is_for_people_too() -> None:
     ]
     assert AccessLists.from_text(text) == lists
     assert AccessLists.from_text(AccessLists().to_text()) == AccessLists()
-    for broken in (b"\xff\n", b"nothing\n", text.replace(b"D:P", b"D:X")):
+    for broken in (b"\xff\n", b"nothing\n", text.replace(b"D:P", b"D:X"), text[: text.index(b"\t.")]):
         with pytest.raises(FactError):
             AccessLists.from_text(broken)
 
@@ -148,7 +148,12 @@ def test_what_is_saved_before_is_what_the_plan_touches() -> None:
     now = Lists({"conndata": AccessLists({"a": ONE, "gone": ONE, "else": ONE})})
     step, _ = plan_lists(aim, now, there, swap, (), None)
     assert step is not None
-    assert saved_lists(step, swap, now).lists == {"a": ONE, "gone": ONE}
+    found = AccessLists({"a": ONE, "gone": ONE, "else": ONE}, {"other": "ExRemote.ReadFailed"})
+    assert saved_lists(step, swap, found) == AccessLists({"a": ONE, "gone": ONE})
+    # Without a step what is moved away loses its list, too; one that nobody could read is no list that inherits.
+    assert saved_lists(None, swap, found) == AccessLists({"gone": ONE})
+    unread = AccessLists({}, {"Gone": "ExRemote.AccessDenied", "else": "ExRemote.AccessDenied"})
+    assert saved_lists(step, swap, unread) == AccessLists({}, {"Gone": "ExRemote.AccessDenied"})
 
 
 def test_without_an_answer_none_is_set_and_that_is_said() -> None:
