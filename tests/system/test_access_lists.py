@@ -232,7 +232,7 @@ def test_what_could_not_be_read_makes_no_backup_incomplete(cli: Cli, world: Worl
 
 
 def test_a_list_that_was_not_set_or_not_saved_is_not_forgotten(cli: Cli, world: World) -> None:
-    """What inherits from its staging folder looks as if it inherited from where it lies: the journal tells."""
+    """What inherits from its staging folder looks as if it did from where it lies: the journal tells."""
     good = newest(cli)
     world.client.edit(HOST, "write_file", path=PLAIN, data=b"another")
     world.client.edit(HOST, "hold_list", path=PLAIN, held=True)

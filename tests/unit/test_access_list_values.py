@@ -150,7 +150,7 @@ def test_what_is_saved_before_is_what_the_plan_touches() -> None:
     assert step is not None
     found = AccessLists({"a": ONE, "gone": ONE, "else": ONE}, {"other": "ExRemote.ReadFailed"})
     assert saved_lists(step, swap, found) == AccessLists({"a": ONE, "gone": ONE})
-    # Without a step what is moved away loses its list, too; one that nobody could read is no list that inherits.
+    # Without a step what is moved away loses its list, too; one that nobody could read is kept as that.
     assert saved_lists(None, swap, found) == AccessLists({"gone": ONE})
     unread = AccessLists({}, {"Gone": "ExRemote.AccessDenied", "else": "ExRemote.AccessDenied"})
     assert saved_lists(step, swap, unread) == AccessLists({}, {"Gone": "ExRemote.AccessDenied"})
