@@ -101,7 +101,11 @@ if ($PSCmdlet.ShouldProcess($Folder, 'Start ntbackup')) {
         if (-not $refused) { $refused = Get-Refusal "/run /tn `"$(if ($Task -ne '') { $Task } else { $Name })`"" }
         if ($refused -and $Task -eq '') { [void](Get-Refusal "/delete /tn `"$Name`" /f") }
         $answer.Started = -not $refused
-    } catch { Write-Error -ErrorId 'ExRemote.StartFailed' -Message "ntbackup could not be started. $($_.Exception.GetBaseException().Message)" }
+    } catch {
+        $why = $_.Exception.GetBaseException().Message
+        if ([IO.File]::Exists("$base.go")) { [IO.File]::Delete("$base.go") }    # or the next start of Windows would begin it
+        Write-Error -ErrorId 'ExRemote.StartFailed' -Message "ntbackup could not be started. $why"
+    }
     if ($refused) { [IO.File]::Delete("$base.go"); Write-Error -ErrorId 'ExRemote.TaskRefused' -Category InvalidOperation -Message $refused }
 }
 New-Object PSObject -Property $answer

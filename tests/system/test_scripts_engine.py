@@ -1157,8 +1157,12 @@ def test_a_job_by_a_task_is_told_from_the_files_that_its_batch_file_moves_and_ho
     name: dict[str, object] = {"Folder": home, "Name": "job-2"}
     look: Call = ("Get-NtBackupJob", {"Folder": home})
     start = "Start-NtBackupTask"
-    whatif, bad, worse, refused, there, lost = windows.run(
+    blocked = windows.drive / "exr-blocked"
+    blocked.mkdir()
+    (blocked / "task").write_bytes(b"a file where the task's folder is to be")
+    whatif, failed, bad, worse, refused, there, lost = windows.run(
         (start, {**job, "WhatIf": True}),
+        (start, {**job, "Folder": r"C:\exr-blocked\systemstate", "Task": "prepared"}),
         (start, {**job, "Task": "a & b"}),
         (start, {**job, "Folder": r"C:\exr-tasks"}),
         (start, job),
@@ -1166,6 +1170,8 @@ def test_a_job_by_a_task_is_told_from_the_files_that_its_batch_file_moves_and_ho
         look,
     )
     assert whatif.last["Started"] is False
+    assert failed.error == "ExRemote.StartFailed"
+    assert not (blocked / "systemstate" / "job-2.go").exists(), "whoever runs it later starts nothing"
     assert (bad.error, worse.error) == ("ExRemote.BadArgument", "ExRemote.BadArgument")
     assert (refused.error, there.error) == ("ExRemote.TaskRefused", "ExRemote.JobThere")
     assert sorted(path.suffix for path in folder.iterdir()) == [".bat", ".bks", ".cmd", ".task"]
