@@ -2,7 +2,7 @@
 .SYNOPSIS
     Removes the files of one job of ntbackup and its folder, and ends the job first if it is told to.
 .DESCRIPTION
-    Only files that bear the job's name go; a folder that holds anything else stays. A job that runs is left alone unless
+    Only files that a job has, under its name, go; a folder that holds anything else stays. A job that runs is left alone unless
     -End is given: then the ntbackup that began since the job did is ended, and the command file that waits for it. One whose
     task has not begun it will not begin any more; a task that was made for it goes, too. A folder on a share stays.
 .PARAMETER Folder
@@ -83,8 +83,9 @@ if ($act) {
         try { $last = "$(Get-LeftTask)" } catch { $last = $_.Exception.GetBaseException().Message }
         $answer.Error = $last
     }
-    # No pattern: Windows takes one for short names, too.
-    foreach ($file in @(if (-not $Keep) { $info.GetFiles() | Where-Object { $_.Name.StartsWith("$Name.", 'OrdinalIgnoreCase') } })) {
+    # No pattern: Windows takes one for short names, too. What somebody put beside under a longer name is not the job's.
+    $mine = @('bkf', 'bks', 'cmd', 'bat', 'go', 'run', 'end', 'rc', 'pid', 'task' | ForEach-Object { "$Name.$_" })
+    foreach ($file in @(if (-not $Keep) { $info.GetFiles() | Where-Object { $mine -contains $_.Name } })) {
         if ($last -and '.task', '.cmd' -contains $file.Extension) { continue }
         try { $file.Delete(); [void]$gone.Add($file.Name) } catch { $answer.Error = $_.Exception.GetBaseException().Message }
     }

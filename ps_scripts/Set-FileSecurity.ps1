@@ -71,7 +71,9 @@ function Get-List([string]$Place, [bool]$Folder) {
 }
 function Set-One([string]$Name, [string]$Sddl) {
     $place = if ($Name) { "$Path\$Name" } else { $Path }
-    if ($Name -and -not [IO.Path]::GetFullPath($place).EndsWith("\$Name", 'Ordinal')) { return 'failed', 'ExRemote.BadName', 'Windows takes that name for another one.' }
+    # A device, or a dot at the end of a name.
+    $full = [IO.Path]::GetFullPath($place)
+    if ($Name -and ($full -like '\\.\*' -or -not $full.EndsWith("\$Name", 'Ordinal'))) { return 'failed', 'ExRemote.BadName', 'Windows takes that name for another one.' }
     if (Test-Link $Path $Name) { return 'failed', 'ExRemote.Link', "$place leads over a link." }
     $folder = [IO.Directory]::Exists($place)
     if (-not $folder -and -not [IO.File]::Exists($place)) { return 'failed', 'ExRemote.PathMissing', 'It is not there.' }

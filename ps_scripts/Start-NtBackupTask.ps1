@@ -87,7 +87,7 @@ if ($PSCmdlet.ShouldProcess($Folder, 'Start ntbackup')) {
         # ERRORLEVEL in front of the sign: "1>file" would be a redirection. The name tells that it was written to its end.
         Write-Order "$base.cmd" @('@echo off', "`"$program`" $Arguments", ">`"$base.end`" echo %ERRORLEVEL%", "move /y `"$base.end`" `"$base.rc`" >nul")
         # Who starts it again, as at the next start of Windows, starts nothing.
-        Write-Order "$base.bat" @('@echo off', "if not exist `"$base.go`" goto :eof", "move /y `"$base.go`" `"$base.run`" >nul", ">`"$base.run`" call `"$base.cmd`"")
+        Write-Order "$base.bat" @('@echo off', "if not exist `"$base.go`" goto :eof", "move /y `"$base.go`" `"$base.run`" >nul", "if not exist `"$base.run`" goto :eof", ">`"$base.run`" call `"$base.cmd`"")
         Write-Order "$base.go" @($Name)
         if ($Task -ne '') {
             $place = [IO.DirectoryInfo]([IO.Path]::GetDirectoryName($Folder) + '\task')
@@ -101,7 +101,11 @@ if ($PSCmdlet.ShouldProcess($Folder, 'Start ntbackup')) {
         if (-not $refused) { $refused = Get-Refusal "/run /tn `"$(if ($Task -ne '') { $Task } else { $Name })`"" }
         if ($refused -and $Task -eq '') { [void](Get-Refusal "/delete /tn `"$Name`" /f") }
         $answer.Started = -not $refused
-    } catch { Write-Error -ErrorId 'ExRemote.StartFailed' -Message "ntbackup could not be started. $($_.Exception.GetBaseException().Message)" }
+    } catch {
+        $why = $_.Exception.GetBaseException().Message
+        if ([IO.File]::Exists("$base.go")) { [IO.File]::Delete("$base.go") }    # or the next start of Windows would begin it
+        Write-Error -ErrorId 'ExRemote.StartFailed' -Message "ntbackup could not be started. $why"
+    }
     if ($refused) { [IO.File]::Delete("$base.go"); Write-Error -ErrorId 'ExRemote.TaskRefused' -Category InvalidOperation -Message $refused }
 }
 New-Object PSObject -Property $answer

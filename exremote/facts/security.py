@@ -73,6 +73,8 @@ class AccessLists:
         except UnicodeDecodeError:
             raise FactError("a document", "access lists", "this is no UTF-8") from None
         rows = [line.partition("\t") for line in lines if line and not line.startswith("#")]
+        if any(not path for _, _, path in rows):
+            raise FactError("a document", "access lists", "a line names no place")
         return cls.of((said, "" if path == "." else path) for said, _, path in rows)
 
 

@@ -101,6 +101,10 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 _simulated(prefix, op)
                 node = files.find(args["path"])
                 node.security, node.strayed = args["list"], bool(args.get("strayed", False))
+            case "hold_list":
+                _simulated(prefix, op)
+                hold = machine.held_lists.add if args["held"] else machine.held_lists.discard
+                hold(args["path"].lower())
             case "security":
                 _simulated(prefix, op)
                 return security.seen(files, args["path"])

@@ -219,6 +219,8 @@ class Machine:
         """The job of ntbackup that runs."""
         self.foreign_ntbackup = False
         """Whether somebody else's ntbackup runs."""
+        self.held_lists: set[str] = set()
+        """Paths in lower case whose access lists nobody may set."""
         self.tasks: dict[str, Task] = {}
         """By lower-case name: scheduled tasks."""
         self.guards: list[Guard] = []

@@ -23,6 +23,8 @@ PLAIN_FOLDER = re.compile(r"[A-Za-z]:\\[A-Za-z0-9 ._\\-]+")
 ANY_FOLDER = re.compile(r"([A-Za-z]:|\\\\[A-Za-z0-9._-]+)\\[A-Za-z0-9 ._$\\-]+")
 PLAIN_NAME = re.compile(r"[A-Za-z0-9.-]+")
 LOGS = r"Local Settings\Application Data\Microsoft\Windows NT\NTBackup\data"
+SUFFIXES = ("bkf", "bks", "cmd", "bat", "go", "run", "end", "rc", "pid", "task")
+"""Of the files that a job has."""
 VERSIONS = ("ntbackup.exe|5.2.3790.3959",)
 _WORDS = {
     # Lab data: no log of a Windows in these languages was at hand.
@@ -298,7 +300,7 @@ def remove_job(
             machine.tasks.pop(name.lower(), None)
         node = machine.files.get(folder) if machine.may_use(folder, call.shell_id) else None
         for child in list(node.children.values()) if node is not None and not keep else ():
-            if child.name.startswith(f"{name}."):
+            if child.name.lower() in {f"{name}.{suffix}".lower() for suffix in SUFFIXES}:
                 machine.files.remove(rf"{folder}\{child.name}")
                 removed.append(child.name)
         left = [child.name for child in node.children.values()] if node is not None else []

@@ -117,8 +117,9 @@ def _set(machine: Machine, path: str, name: str, sddl: str) -> Row:
         return "failed", "ExRemote.BadName", "Windows takes that name for another one."
     if linked(machine.files, path, name):
         return "failed", "ExRemote.Link", f"{path}\\{name} leads over a link."
-    node = machine.files.find(f"{path}\\{name}" if name else path)
-    if node.denied or node.security is None:
+    place = f"{path}\\{name}" if name else path
+    node = machine.files.find(place)
+    if node.denied or node.security is None or place.lower() in machine.held_lists:
         raise Denied(name)
     wanted = "" if sddl == "D:" else sddl
     if re.match("[^D]*D:P", wanted) and node.security == wanted:

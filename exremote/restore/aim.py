@@ -285,10 +285,12 @@ def undone_lists(plan: ChangePlan, safety: Sequence[Snapshot], trees: Sequence[T
     for step in plan:
         if isinstance(step, SetAccessLists):
             tree = found.get(step.item, TreeAim(step.item, step.root, {}, {}, whole=False))
-            saved = next((lists for s in safety if (lists := lists_in(s, step.item)) is not None), None)
             touched = tuple(change.path for change in step.lists if change.was)
-            found[step.item] = replace(tree, lists=saved, listed=touched)
-    return list(found.values())
+            found[step.item] = replace(tree, listed=touched)
+    return [
+        replace(tree, lists=next((some for s in safety if (some := lists_in(s, item)) is not None), None))
+        for item, tree in found.items()
+    ]
 
 
 def value_in(reg: RegFile, key: str, name: str) -> RegValue | None:

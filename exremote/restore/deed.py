@@ -34,7 +34,7 @@ from exremote.facts import INHERIT, FileDeed, RegistrySetting, SwapFile
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.restore.aim import Aim
-from exremote.restore.history import CLEARED
+from exremote.restore.history import CLEARED, LISTS_LEFT
 from exremote.restore.looking import short_key
 from exremote.runner import standing
 from exremote.session import Session
@@ -258,7 +258,10 @@ class Deed:
         for swap in (swap for swap in self.plan.swaps if swap.item == step.item):
             for change in (change for change in swap.files if change.what in ("new", "changed")):
                 wanted.setdefault(change.path.casefold(), (change.path, INHERIT))
-        for deed in self.session.set_access_lists(step.root, list(wanted.values())):
+        deeds = self.session.set_access_lists(step.root, list(wanted.values()))
+        if any(deed.state == "failed" for deed in deeds):
+            self.journal.event(LISTS_LEFT, host=self.host.name, item=step.item)
+        for deed in deeds:
             place = below(step.root, deed.path) if deed.path else step.root
             if deed.state == "failed":
                 self._fail(done, f"access list of {place}: {deed.message} ({deed.error_id})")

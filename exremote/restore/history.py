@@ -16,6 +16,8 @@ from exremote.runner import standing
 VERBS = ("restore", "undo", "recover")
 CLEARED = "cleared"
 """Said when what was only there for a deed was taken away."""
+LISTS_LEFT = "lists-left"
+"""Said of an item whose access lists were not all set."""
 _LOOKED_AT = 200
 """How many journals are looked at for a number that only informs."""
 
@@ -79,7 +81,8 @@ def scratch_left(folder: Path, host: str) -> list[str]:
 
 def unlisted_left(folder: Path, host: str) -> set[str]:
     """Given the folder of journals and a host, return the items whose files the last run that was about them
-    sent, or may have, without having come to their access lists.
+    sent, or may have, without having set all their access lists: a file that was moved has, till then, the
+    one that its staging folder handed down, which looks as if it inherited from where it lies.
     """
     last: dict[str, bool] = {}
     for path in journals(folder)[:_LOOKED_AT]:
@@ -87,7 +90,9 @@ def unlisted_left(folder: Path, host: str) -> set[str]:
         if record.verb not in VERBS:
             continue
         steps: dict[int, str] = {}
+        sent: set[str] = set()
         done: set[str] = set()
+        short: set[str] = set()
         with suppress(OSError, ValueError):
             for event in record.events:
                 if event.fields.get("host") != host:
@@ -96,10 +101,14 @@ def unlisted_left(folder: Path, host: str) -> set[str]:
                     plan = ChangePlan.from_json(event.fields.get("plan"))
                     numbered = enumerate(plan.steps, start=1)
                     steps = {n: step.item for n, step in numbered if isinstance(step, SetAccessLists)}
-                elif event.kind == "step-finished" and event.fields.get("number") in steps:
-                    done.add(steps[int(str(event.fields["number"]))])
-        for item in steps.values():
-            last.setdefault(item, item in done)
+                    # Where lists could not be read no step sets any.
+                    sent = {s.item for s in plan.swaps if any(f.what in ("new", "changed") for f in s.files)}
+                elif event.kind == "step-finished" and isinstance(number := event.fields.get("number"), int):
+                    done |= {steps[number]} if number in steps else set()
+                elif event.kind == LISTS_LEFT:
+                    short.add(str(event.fields.get("item")))
+        for item in sent.union(steps.values()):
+            last.setdefault(item, item in done and item not in short)
     return {item for item, well in last.items() if not well}
 
 

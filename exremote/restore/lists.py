@@ -58,6 +58,8 @@ def plan_lists(
     unread: list[str] = []
     strange: dict[str, list[str]] = {}
     for place, path in _places(tree, known, there, sent, made).items():
+        if place not in sent and rule and any(matches(path, pattern) for pattern in rule.left_out):
+            continue  # of what is not copied the snapshot has no list, so nobody knows that it inherited
         volatile = any(matches(path, pattern) for pattern in (rule.volatile if rule else ()))
         before = was.get(place, INHERIT) if _is_there(place, known, there) else ""
         after = will.get(place, INHERIT)
@@ -70,7 +72,7 @@ def plan_lists(
                 changes.append(ListChange(path, before, after, sent[place].volatile))
         elif anew and tree.files.get(place) is not None:
             changes.append(ListChange(path, before, after, volatile))
-        elif not volatile and after != (before or INHERIT):
+        elif (not volatile or not before) and after != (before or INHERIT):  # a folder that is made has none
             changes.append(ListChange(path, before, after))
     notes = [
         f"the account {sid} is unknown to this host, so a list that names it is not set: {_names(paths)}"
@@ -119,11 +121,13 @@ def _names(paths: list[str]) -> str:
     return ", ".join(paths[:_SOME]) + more
 
 
-def saved_lists(step: SetAccessLists, swap: SwapFiles | None, now: Lists) -> AccessLists:
-    """Given a step, and the files of its item that are replaced, return the lists that both touch, as they
-    are now: what an undo brings back.
+def saved_lists(step: SetAccessLists | None, swap: SwapFiles | None, found: AccessLists) -> AccessLists:
+    """Given the step of an item, if there is one, the files of it that are replaced or moved away, and its
+    lists as they are now, return of these what both touch: what an undo brings back, or cannot.
     """
-    found = now.found.get(step.item, AccessLists())
-    touched = {change.path.casefold() for change in step.lists}
+    touched = {change.path.casefold() for change in (step.lists if step else ())}
     touched |= {change.path.casefold() for change in (swap.files if swap else ()) if change.was}
-    return AccessLists({path: sddl for path, sddl in found.lists.items() if path.casefold() in touched})
+    return AccessLists(
+        {path: sddl for path, sddl in found.lists.items() if path.casefold() in touched},
+        {path: error for path, error in found.unread.items() if path.casefold() in touched},
+    )

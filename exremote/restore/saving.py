@@ -13,6 +13,7 @@ from exremote import __version__
 from exremote.changes import ChangePlan, SetAccessLists, SetValues, SwapFiles
 from exremote.connector import Connector, below
 from exremote.errors import IntegrityError, PlanRefused
+from exremote.facts import AccessLists
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.repository import Entry, Omission, Repository, Snapshot, SnapshotDraft, Staging, TreeRecord
@@ -71,9 +72,13 @@ def save_before(
             elif any(value.was for value in step.values):
                 missing.append(Omission(step.key, "the key is gone since the plan was made"))
         swaps = {swap.item: swap for swap in plan.swaps}
-        for lists in (step for step in plan if isinstance(step, SetAccessLists)):
-            saved = saved_lists(lists, swaps.get(lists.item), there.lists)
-            documents[document_of(lists.item)] = saved.to_text()
+        lists = {step.item: step for step in plan if isinstance(step, SetAccessLists)}
+        for item in dict.fromkeys((*lists, *swaps)):
+            found = there.lists.found.get(item, AccessLists() if item in lists else None)
+            # A file that is only moved away has its list there; what an undo sends back has not.
+            if found is not None and (item in lists or not found.reason):
+                saved = saved_lists(lists.get(item), swaps.get(item), found)
+                documents[document_of(item)] = saved.to_text()
         draft = SnapshotDraft(
             host=plan.host,
             connector=aim.connectors[0],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from exremote.connector import below, matches
@@ -11,6 +12,7 @@ from exremote.plan import ListedItem, ReadAccessLists
 from exremote.session import ListRoot, Session
 
 GONE = "ExRemote.PathMissing"
+_ALL_BELOW = re.compile(r"\\\??\*$")
 SOME = 5
 """How many names a sentence lists."""
 
@@ -47,7 +49,9 @@ def root_of(root: str, exclude: Sequence[str], only: tuple[str, ...] = ()) -> Li
     """Given a folder and patterns of files that are not copied, return what is asked about it: nothing in
     folders of which no file is copied.
     """
-    closed = [p[:-2] for p in exclude if p.endswith("\\*") and not {"*", "?"} & set(p[:-2])]
+    # In a folder `?*` is all that `*` is.
+    tops = [p.removesuffix("*").removesuffix("?").removesuffix("\\") for p in exclude if _ALL_BELOW.search(p)]
+    closed = [top for top in tops if not {"*", "?"} & set(top)]
     return ListRoot(root, only, tuple(closed))
 
 

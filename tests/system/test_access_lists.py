@@ -223,3 +223,32 @@ def test_what_could_not_be_read_makes_no_backup_incomplete(cli: Cli, world: Worl
 
     tables = cli("backup", "--only", "tables", "--json").json["hosts"][0]
     assert tables["state"] == "done", tables
+
+
+def test_a_list_that_was_not_set_or_not_saved_is_not_forgotten(cli: Cli, world: World) -> None:
+    """What inherits from its staging folder looks as if it did from where it lies: the journal tells."""
+    good = newest(cli)
+    world.client.edit(HOST, "write_file", path=PLAIN, data=b"another")
+    world.client.edit(HOST, "hold_list", path=PLAIN, held=True)
+    assert f"access list of {PLAIN}: " in cli("restore", good, *DO, code=3).all
+    world.client.edit(HOST, "hold_list", path=PLAIN, held=False)
+    assert lists(world, PLAIN) == ("", True)
+    cli("restore", good, *DO)
+    assert lists(world, PLAIN) == ("", False)
+    assert "nothing differs" in cli("restore", good, *DO).out
+
+    # An undo that only moves a file away knows its list, for an undo of the undo sends it back.
+    world.client.edit(HOST, "remove_file", path=PLAIN)
+    cli("restore", good, *DO)
+    put(world, PLAIN, OTHER)
+    cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0")
+    assert not world.exists(HOST, PLAIN)
+    cli("undo", run_of(cli, "undo"), "--yes", "--grace", "0")
+    assert lists(world, PLAIN) == (OTHER, False)
+
+    # A list that nobody could read before the restore is gone with its file: an undo says so.
+    put(world, FILE, None)
+    world.client.edit(HOST, "write_file", path=FILE, data=b"another")
+    cli("restore", good, *DO)
+    said = cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0").all
+    assert f"access lists that could not be read, now or then, are not set: {FILE}" in said

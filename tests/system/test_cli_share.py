@@ -186,13 +186,17 @@ def test_an_old_one_goes_from_the_share_when_a_newer_one_was_proven(
     ran = door("forget", "--keep-last", "1", "--yes")
     assert rf"{KEPT}\{first} is still on" in ran.err
     assert rf"{KEPT}\{first} on" in door("prune").out
+    # What somebody put beside it is theirs, whatever its name begins with.
+    theirs = [first.replace(".bkf", ".keep.bkf"), f"{first}.sha256"]
+    for name in theirs:
+        world.write(HOST, rf"{KEPT}\{name}", b"theirs")
     # What is no backup goes from the share at once, and proves nothing.
     flaw("TruncateAt", 50_000)
     backup(door, code=3)
-    assert world.names(HOST, KEPT) == sorted([first, second])
+    assert world.names(HOST, KEPT) == sorted([first, second, *theirs])
     flaw("TruncateAt", 0)
     backup(door)
-    assert world.names(HOST, KEPT) == sorted([second, newest(door)["path"]])
+    assert world.names(HOST, KEPT) == sorted([second, newest(door)["path"], *theirs])
     assert door("prune", "--json").json["on_hosts"] == []
 
 

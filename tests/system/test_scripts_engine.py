@@ -1082,8 +1082,9 @@ def test_access_lists_are_read_and_what_is_not_set_is_said(windows: Windows) -> 
     turned = f"D:P(A;OICI;0x1f01ff;;;{ADMINISTRATORS})(A;OICI;0x1f01ff;;;{EVERYONE})"
     some: dict[str, object] = {"Path": [top, nowhere, "C:\\"], "Only": [r"2|lists\b.ini", "2|lists\\none"]}
     wanted = packed(
-        f"{closed}\t", f"{turned}\tinner", f"{denied}\tinner\\a.txt", f"{closed}\tnone", "D:\tb.ini"
-    )
+        f"{closed}\t", f"{turned}\tinner", f"{denied}\tinner\\a.txt", f"{closed}\tnone", "D:\tb.ini",
+        "D:\tNUL", "D:\tinner\\com1.txt",
+    )  # fmt: skip
     every, few, many, done, kept, out = windows.run(
         ("Get-FileSecurity", {"Path": [top]}),
         ("Get-FileSecurity", {**some, "Skip": ["0|inner"], "Account": [EVERYONE, STRANGER]}),
@@ -1113,8 +1114,10 @@ def test_access_lists_are_read_and_what_is_not_set_is_said(windows: Windows) -> 
         ("failed", "ExRemote.NotSame"),
         ("failed", "ExRemote.PathMissing"),
         ("failed", "ExRemote.NotSame"),
+        ("failed", "ExRemote.BadName"),  # a device, wherever it seems to lie
+        ("failed", "ExRemote.BadName"),
     ], done.plain.decode()
-    assert (done.last["Lists"], done.last["Failed"]) == (5, 5)
+    assert (done.last["Lists"], done.last["Failed"]) == (7, 7)
     assert kept.plain.decode() == "kept\t\t\n"
     assert out.error == "ExRemote.BadArgument"
 
@@ -1154,8 +1157,12 @@ def test_a_job_by_a_task_is_told_from_the_files_that_its_batch_file_moves_and_ho
     name: dict[str, object] = {"Folder": home, "Name": "job-2"}
     look: Call = ("Get-NtBackupJob", {"Folder": home})
     start = "Start-NtBackupTask"
-    whatif, bad, worse, refused, there, lost = windows.run(
+    blocked = windows.drive / "exr-blocked"
+    blocked.mkdir()
+    (blocked / "task").write_bytes(b"a file where the task's folder is to be")
+    whatif, failed, bad, worse, refused, there, lost = windows.run(
         (start, {**job, "WhatIf": True}),
+        (start, {**job, "Folder": r"C:\exr-blocked\systemstate", "Task": "prepared"}),
         (start, {**job, "Task": "a & b"}),
         (start, {**job, "Folder": r"C:\exr-tasks"}),
         (start, job),
@@ -1163,6 +1170,8 @@ def test_a_job_by_a_task_is_told_from_the_files_that_its_batch_file_moves_and_ho
         look,
     )
     assert whatif.last["Started"] is False
+    assert failed.error == "ExRemote.StartFailed"
+    assert not (blocked / "systemstate" / "job-2.go").exists(), "whoever runs it later starts nothing"
     assert (bad.error, worse.error) == ("ExRemote.BadArgument", "ExRemote.BadArgument")
     assert (refused.error, there.error) == ("ExRemote.TaskRefused", "ExRemote.JobThere")
     assert sorted(path.suffix for path in folder.iterdir()) == [".bat", ".bks", ".cmd", ".task"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from exremote.changes import FileChange, ListChange, SwapFiles
@@ -15,8 +17,10 @@ from exremote.facts import (
     accounts_in,
     parse_access_lists,
 )
+from exremote.plan import ListedItem
 from exremote.restore.aim import Content, TreeAim
 from exremote.restore.lists import Lists, plan_lists, saved_lists
+from exremote.runner.lists import counted, root_of
 
 ROOT = "C:\\Conndata"
 BA, STRANGER = "S-1-5-32-544", "S-1-5-21-1-2-3-1001"
@@ -55,7 +59,7 @@ def test_the_document_says_the_same_and_is_for_people_too() -> None:
     ]
     assert AccessLists.from_text(text) == lists
     assert AccessLists.from_text(AccessLists().to_text()) == AccessLists()
-    for broken in (b"\xff\n", b"nothing\n", text.replace(b"D:P", b"D:X")):
+    for broken in (b"\xff\n", b"nothing\n", text.replace(b"D:P", b"D:X"), text[: text.index(b"\t.")]):
         with pytest.raises(FactError):
             AccessLists.from_text(broken)
 
@@ -115,6 +119,30 @@ def test_only_what_differs_or_would_be_lost_is_set() -> None:
     assert "extra" not in {c.path for c in changes}
 
 
+def test_a_folder_that_is_made_has_its_list_also_among_what_is_volatile() -> None:
+    made, there = "Gwrouter\\new", {"gwrouter\\old": entry("Gwrouter\\old", "directory", 0x10)}
+    aim = tree(AccessLists({made: ONE, "Gwrouter\\old": ONE}), folders=(made, "Gwrouter\\old"))
+    rule = next(t for t in Connector.load_all()["notes"].file_trees if t.id == "conndata")
+    swap = SwapFiles("conndata", ROOT, "C:\\s", "C:\\a", ())
+    step, notes = plan_lists(aim, Lists({"conndata": AccessLists()}), there, swap, (made,), rule)
+    assert step is not None
+    assert (step.lists, notes) == ((ListChange(made, "", ONE),), [])
+
+
+def test_what_is_not_copied_is_not_looked_at_and_no_list_of_it_is_changed() -> None:
+    notes = next(t for t in Connector.load_all()["notes"].file_trees if t.id == "conndata")
+    assert root_of(ROOT, notes.left_out).skip == ("Gwrouter\\archive",)
+    assert root_of(ROOT, ("Bin\\*", "A\\B\\?*", "*\\?*", "a*\\*", "*.seq", "x")).skip == ("Bin", "A\\B")
+    # The folder's list is in no snapshot: that is no word for one that inherits.
+    rule = next(t for t in Connector.load_all()["ccmail"].file_trees if "*\\?*" in t.exclude)
+    lists = {"sub\\closed": ONE, "sub": ONE}
+    saved = counted(AccessLists(lists), ListedItem(rule.id, ("ccmail",), ROOT, (), rule.left_out))
+    aim = replace(tree(saved, folders=("sub", "sub\\closed")), item=rule.id)
+    there = {path: entry(path, "directory", 0x10) for path in aim.folders}
+    swap = SwapFiles(rule.id, ROOT, "C:\\s", "C:\\a", ())
+    assert plan_lists(aim, Lists({rule.id: AccessLists(lists)}), there, swap, (), rule) == (None, [])
+
+
 def test_accounts_that_nobody_knows_and_lists_that_nobody_could_read_are_left_and_named() -> None:
     there = {name: entry(name) for name in ("a", "b", "c")}
     aim = tree(AccessLists({"a": TWO}, {"c": "ExRemote.AccessDenied"}), "a", "b", "c")
@@ -148,7 +176,12 @@ def test_what_is_saved_before_is_what_the_plan_touches() -> None:
     now = Lists({"conndata": AccessLists({"a": ONE, "gone": ONE, "else": ONE})})
     step, _ = plan_lists(aim, now, there, swap, (), None)
     assert step is not None
-    assert saved_lists(step, swap, now).lists == {"a": ONE, "gone": ONE}
+    found = AccessLists({"a": ONE, "gone": ONE, "else": ONE}, {"other": "ExRemote.ReadFailed"})
+    assert saved_lists(step, swap, found) == AccessLists({"a": ONE, "gone": ONE})
+    # Without a step what is moved away loses its list, too; one that nobody could read is kept as that.
+    assert saved_lists(None, swap, found) == AccessLists({"gone": ONE})
+    unread = AccessLists({}, {"Gone": "ExRemote.AccessDenied", "else": "ExRemote.AccessDenied"})
+    assert saved_lists(step, swap, unread) == AccessLists({}, {"Gone": "ExRemote.AccessDenied"})
 
 
 def test_without_an_answer_none_is_set_and_that_is_said() -> None:
