@@ -73,9 +73,20 @@ def note_ahead(repository: Repository, host: str, step: Step) -> None:
 def drop(
     repository: Repository, journal: Journal, session: Session, host: str, step: RunNtBackup, end: JobEnd
 ) -> Iterator[str]:
-    """Given a job that was no backup, take what it wrote to a share from there. Yield warnings."""
-    if step.on_share:
-        kept = Kept(f"{step.tape_folder}\\{end.job.name or step.name}.bkf", max(end.job.bytes, 0), "")
+    """Given a job that was no backup, take what it wrote to a share from there. Yield warnings.
+
+    One that was taken over may be another repository's, which has proven it meanwhile.
+    """
+    if not step.on_share:
+        return
+    place = f"{step.tape_folder}\\{end.job.name or step.name}.bkf"
+    try:
+        ours = {kept.place.casefold() for kept in repository.distant.unnamed(host)}
+    except RepositoryError as error:
+        yield f"{place}, which is no backup, is still on the share: {error.text}"
+        return
+    if place.casefold() in ours:
+        kept = Kept(place, max(end.job.bytes, 0), "")
         yield from _remove(repository, journal, session, host, kept, "which is no backup")
 
 

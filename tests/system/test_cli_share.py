@@ -259,6 +259,26 @@ def test_a_share_that_is_away_when_the_job_is_over_leaves_it_for_the_next_run(
     assert world.names(HOST, FOLDER) == []
 
 
+def test_a_job_of_another_repository_that_is_taken_over_leaves_what_that_has_put_on_the_share(
+    door: Cli, world: World, share: Any, flaw: Any
+) -> None:
+    begun_and_killed(door, world, flaw)
+    (name,) = {n.rpartition(".")[0] for n in world.names(HOST, FOLDER)}
+    world.client.edit(HOST, "end_job")
+    world.client.edit(HOST, "write_file", path=rf"{KEPT}\{name}.bkf", data=b"cut")
+    door.repository.rename(door.folder / "first")
+    door.init()
+    host = backup(door, code=3)
+    assert [step["adopt"] for step in host["plan"]["steps"]] == [True]
+    assert world.names(HOST, KEPT) == [f"{name}.bkf"]
+
+    # The one that it is noted in sees to it.
+    door.repository.rename(door.folder / "second")
+    (door.folder / "first").rename(door.repository)
+    backup(door)
+    assert world.names(HOST, KEPT) == [newest(door)["path"]] != [f"{name}.bkf"]
+
+
 def test_a_wrong_share_credential_is_tried_once_and_told(door: Cli, world: World, share: Any) -> None:
     door.more["SHARE_PASSWORD"] = "wrong-word"
     settings(door, HOST, OTHER)
