@@ -19,7 +19,7 @@ CHECKS: list[tuple[str, list[str]]] = [
         "spelling",
         ["codespell_lib", "exremote", "ps_scripts", "docs", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"],
     ),
-    ("tests", ["pytest", "-q", "-n", "3", "--dist", "worksteal"]),  # as in README.md
+    ("tests", ["pytest", "-q", "-n", "2", "--dist", "worksteal"]),  # as in README.md
 ]
 
 

@@ -17,7 +17,7 @@ from exremote import health
 from exremote.connector import Connector
 from exremote.credential import Secret
 from exremote.errors import LogonRefused, ScriptFailed, TransferMismatch, Unreachable
-from exremote.gate import Gate
+from exremote.gate import LogonGate
 from exremote.inventory import Deadlines, Host, Inventory, RetryPolicy
 from exremote.journal import Journal, journals, list_runs, open_shells
 from exremote.lab import behaviour
@@ -262,7 +262,7 @@ def test_a_wrong_account_of_a_share_is_tried_once(world: World, lie: Callable[[s
         return honest(*args)
 
     lie("Connect-Share", counted)
-    shares, account = Gate(), Secret("nwuser", "wrong")
+    shares, account = LogonGate(), Secret("nwuser", "wrong")
     for number, name in enumerate(NAMES):
         with session(world, name, shares=shares) as asked, pytest.raises(ScriptFailed) as caught:
             asked.api_directory(rf"\\NW{name}\SYS\GW\API", account=account)

@@ -202,6 +202,7 @@ def test_a_doctor_that_is_told_to_end_leaves_no_shell(private: Lab) -> None:
     world.fault("EX01:Receive:4:delay=5")
     with cli.started("doctor", "EX01") as process:
         while not world.shells():
+            assert process.poll() is None, "it ended before it had a shell"
             time.sleep(0.05)
         process.terminate()
         assert process.wait(20) == 130

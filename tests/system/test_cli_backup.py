@@ -25,6 +25,8 @@ def saved(lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """Return a repository with one backup of three hosts. The tests that use it read it only."""
     cli = Cli(lab, tmp_path_factory.mktemp("saved"))
     cli.init()
+    for name in ("lab1.seq", "lab2.seq", "lab1.ck"):  # a restore on the same machine has erased them
+        lab.client.edit("EXNOTES01", "write_file", path=rf"{CONNDATA}\{name}", data=b"a work file")
     cli("backup", "--json")  # the first of `ran`
     yield cli
     assert cli.leaks() == []
