@@ -157,6 +157,7 @@ def test_a_probe_file_that_cannot_be_read_is_not_called_gone(cli: Cli, world: Wo
 # ------------------------------------------------------------------ backup
 
 
+@pytest.mark.not_under_wine("judged")
 def test_a_table_that_is_locked_is_unknown_and_not_gone(cli: Cli, world: World) -> None:
     table = rf"{CONNDATA}\Tables\busy.tbl"
     cli.inventory("EXNOTES01")
