@@ -345,7 +345,7 @@ def test_one_server_comes_after_another(recovery: Recovery) -> None:
     assert rows[HOST]["step"] == "restore-system-state"
     assert rows[SECOND]["done"] == "0 of 10"
     lines = [line.split("\t") for line in recovery.cli("runs").out.splitlines()]
-    assert [(line[0], line[-1]) for line in lines if line[1] == "recover"] == [(recovery.run, "4")]
+    assert [(line[0], line[10]) for line in lines if line[1] == "recover"] == [(recovery.run, "4")]
     every = [run for run in recovery.cli("runs", "--json").json if run["verb"] == "recover"]
     assert len(every) == recovery.cli("runs", "--all").out.count("\trecover\t") == 4
 
