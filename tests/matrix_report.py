@@ -119,7 +119,7 @@ class MatrixReport:
         lines = [
             "# The matrices, as they last ran",
             "",
-            f"Written by `pytest -m matrix --matrix-report docs/matrix.md` on {datetime.now(UTC):%d %B %Y}, "
+            f"Written by `pytest -m matrix --matrix-report=docs/matrix.md` on {datetime.now(UTC):%d %B %Y}, "
             f"Python {platform.python_version()}, {platform.system()}, in "
             f"{time.monotonic() - self._began:.0f} s: {told}. `.ci/run` does a share of each."
             + (" These tests had failed and were made again alone; the run before had all." * self._again),

@@ -222,7 +222,7 @@ def test_each_file(kept: Door, kind: str, record_cell: Record) -> None:
     for name in {**done, **wrong}:
         record_cell(TABLE, name, kind, "; ".join(wrong.get(name, [])) or f"named, {done[name]}x")
     assert wrong == {}
-    assert len(done) >= 10
+    assert len(done) >= (8 if kind == "swap" else 10)  # not each role has a twin to swap with
 
 
 @pytest.mark.matrix(share=True)
