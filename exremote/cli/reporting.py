@@ -18,7 +18,7 @@ from exremote.cli.common import (
     path_from,
     speaking,
 )
-from exremote.cli.runs import NEWEST, RUN_HELP, newest_run, one_run, state_of, told
+from exremote.cli.runs import RUN_HELP, one_run, state_of, told
 from exremote.errors import UsageError
 from exremote.journal import journals, read_run
 from exremote.report import Report
@@ -103,7 +103,7 @@ def _account(folders: Sequence[Path], run: str) -> Account:
     Raise SnapshotNotFound if there is none, UsageError if there are several.
     """
     paths = journals(*folders)
-    path = newest_run(paths, folders) if run == NEWEST else one_run(paths, run, folders)
+    path = one_run(paths, run, folders)
     record = read_run(path)
     state = state_of(record, alive_runs(path.parent))
     return account_of(record, state, partial(told, every=True))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -18,8 +19,8 @@ from exremote.cli.common import (
     known_repository,
     speaking,
 )
-from exremote.cli.runs import NEWEST, RUN_HELP, newest_run, one_run
-from exremote.journal import journals, list_runs, read_run
+from exremote.cli.runs import RUN_HELP, one_run
+from exremote.journal import RunRecord, journals, list_runs, read_run
 from exremote.repository import Repository
 from exremote.runner import alive_runs
 
@@ -27,15 +28,10 @@ MOMENT = len("20260102T030405Z")
 """Of a run's id: what it sorts by."""
 
 
-def _newest(paths: Sequence[Path], folders: Sequence[Path], alive: Mapping[str, str]) -> Path:
-    """Given journals, newest name first, return that of the newest run that can be resumed."""
-    successors = resuming.successors_of(list_runs(paths))
-    return newest_run(
-        paths,
-        folders,
-        lambda record: bool(resuming.command_for(record, alive, successors)),
-        "there is no run that could be resumed",
-    )
+def _resumable(paths: Sequence[Path], alive: Mapping[str, str]) -> Callable[[RunRecord], bool]:
+    """Given all journals and the runs that are alive, return what says whether a run can be resumed."""
+    successors = cache(lambda: resuming.successors_of(list_runs(paths)))  # read only if anybody asks
+    return lambda record: bool(resuming.command_for(record, alive, successors()))
 
 
 def resume(
@@ -57,7 +53,8 @@ def resume(
         folders = journal_folders(place)
         paths = journals(*folders)
         alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
-        path = _newest(paths, folders, alive) if run == NEWEST else one_run(paths, run, folders)
+        lacking = "there is no run that could be resumed"
+        path = one_run(paths, run, folders, _resumable(paths, alive), lacking)
         record, run_id = read_run(path), path.stem
         later = list_runs([p for p in paths if p.name[:MOMENT] >= path.name[:MOMENT] and p != path])
         successors = resuming.successors_of(later)

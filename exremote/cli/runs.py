@@ -56,8 +56,7 @@ def runs(
         folders = journal_folders(place)
         paths = journals(*folders)
         if run is not None:
-            path = newest_run(paths, folders) if run == NEWEST else one_run(paths, run, folders)
-            show_run(report, read_run(path))
+            show_run(report, read_run(one_run(paths, run, folders)))
             return
         shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
         alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
@@ -126,11 +125,8 @@ def state_of(record: RunRecord, alive: Collection[str]) -> str:
     return "interrupted" if code_of(record) == EXIT_INTERRUPTED else "ended"
 
 
-def newest_run(
-    paths: Sequence[Path],
-    folders: Sequence[Path],
-    fits: Callable[[RunRecord], bool] = lambda record: True,
-    lacking: str = "there is no run yet",
+def _newest_run(
+    paths: Sequence[Path], folders: Sequence[Path], fits: Callable[[RunRecord], bool], lacking: str
 ) -> Path:
     """Given journals, newest name first, return that of the run that began last, of those that fit.
 
@@ -147,11 +143,20 @@ def newest_run(
     raise SnapshotNotFound(f"{lacking}.", path=both, remedy=remedy)
 
 
-def one_run(paths: Iterable[Path], prefix: str, folders: Sequence[Path]) -> Path:
+def one_run(
+    paths: Sequence[Path],
+    prefix: str,
+    folders: Sequence[Path],
+    fits: Callable[[RunRecord], bool] = lambda record: True,
+    lacking: str = "there is no run yet",
+) -> Path:
     """Given the journals of some folders and the beginning of a run's id, return the run's journal.
 
-    Raise SnapshotNotFound if there is none, UsageError if there are several.
+    `latest` stands for the newest that fits; `lacking` is said if none does. Raise SnapshotNotFound if there
+    is none, UsageError if there are several.
     """
+    if prefix == NEWEST:
+        return _newest_run(paths, folders, fits, lacking)
     found = [p for p in paths if p.stem.startswith(prefix)]
     found = [p for p in found if p.stem == prefix] or found
     if not found:

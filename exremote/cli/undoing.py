@@ -27,11 +27,12 @@ from exremote.cli.restoring import (
     carry_out,
 )
 from exremote.cli.resuming import Told
-from exremote.cli.runs import NEWEST, RUN_HELP, newest_run, one_run
+from exremote.cli.runs import NEWEST, RUN_HELP, one_run
 from exremote.connector import Connector
 from exremote.errors import PlanRefused, UsageError
 from exremote.journal import RunRecord, journals, read_run
 from exremote.repository import Repository
+from exremote.restore.history import VERBS
 
 
 def _changed(record: RunRecord) -> bool:
@@ -39,7 +40,7 @@ def _changed(record: RunRecord) -> bool:
     try:
         return bool(restore.undoable(record))
     except PlanRefused:
-        return record.verb in ("restore", "undo", "recover") and not record.intact
+        return record.verb in VERBS and not record.intact
 
 
 def undo(
@@ -67,13 +68,9 @@ def undo(
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
         paths, folders = journals(place.runs_folder), [place.runs_folder]
+        record = read_run(one_run(paths, run, folders, _changed, "no run has changed a host yet"))
         if run == NEWEST:
-            lacking = "no run has changed a host yet"
-            path = newest_run(paths, folders, _changed, lacking)
-            report.note(f"the newest run that changed a host is {path.stem}")
-        else:
-            path = one_run(paths, run, folders)
-        record = read_run(path)
+            report.note(f"the newest run that changed a host is {record.run_id}")
         changed = {one.host: one for one in restore.undoable(record)}
         wanted = [host_named(site, name).name for name in hosts or changed]
         if strangers := [name for name in wanted if name not in changed]:

@@ -134,7 +134,7 @@ class _Export:
         """Return where a file goes: under its own name, or under the snapshot's where that cannot be."""
         own = Path(self._into, FILES, entry.item, *entry.path.split("\\"))
         try:
-            if _is_odd(entry.path, _is_ordinary(entry.item, entry.path, entry.stored)):
+            if _is_odd(entry.item, entry.path, entry.stored):
                 raise OSError("not a name for a person")
             disk.make_folder(own.parent)
             # Made and held at once: of two names that this system takes for one, the second is told.
@@ -159,7 +159,7 @@ class _Export:
             self._renamed.append((f"{item}: {path}", f"not made: {error.message}"))
             return
         try:
-            if _is_odd(path, _is_ordinary(item, path, stored)):
+            if _is_odd(item, path, stored):
                 raise OSError("not a name for a person")
             disk.make_folder(Path(self._into, FILES, item, *path.split("\\")))
         except (OSError, UnicodeEncodeError) as error:
@@ -203,13 +203,12 @@ class _Export:
             place.chmod(stat.S_IMODE(place.stat().st_mode) & ~0o222)
 
 
-def _is_ordinary(item: str, path: str, stored: str) -> bool:
-    """Return whether the snapshot itself keeps what it has under its own name, but for `%`."""
-    return stored.replace("%25", "%") == f"files/{item}/" + path.replace("\\", "/")
+def _is_odd(item: str, path: str, stored: str) -> bool:
+    """Return whether nobody could name a path at a prompt, or Windows would drop a dot at its end.
 
-
-def _is_odd(path: str, ordinary: bool) -> bool:
-    """Return whether nobody could name a path at a prompt, or Windows would drop a dot at its end."""
+    A snapshot keeps what has an ordinary name under that, but for `%`.
+    """
+    ordinary = stored.replace("%25", "%") == f"files/{item}/" + path.replace("\\", "/")
     return any(c < " " for c in path) or (os.name == "nt" and not ordinary)
 
 
