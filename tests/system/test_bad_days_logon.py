@@ -199,7 +199,7 @@ def test_what_a_killed_run_left_is_deleted_before_a_shell_is_opened(private: Lab
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGTERM to one process only")
 def test_a_doctor_that_is_told_to_end_leaves_no_shell(private: Lab) -> None:
     cli, world = private(LAB[0])
-    world.fault("EX01:Receive:4:delay=5")
+    world.fault("EX01:Receive:*:delay=5")
     with cli.started("doctor", "EX01") as process:
         while not world.shells():
             assert process.poll() is None, "it ended before it had a shell"
