@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from exremote.folding import folded
+
 REG_SZ, REG_EXPAND_SZ, REG_BINARY, REG_DWORD, REG_MULTI_SZ, REG_QWORD = 1, 2, 3, 4, 7, 11
 KINDS: Mapping[int, str] = {
     0: "REG_NONE",
@@ -123,10 +125,10 @@ def parse(data: bytes) -> RegFile:
 
 def differences(old: RegFile, new: RegFile) -> Iterator[RegChange]:
     """Given two files, return what is other in the second: keys and values, whatever their case, in order."""
-    before = {path.casefold(): path for path in old.keys}
-    after = {path.casefold(): path for path in new.keys}
-    for folded in sorted(before.keys() | after.keys()):
-        was, now = before.get(folded), after.get(folded)
+    before = {folded(path): path for path in old.keys}
+    after = {folded(path): path for path in new.keys}
+    for key in sorted(before.keys() | after.keys()):
+        was, now = before.get(key), after.get(key)
         path = now if now is not None else was or ""
         if was is None or now is None:
             yield RegChange(path, None, None, None, "added" if was is None else "removed")

@@ -26,6 +26,7 @@ from exremote.connector import (
 )
 from exremote.errors import PlanRefused, RepositoryError
 from exremote.facts import FactError, HostFacts, RegistryValue, TreeFact
+from exremote.folding import folded
 from exremote.inventory import Host
 from exremote.pack import Listing, TreeEntry, format_entry, parse_listing
 from exremote.repository import Composed, Entry, Repository, Snapshot, part_of
@@ -60,9 +61,9 @@ class Footing:
 
     def there(self) -> bool:
         """Return whether each of these tables is in the repository in its size."""
-        prefix = f"{self.item.table_folder}\\".casefold()
+        prefix = folded(f"{self.item.table_folder}\\")
         mine = (e for e in self.last.manifest.entries if e.item == self.item.id)
-        return all(_size(self.last.file(e)) == e.size for e in mine if e.path.casefold().startswith(prefix))
+        return all(_size(self.last.file(e)) == e.size for e in mine if folded(e.path).startswith(prefix))
 
     @property
     def source(self) -> Snapshot:
@@ -79,9 +80,7 @@ class Footing:
                 return None
             if self.last.tables is not None:
                 return known
-            lines = (
-                _relative(e, prefix) for e in known.entries if e.path.casefold().startswith(prefix.casefold())
-            )
+            lines = (_relative(e, prefix) for e in known.entries if folded(e.path).startswith(folded(prefix)))
             return parse_listing(b"".join(map(format_entry, lines)))
         return None
 
@@ -180,7 +179,7 @@ def ask_place(
 def _expect_same(host: Host, answer: RegistryValue, earlier: HostFacts | None) -> None:
     """Given the name that the machine says, raise PlanRefused if the last full snapshot is of another one."""
     before = earlier.host_fact.computer_name if earlier is not None and earlier.host_fact is not None else ""
-    if before and answer.exists and answer.text.casefold() != before.casefold():
+    if before and answer.exists and folded(answer.text) != folded(before):
         raise PlanRefused(
             f"{host.name}: {answer.text} answered, and the last full snapshot is of {before}; "
             "nothing was saved.",
@@ -208,7 +207,7 @@ def moved(footing: Footing, facts: HostFacts) -> str:
     again = f"run: exremote backup {facts.host}"
     if place is None:
         return f"nothing says where it is any more; {again}"
-    if place.casefold() != footing.root.casefold():
+    if folded(place) != folded(footing.root):
         return f"it is {place} now, and was {footing.root} when the last full snapshot was made; {again}"
     return ""
 
@@ -227,11 +226,11 @@ def _inside(patterns: Sequence[str], folder: str) -> Iterator[str]:
     """Given patterns of a tree, yield those that can mean something below a folder of it, relative
     to that.
     """
-    prefix = f"{folder}\\".casefold()
+    prefix = folded(f"{folder}\\")
     for pattern in patterns:
         if "\\" not in pattern:
             yield pattern
-        elif pattern.casefold().startswith(prefix):
+        elif folded(pattern).startswith(prefix):
             yield pattern[len(prefix) :]
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from exremote.facts import ConnectorObject, HostFact, NtBackupJob
+from exremote.folding import folded
 from exremote.inventory import Host, NtBackup
 from exremote.ntbackup import Job, Part, storage_groups_job, system_state_job
 from exremote.plan import Gap, Plan, RunNtBackup
@@ -52,11 +53,11 @@ def groups_of(server: str, objects: Sequence[ConnectorObject]) -> tuple[str, ...
 
     A recovery storage group (`msExchRestore`) is none that ntbackup saves (R).
     """
-    below = f",cn={server},cn=servers,".casefold()
+    below = folded(f",cn={server},cn=servers,")
     names = []
     for one in objects:
         name = one.distinguished_name
-        if below in name.casefold() and (one.first("msExchRestore") or "").upper() != "TRUE":
+        if below in folded(name) and (one.first("msExchRestore") or "").upper() != "TRUE":
             names.append(
                 one.first("cn") or re.sub(r"(?i)^CN=((?:\\.|[^,])*).*$", r"\1", name, flags=re.DOTALL)
             )
@@ -159,7 +160,7 @@ def _in_the_way(found: NtBackupJob) -> str:
 def _no_room(folder: str, facts: PartFacts, settings: NtBackup) -> str:
     """Return why there is no room on the drive of a job's folder. How much a share has, no host can tell."""
     need = max(int(settings.least_free_gb * GB), int(facts.last_bytes * ROOM_FACTOR))
-    disk = next((d for d in facts.host_fact.disks if d.root[:2].casefold() == folder[:2].casefold()), None)
+    disk = next((d for d in facts.host_fact.disks if folded(d.root[:2]) == folded(folder[:2])), None)
     if disk is None:
         return f"the host has no drive {folder[:2]} for {folder}; say ntbackup.folder in the inventory"
     if disk.free < need and not settings.on_share:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from exremote.errors import HostError, PlanRefused, RepositoryError, ScriptFailed
 from exremote.facts import TapeFile
+from exremote.folding import folded
 from exremote.journal import Journal
 from exremote.ntbackup import Part
 from exremote.pack import ticks_to_datetime
@@ -81,11 +82,11 @@ def drop(
         return
     place = f"{step.tape_folder}\\{end.job.name or step.name}.bkf"
     try:
-        ours = {kept.place.casefold() for kept in repository.distant.unnamed(host)}
+        ours = {folded(kept.place) for kept in repository.distant.unnamed(host)}
     except RepositoryError as error:
         yield f"{place}, which is no backup, is still on the share: {error.text}"
         return
-    if place.casefold() in ours:
+    if folded(place) in ours:
         kept = Kept(place, max(end.job.bytes, 0), "")
         yield from _remove(repository, journal, session, host, kept, "which is no backup")
 
@@ -120,7 +121,7 @@ def _remove(
     except HostError as error:
         yield f"{still}: {error.message}"
         return
-    if name.casefold() in (each.casefold() for each in left.left):
+    if folded(name) in (folded(each) for each in left.left):
         yield f"{still}: {left.error}"
         return
     repository.distant.gone(host, kept.place)

@@ -12,6 +12,7 @@ from exremote.cli.running import Run, on_hosts
 from exremote.connector import Connector
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, IntegrityError, RepositoryError, ScriptFailed
 from exremote.facts import TapeFile
+from exremote.folding import folded
 from exremote.inventory import Host, find_name
 from exremote.mtf import Tape, walk
 from exremote.report import Report
@@ -41,7 +42,7 @@ def look_again(
         def look(host: Host, session: Session) -> Outcome:
             began, left, bad = now(), 0, 0
             for one in files:
-                if one.snapshot.host.casefold() == host.name.casefold():
+                if folded(one.snapshot.host) == folded(host.name):
                     run.stage(host.name, f"reading {one.file.place}")
                     rows[_key(one)] = row = _look(session, one, lambda: run.moved(host.name, 0, 0))
                     left += row["state"] == UNSEEN
@@ -71,14 +72,14 @@ def look_again(
         parallel=site.parallel,
         ends_with=code_of,
     )
-    why = {outcome.host.casefold(): outcome.message for outcome in outcomes}
+    why = {folded(outcome.host): outcome.message for outcome in outcomes}
     for one in files:
-        rows.setdefault(_key(one), one.row(UNSEEN, why.get(one.snapshot.host.casefold(), "")))
+        rows.setdefault(_key(one), one.row(UNSEEN, why.get(folded(one.snapshot.host), "")))
     return [rows[_key(one)] for one in files], code_of(outcomes)
 
 
 def _key(one: Distant) -> str:
-    return f"{one.snapshot.host}/{one.snapshot.id}/{one.file.place}".casefold()
+    return folded(f"{one.snapshot.host}/{one.snapshot.id}/{one.file.place}")
 
 
 def _look(session: Session, one: Distant, going_on: Callable[[], None]) -> dict[str, Any]:

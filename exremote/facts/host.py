@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Self
 
 from exremote.facts.parse import FactError, Record, take, texts
+from exremote.folding import folded
 
 _BYTES = re.compile("[0-9]{1,19}")
 """A number of bytes; a longer one is no disk, and Python refuses very long ones."""
@@ -80,7 +81,7 @@ class HostFact:
 
         A NetBIOS name has 15 letters at most, and is mostly the first part of the name in DNS.
         """
-        return self.computer_name.casefold() in {name.partition(".")[0].casefold()[:15] for name in names}
+        return folded(self.computer_name) in {folded(name.partition(".")[0])[:15] for name in names}
 
     @classmethod
     def parse(cls, record: Record) -> Self:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from exremote.facts.parse import FactError
+from exremote.folding import folded
 
 SCRIPT = "Get-FileSecurity"
 INHERIT = "D:"
@@ -62,7 +63,7 @@ class AccessLists:
         """Return it as the document of a snapshot, sorted by path."""
         rows = [(path, sddl) for path, sddl in self.lists.items()]
         rows += [(path, f"!{error}") for path, error in self.unread.items()]
-        rows.sort(key=lambda row: (row[0].casefold(), row[0]))
+        rows.sort(key=lambda row: (folded(row[0]), row[0]))
         return (HEAD + "".join(f"{said}\t{path or '.'}\n" for path, said in rows)).encode()
 
     @classmethod

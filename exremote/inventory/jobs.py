@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from exremote.folding import folded
 from exremote.inventory.model import NtBackup
 
 MADE = "docs/ntbackup.md has the command that makes the task."
@@ -11,7 +12,7 @@ def job_problem(said: NtBackup, gateway: str) -> tuple[str, str] | None:
     """Given how ntbackup saves a host, and the name of its gateway (or ''), return what was expected, as the
     end of `expected ...`, with a remedy (or ''); None if all goes together.
     """
-    job, kept = (f"{path.casefold()}\\" for path in (said.folder, said.bkf_folder))
+    job, kept = (f"{folded(path)}\\" for path in (said.folder, said.bkf_folder))
     if gateway and (said.on_share or said.start in ("system", "task")):
         what = f"bkf_folder = '{said.bkf_folder}'" if said.on_share else f'start = "{said.start}"'
         return (

@@ -10,6 +10,7 @@ from exremote import regfile
 from exremote.connector import below
 from exremote.errors import ScriptFailed
 from exremote.facts import HostFact
+from exremote.folding import folded
 from exremote.recover import checks
 from exremote.recover.bringing import READ_ME, read_me
 from exremote.recover.instructions import temporary
@@ -92,7 +93,7 @@ def after_groups(plan: RecoveryPlan, session: Session) -> Iterator[Evidence]:
     waiting: list[str] = []
     with suppress(ScriptFailed):  # a temporary place that cannot be looked into says nothing
         for entry in session.file_tree(place, hashed=False).entries:
-            if entry.path.casefold().rpartition("\\")[2] == PENDING:
+            if folded(entry.path).rpartition("\\")[2] == PENDING:
                 waiting.append(below(place, entry.path))
     folder = below(plan.original.exchange_folder or "", "Mdbdata")
     databases = session.file_facts([below(folder, name) for name in DATABASES], hashed=False)

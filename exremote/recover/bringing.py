@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exremote.errors import PlanRefused, ScriptFailed
 from exremote.facts import HostFact
+from exremote.folding import folded
 from exremote.mtf import walk
 from exremote.pack import datetime_to_ticks
 from exremote.recover.instructions import console_text
@@ -77,10 +78,9 @@ def bring_files(
         )
         size = sum(file.size for file in files)
         there = {
-            entry.path.casefold(): entry.size
-            for entry in session.file_tree(plan.folder, hashed=False).entries
+            folded(entry.path): entry.size for entry in session.file_tree(plan.folder, hashed=False).entries
         }
-        lacking = sum(max(0, file.size - there.get(file.path.casefold(), 0)) for file in files)
+        lacking = sum(max(0, file.size - there.get(folded(file.path), 0)) for file in files)
         _room(plan, fact, lacking)
         expect(len(files), lacking)
         pushed = push_files(session, plan.folder, files, fresh=not there, progress=moved)
@@ -137,8 +137,8 @@ def read_me(plan: RecoveryPlan) -> bytes:
 
 
 def _room(plan: RecoveryPlan, fact: HostFact, lacking: int) -> None:
-    root = plan.folder[:3].casefold()
-    disk = next((d for d in fact.disks if d.root.casefold() == root), None)
+    root = folded(plan.folder[:3])
+    disk = next((d for d in fact.disks if folded(d.root) == root), None)
     if disk is None:
         raise PlanRefused(f"{plan.host}: there is no drive {plan.folder[:3]} on the new machine.", "Make it.")
     if lacking + SPARE > disk.free:

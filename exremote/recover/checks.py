@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Literal
 
 from exremote.facts import HostFact, NamedFile, RegistryValue, ServiceState
+from exremote.folding import folded
 from exremote.recover.steps import Evidence, Original
 from exremote.regfile import RegFile, RegValue
 
@@ -22,7 +23,7 @@ def same(what: str, was: str, now: str, remedy: str) -> Evidence:
     """Given what a thing was and is, return whether it is the same; unknown if nobody knows what it was."""
     if not was:
         return Evidence(what, "unknown", f"it is {now or 'unknown'}; no snapshot says what it was")
-    if was.casefold().rstrip("\\") == now.casefold().rstrip("\\"):
+    if folded(was).rstrip("\\") == folded(now).rstrip("\\"):
         return Evidence(what, "ok", f"it is {now}")
     return Evidence(what, "wrong", f"it is {now or 'none'}, and was {was}", remedy)
 
@@ -30,7 +31,7 @@ def same(what: str, was: str, now: str, remedy: str) -> Evidence:
 def reinstalled(original: Original, fact: HostFact, store: ServiceState | None) -> Iterator[Evidence]:
     """Given the new machine, yield what step 4 wants of it."""
     name = fact.computer_name
-    if name.casefold() == original.computer_name.casefold():
+    if folded(name) == folded(original.computer_name):
         yield Evidence(
             "computer name",
             "wrong",
@@ -67,8 +68,8 @@ def reinstalled(original: Original, fact: HostFact, store: ServiceState | None) 
 
 def drives(original: Original, fact: HostFact) -> Evidence:
     """Return whether every fixed drive of the lost server is there."""
-    there = {disk.root.casefold() for disk in fact.disks if disk.kind == "Fixed"}
-    lacking = [root for root in original.drives if root.casefold() not in there]
+    there = {folded(disk.root) for disk in fact.disks if disk.kind == "Fixed"}
+    lacking = [root for root in original.drives if folded(root) not in there]
     if not original.drives:
         return Evidence("drives", "unknown", "no snapshot says which drives there were")
     if lacking:
@@ -100,7 +101,7 @@ def registry(was: Mapping[str, RegFile], now: Mapping[str, RegFile | None], of: 
             found = _values(there, path)
             for value in values.values():
                 count += 1
-                here = found.get(value.name.casefold())
+                here = found.get(folded(value.name))
                 if here is None or (here.kind, here.data) != (value.kind, value.data):
                     differs.append(f"{path}, value {value.name or '(default)'}")
     if not count:
@@ -120,14 +121,14 @@ def registry(was: Mapping[str, RegFile], now: Mapping[str, RegFile | None], of: 
 def _values(there: RegFile | None, path: str) -> dict[str, RegValue]:
     if there is None:
         return {}
-    found = next((values for key, values in there.keys.items() if key.casefold() == path.casefold()), {})
-    return {value.name.casefold(): value for value in found.values()}
+    found = next((values for key, values in there.keys.items() if folded(key) == folded(path)), {})
+    return {folded(value.name): value for value in found.values()}
 
 
 def registered(wanted: Sequence[str], states: Iterable[ServiceState]) -> Iterator[Evidence]:
     """Given services that are to be registered, yield whether they are; programs come with step 6."""
-    there = {state.name.casefold() for state in states if state.exists}
-    lacking = [name for name in wanted if name.casefold() not in there]
+    there = {folded(state.name) for state in states if state.exists}
+    lacking = [name for name in wanted if folded(name) not in there]
     if lacking:
         yield Evidence(
             "services",
@@ -165,11 +166,11 @@ def installed(
         build,
         "Install the service pack of Exchange that was there, also with /disasterrecovery.",
     )
-    by_name = {state.name.casefold(): state for state in states}
+    by_name = {folded(state.name): state for state in states}
     lacking: list[str] = []
     without: list[str] = []
     for name in (*BASE, *original.registered):
-        state = by_name.get(name.casefold())
+        state = by_name.get(folded(name))
         if state is None or not state.exists:
             lacking.append(name)
         elif not state.image_exists:
@@ -250,11 +251,11 @@ def restarted_after(moment: datetime | None, fact: HostFact, now: datetime) -> R
 
 def running(wanted: Sequence[str], states: Iterable[ServiceState]) -> Iterator[Evidence]:
     """Given services that ran on the lost server, yield whether each runs now."""
-    by_name = {state.name.casefold(): state for state in states}
+    by_name = {folded(state.name): state for state in states}
     stopped = [
-        f"{name} ({by_name[name.casefold()].state if name.casefold() in by_name else 'not there'})"
+        f"{name} ({by_name[folded(name)].state if folded(name) in by_name else 'not there'})"
         for name in wanted
-        if name.casefold() not in by_name or by_name[name.casefold()].state != "Running"
+        if folded(name) not in by_name or by_name[folded(name)].state != "Running"
     ]
     if stopped:
         yield Evidence(

@@ -11,6 +11,7 @@ from typing import Any
 from exremote.connector import Connector
 from exremote.errors import IntegrityError
 from exremote.facts import FactError, HostFacts
+from exremote.folding import folded
 from exremote.recover.steps import Original
 from exremote.repository import Composed, Snapshot
 
@@ -31,7 +32,7 @@ def document(snapshot: Snapshot, name: str) -> bytes | None:
 
 def is_tape(path: str) -> bool:
     """Return whether a file of a snapshot is what ntbackup wrote."""
-    return path.casefold().endswith(".bkf")
+    return folded(path).endswith(".bkf")
 
 
 def original_of(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+from exremote.folding import folded
 from exremote.repository.manifest import Document, Entry, Kind, Manifest, Omission
 from exremote.repository.names import stored_path
 from exremote.repository.snapshot import Snapshot
@@ -92,7 +93,7 @@ def scopes(full: Manifest, tables: Manifest) -> dict[str, str] | None:
     for item, tree in tables.trees.items():
         whole = full.trees.get(item)
         root = f"{whole.root}".rstrip("\\") + "\\" if whole else ""
-        if not root or not f"{tree.root}\\".casefold().startswith(root.casefold()):
+        if not root or not folded(f"{tree.root}\\").startswith(folded(root)):
             return None
         found[item] = f"{tree.root}\\"[len(root) :]
     return found or None
@@ -143,10 +144,10 @@ def part_of(manifest: Manifest, item: str, folder: str) -> tuple[Entry, ...]:
 
 
 def _under(path: str, prefix: str | None) -> bool:
-    return prefix is not None and path.casefold().startswith(prefix.casefold())
+    return prefix is not None and folded(path).startswith(folded(prefix))
 
 
 def _outside(below: Manifest, above: Manifest, said: Collection[Omission]) -> tuple[Omission, ...]:
     """Given what the full snapshot lacks, return what of it does not lie in the tables' folder."""
-    roots = tuple(f"{tree.root}\\".casefold() for tree in above.trees.values())
-    return tuple(o for o in said if not f"{o.path}\\".casefold().startswith(roots))
+    roots = tuple(folded(f"{tree.root}\\") for tree in above.trees.values())
+    return tuple(o for o in said if not folded(f"{o.path}\\").startswith(roots))

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from exremote.errors import IntegrityError, RepositoryError
+from exremote.folding import folded
 from exremote.repository import disk
 from exremote.repository.forget import manifest_damage
 from exremote.repository.manifest import checked_place
@@ -125,16 +126,16 @@ class Distant:
             with suppress(ValueError, KeyError, TypeError, UnsafeName):
                 place = checked_place(str(data["place"]))
                 if data.get("gone") is True:
-                    there.pop(place.casefold(), None)
+                    there.pop(folded(place), None)
                 else:
-                    there[place.casefold()] = Kept(place, int(data["size"]), str(data["sha256"]))
+                    there[folded(place)] = Kept(place, int(data["size"]), str(data["sha256"]))
         for snapshot in self._snapshots(host) if there else ():
             if why := manifest_damage(snapshot):
                 raise IntegrityError(
                     f"which files on {host} it names, nobody can tell: {why}", path=snapshot.path, entry=LIST
                 )
             for one in snapshot.manifest.elsewhere:
-                there.pop(one.place.casefold(), None)
+                there.pop(folded(one.place), None)
         return tuple(there.values())
 
     def hosts(self) -> list[str]:

@@ -14,6 +14,7 @@ from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetAccessLi
 from exremote.connector import Connector, RegistryKey, matches
 from exremote.errors import IntegrityError, PlanRefused, UsageError
 from exremote.facts import AccessLists, FactError, HostFacts
+from exremote.folding import folded
 from exremote.ntbackup import PARTS
 from exremote.pack import datetime_to_ticks
 from exremote.regfile import RegFile, RegValue
@@ -222,21 +223,21 @@ def aim_of_undo(
     for step in (step for step in plan if isinstance(step, SwapFiles)):
         files: dict[str, Content | None] = {}
         by_place = {
-            (e.item, e.path.casefold()): (e, s)
+            (e.item, folded(e.path)): (e, s)
             for s in safety
             for e in s.manifest.entries
             if e.item == step.item
         }
         for change in step.files:
-            found = by_place.get((step.item, change.path.casefold()))
+            found = by_place.get((step.item, folded(change.path)))
             # What could not be read when the plan was made was saved when its services stood.
             if found is None or change.was not in (found[0].sha256, "?"):
                 found = held.get(change.was) if change.was else None
             if change.was and found is None:
                 lost.append(change.path)
                 continue
-            files[change.path.casefold()] = _content(change.path, *found) if found and change.was else None
-        spelt = {change.path.casefold(): change.path for change in step.files}
+            files[folded(change.path)] = _content(change.path, *found) if found and change.was else None
+        spelt = {folded(change.path): change.path for change in step.files}
         trees.append(TreeAim(step.item, step.root, files, spelt, whole=False))
     trees = undone_lists(plan, safety, undone_folders(plan, trees))
     keys: list[KeyAim] = []
@@ -296,7 +297,7 @@ def undone_lists(plan: ChangePlan, safety: Sequence[Snapshot], trees: Sequence[T
 def value_in(reg: RegFile, key: str, name: str) -> RegValue | None:
     """Given a .reg file, return one value of it, or None if it is not there; any case."""
     for path, values in reg.keys.items():
-        if path.casefold() == key.casefold():
+        if folded(path) == folded(key):
             return values.get(name.lower())
     return None
 
@@ -326,8 +327,8 @@ def _tree(
     return TreeAim(
         item,
         root,
-        {e.path.casefold(): _content(e.path, e, snapshot) for e in kept},
-        {e.path.casefold(): e.path for e in kept},
+        {folded(e.path): _content(e.path, e, snapshot) for e in kept},
+        {folded(e.path): e.path for e in kept},
         whole=item in trees and snapshot.kind == "full",
     )
 

@@ -31,6 +31,7 @@ from exremote.changes import (
 from exremote.connector import below
 from exremote.errors import HostError, ScriptFailed
 from exremote.facts import INHERIT, FileDeed, RegistrySetting, SwapFile
+from exremote.folding import folded
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.restore.aim import Aim
@@ -254,10 +255,10 @@ class Deed:
 
     def _lists(self, step: SetAccessLists, done: Done) -> None:
         """Set access lists; what was sent and has none of its own inherits from where it lies now."""
-        wanted = {change.path.casefold(): (change.path, change.will) for change in step.lists}
+        wanted = {folded(change.path): (change.path, change.will) for change in step.lists}
         for swap in (swap for swap in self.plan.swaps if swap.item == step.item):
             for change in (change for change in swap.files if change.what in ("new", "changed")):
-                wanted.setdefault(change.path.casefold(), (change.path, INHERIT))
+                wanted.setdefault(folded(change.path), (change.path, INHERIT))
         deeds = self.session.set_access_lists(step.root, list(wanted.values()))
         if any(deed.state == "failed" for deed in deeds):
             self.journal.event(LISTS_LEFT, host=self.host.name, item=step.item)
@@ -272,12 +273,10 @@ class Deed:
                 done.owners_left.append(f"the owner of {place} is not set: {deed.message}")
 
     def _set(self, step: SetValues, done: Done) -> None:
-        wanted = {
-            (key.casefold(), name.lower()): value for k in self.aim.keys for key, name, value in k.values
-        }
+        wanted = {(folded(key), name.lower()): value for k in self.aim.keys for key, name, value in k.values}
         settings = []
         for change in step.values:
-            value = wanted[change.key.casefold(), change.name.lower()]
+            value = wanted[folded(change.key), change.name.lower()]
             kind, data = (value.kind, value.data) if value is not None else (0, None)
             settings.append(RegistrySetting(short_key(change.key), change.name, kind, data))
         for deed in self.session.set_registry_values(settings):

@@ -17,6 +17,7 @@ from exremote import regfile
 from exremote.connector import below
 from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, HostError, PlanRefused
 from exremote.facts import RegistrySetting
+from exremote.folding import folded
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.regfile import RegFile
@@ -206,11 +207,11 @@ class DrillErrand:
         result.wrong += [f"{path} could not be written: {reason}" for path, reason in failed]
         self.stage(host.name, f"comparing the files of {result.host}")
         listed = session.file_tree(folder).entries
-        dirs = {e.path.casefold() for e in listed if e.state == "directory"}
-        result.wrong += [f"folder {path} is not there" for path in folders if path.casefold() not in dirs]
-        there = {e.path.casefold(): e for e in listed if e.state != "directory"}
+        dirs = {folded(e.path) for e in listed if e.state == "directory"}
+        result.wrong += [f"folder {path} is not there" for path in folders if folded(path) not in dirs]
+        there = {folded(e.path): e for e in listed if e.state != "directory"}
         for file in files:
-            entry = there.pop(file.path.casefold(), None)
+            entry = there.pop(folded(file.path), None)
             if entry is None:
                 result.wrong.append(f"{file.path} is not there")
             elif (entry.sha256, entry.size) != (file.sha256, file.size):

@@ -19,6 +19,7 @@ from exremote.connector import Connector
 from exremote.credential import Secret as Account
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, PlanRefused, RepositoryError
 from exremote.facts import HostFacts
+from exremote.folding import folded
 from exremote.health import Verdict
 from exremote.inventory import Host
 from exremote.journal import Journal
@@ -301,5 +302,5 @@ class Errand:
 def _held(swap: SwapFiles, there: Standing) -> bool:
     """Return whether a file that is to be replaced is held open by another process now."""
     known = there.trees.get(swap.item, {})
-    replaced = [known.get(change.path.casefold()) for change in swap.files if change.was]
+    replaced = [known.get(folded(change.path)) for change in swap.files if change.was]
     return any(entry is not None and entry.error_id == "ExRemote.FileLocked" for entry in replaced)

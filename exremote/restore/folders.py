@@ -12,6 +12,7 @@ from contextlib import suppress
 from exremote.changes import SwapFiles
 from exremote.connector import below
 from exremote.facts import FileEntry
+from exremote.folding import folded
 from exremote.pack import PackError, TreeEntry, parse_listing
 from exremote.repository import Composed, Snapshot
 
@@ -31,10 +32,10 @@ def folders_in(snapshot: Snapshot | Composed, item: str, files: Iterable[str]) -
             with suppress(PackError):
                 # Of what was left out on purpose the folder itself is known all the same.
                 listing = parse_listing(snapshot.document(document)).entries
-                found = {e.path.casefold(): e.path for e in listing if e.state == "directory" or _left(e)}
+                found = {folded(e.path): e.path for e in listing if e.state == "directory" or _left(e)}
     for path in files:
         while path := path.rpartition("\\")[0]:
-            found.setdefault(path.casefold(), path)
+            found.setdefault(folded(path), path)
     return tuple(sorted(found.values()))
 
 
@@ -52,8 +53,8 @@ def missing_folders(
     notes: list[str] = []
     for path in wanted:
         places = [path[:n] for n, char in enumerate(path) if char == "\\"]
-        above = next((e for p in places if (e := now.get(p.casefold())) and not _open(e)), None)
-        entry = now.get(path.casefold())
+        above = next((e for p in places if (e := now.get(folded(p))) and not _open(e)), None)
+        entry = now.get(folded(path))
         if above is not None:
             notes.append(f"folder {below(root, path)} is not made: {above.path} is no folder now")
         elif entry is None:
@@ -74,15 +75,15 @@ def empty_folders(
     """Given folders that are not to be there, what is there now, and the files that go, return the folders
     that are empty then, and a note for each other one.
     """
-    going = {change.path.casefold() for change in swap.files if not change.will}
+    going = {folded(change.path) for change in swap.files if not change.will}
     empty: set[str] = set()
     notes: list[str] = []
-    there = [path for path in unwanted if (e := now.get(path.casefold())) and e.state == "directory"]
+    there = [path for path in unwanted if (e := now.get(folded(path))) and e.state == "directory"]
     for path in sorted(there, key=lambda path: path.count("\\"), reverse=True):
-        place = path.casefold()
+        place = folded(path)
         left = [e for p, e in now.items() if p.startswith(f"{place}\\") and p not in going | empty]
         if left:
             notes.append(f"folder {below(root, path)} stays: {left[0].path} is in it")
         else:
             empty.add(place)
-    return [path for path in there if path.casefold() in empty], notes
+    return [path for path in there if folded(path) in empty], notes

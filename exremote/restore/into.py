@@ -13,6 +13,7 @@ from typing import Any
 from exremote.connector import below
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, PlanRefused
 from exremote.facts import TreeFact
+from exremote.folding import folded
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.pack import datetime_to_ticks
@@ -76,11 +77,11 @@ def hollow(aim: Aim, files: Iterable[Outgoing]) -> list[str]:
     """Given what is wanted and the files of it, return the folders in which none of them lies, likewise."""
     made: set[str] = set()
     for file in files:
-        path = file.path.casefold()
+        path = folded(file.path)
         while path := path.rpartition("\\")[0]:
             made.add(path)
     wanted = (f"{tree.item}\\{path}" for tree in aim.trees for path in tree.folders)
-    return [path for path in wanted if path.casefold() not in made]
+    return [path for path in wanted if folded(path) not in made]
 
 
 def make_hollow(session: Session, folder: str, paths: Sequence[str]) -> list[tuple[str, str]]:
@@ -106,11 +107,11 @@ def documents(snapshots: tuple[Snapshot, ...]) -> list[Outgoing]:
 
 def in_the_way(there: TreeFact, files: list[Outgoing]) -> str:
     """Given a folder and what is to lie in it, return what is there and is something else, if anything."""
-    wanted = {file.path.casefold(): file for file in files}
+    wanted = {folded(file.path): file for file in files}
     for entry in there.entries:
         if entry.state == "directory":
             continue
-        file = wanted.get(entry.path.casefold())
+        file = wanted.get(folded(entry.path))
         if file is None or entry.state != "file" or entry.size > file.size:
             return entry.path
         if entry.size == file.size and entry.sha256 != file.sha256:

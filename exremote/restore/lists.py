@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from exremote.changes import ListChange, SetAccessLists, SwapFiles
 from exremote.connector import FileTree, below, matches
 from exremote.facts import INHERIT, AccessLists, FileEntry, accounts_in
+from exremote.folding import folded
 from exremote.restore.aim import TreeAim
 from exremote.runner import unread_words
 
@@ -50,7 +51,7 @@ def plan_lists(
     if known is None or known.reason not in ("", GONE):
         why = now.why if known is None else unread_words(known.reason)
         return None, [f"access lists of {tree.root} cannot be read now, so none is set: {why}"]
-    sent = {change.path.casefold(): change for change in swap.files if change.what in ("new", "changed")}
+    sent = {folded(change.path): change for change in swap.files if change.what in ("new", "changed")}
     was, will = _folded(known.lists), _folded(wanted.lists)
     closed_now, closed_then = _folded(known.unread), _folded(wanted.unread)
     own = {sid for sddl in known.lists.values() for sid in accounts_in(sddl)}
@@ -80,7 +81,7 @@ def plan_lists(
     ]
     if unread:
         notes.append(f"access lists that could not be read, now or then, are not set: {_names(unread)}")
-    listed = {change.path.casefold() for change in changes}
+    listed = {folded(change.path) for change in changes}
     inherit = len(sent.keys() - listed)
     if not changes and not inherit:
         return None, notes
@@ -88,7 +89,7 @@ def plan_lists(
 
 
 def _folded(found: Mapping[str, str]) -> dict[str, str]:
-    return {path.casefold(): said for path, said in found.items()}
+    return {folded(path): said for path, said in found.items()}
 
 
 def _places(
@@ -99,10 +100,10 @@ def _places(
     made: Iterable[str],
 ) -> dict[str, str]:
     """Return, by place, what has a list that counts and will be there: no link, nothing below one."""
-    folders = {path.casefold() for path in made}
+    folders = {folded(path) for path in made}
     root = {"": ""} if tree.whole and (known.reason != GONE or sent or folders) else {}
     files = {place: tree.spelt[place] for place, content in tree.files.items() if content is not None}
-    paths = {path.casefold(): path for path in (*tree.folders, *tree.listed)}
+    paths = {folded(path): path for path in (*tree.folders, *tree.listed)}
     found: dict[str, str] = {}
     for place, path in (root | paths | files).items():
         entry = there.get(place)
@@ -125,9 +126,9 @@ def saved_lists(step: SetAccessLists | None, swap: SwapFiles | None, found: Acce
     """Given the step of an item, if there is one, the files of it that are replaced or moved away, and its
     lists as they are now, return of these what both touch: what an undo brings back, or cannot.
     """
-    touched = {change.path.casefold() for change in (step.lists if step else ())}
-    touched |= {change.path.casefold() for change in (swap.files if swap else ()) if change.was}
+    touched = {folded(change.path) for change in (step.lists if step else ())}
+    touched |= {folded(change.path) for change in (swap.files if swap else ()) if change.was}
     return AccessLists(
-        {path: sddl for path, sddl in found.lists.items() if path.casefold() in touched},
-        {path: error for path, error in found.unread.items() if path.casefold() in touched},
+        {path: sddl for path, sddl in found.lists.items() if folded(path) in touched},
+        {path: error for path, error in found.unread.items() if folded(path) in touched},
     )

@@ -11,6 +11,7 @@ from exremote.connector import Connector
 from exremote.credential import Secret as Account
 from exremote.errors import ExremoteError, PlanRefused, ScriptFailed
 from exremote.facts import FileEntry, accounts_in, reason_of
+from exremote.folding import folded
 from exremote.health.reading import read_files
 from exremote.inventory import Host
 from exremote.pack import Listing, parse_listing
@@ -76,7 +77,7 @@ def _lists(session: Session, aim: Aim, connectors: Mapping[str, Connector], stra
 
 def named(tree: TreeAim) -> list[str]:
     """Given single files, return their relative paths, each once."""
-    return list({path.casefold(): path for path in (*tree.listed, *tree.spelt.values())}.values())
+    return list({folded(path): path for path in (*tree.listed, *tree.spelt.values())}.values())
 
 
 def listings(snapshots: Sequence[Snapshot]) -> dict[str, Listing]:
@@ -103,7 +104,7 @@ def _tree(
     if rule is not None:
         # Work files are left out, so no digest tells of them: only the whole listing says which lie there.
         fact = session.file_tree(tree.root, rule.left_out, None if rule.work_files else known)
-        return {entry.path.casefold(): entry for entry in fact.entries}
+        return {folded(entry.path): entry for entry in fact.entries}
     names = named(tree)
     found: dict[str, FileEntry] = {}
     try:
@@ -115,7 +116,7 @@ def _tree(
     for name, (file, _) in zip(names, answers, strict=True):
         if file.exists or file.error:
             digest = file.sha256 if file.exists else None
-            found[name.casefold()] = FileEntry(
+            found[folded(name)] = FileEntry(
                 name,
                 file.size,
                 file.modified_ticks,

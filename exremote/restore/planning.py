@@ -28,6 +28,7 @@ from exremote.changes import (
 from exremote.connector import Connector, FileTree, below, matches
 from exremote.errors import PlanRefused
 from exremote.facts import FileEntry, HostFact, HostFacts
+from exremote.folding import folded
 from exremote.regfile import RegFile, RegValue
 from exremote.restore.aim import Aim, Content, KeyAim, TreeAim, value_in
 from exremote.restore.folders import empty_folders, missing_folders
@@ -170,12 +171,12 @@ def check_machine(host: str, aim: Aim, facts: HostFacts) -> None:
         )
     if was is None:
         return
-    if was.computer_name.casefold() != now.computer_name.casefold():
+    if folded(was.computer_name) != folded(now.computer_name):
         raise PlanRefused(
             f"{host}: the snapshot is of the machine {was.computer_name}, and {now.computer_name} answers.",
             "Correct the address in the inventory; to restore to another machine on purpose, use --to.",
         )
-    if was.system_root.casefold() != now.system_root.casefold():
+    if folded(was.system_root) != folded(now.system_root):
         raise PlanRefused(
             f"{host}: Windows lies in {now.system_root}, and lay in {was.system_root} then.",
             "Reinstall Windows into the same folder: what the snapshot holds names it.",
@@ -236,7 +237,7 @@ def _swap(
 def scratch_of(tree: TreeAim) -> tuple[str, str]:
     """Given one folder, return where files for it are sent to, and where what they replace goes meanwhile."""
     base = ntpath.dirname(tree.root.rstrip("\\")) or tree.root
-    beside = tree.root if base.rstrip("\\").casefold() == tree.root.rstrip("\\").casefold() else base
+    beside = tree.root if folded(base.rstrip("\\")) == folded(tree.root.rstrip("\\")) else base
     return below(beside, f"{STAGING}-{tree.item}"), below(beside, f"{ASIDE}-{tree.item}")
 
 
@@ -245,7 +246,7 @@ def _each_once(swaps: Sequence[SwapFiles]) -> list[SwapFiles]:
     seen: set[tuple[str, str]] = set()
     found: list[SwapFiles] = []
     for swap in swaps:
-        own = {(below(swap.root, change.path).casefold(), change.will): change for change in swap.files}
+        own = {(folded(below(swap.root, change.path)), change.will): change for change in swap.files}
         if left := tuple(change for key, change in own.items() if key not in seen):
             found.append(replace(swap, files=left))
         seen |= own.keys()
@@ -324,13 +325,13 @@ def _values(key: KeyAim, now: RegFile | None, notes: list[str]) -> SetValues:
         digest = "" if wanted is None or secret else _digest(wanted)
         changes.append(ValueChange(path, name, _shown(found, secret), _shown(wanted, secret), digest))
     if now is not None and key.whole:
-        known = {(path.casefold(), name.lower()) for path, name, _ in key.values}
-        tops = {path.casefold() for path, _, _ in key.values}
+        known = {(folded(path), name.lower()) for path, name, _ in key.values}
+        tops = {folded(path) for path, _, _ in key.values}
         extra = [
             f"{path}, value {value.name or '(default)'}"
             for path, values in now.keys.items()
             for name, value in values.items()
-            if path.casefold() in tops and (path.casefold(), name) not in known
+            if folded(path) in tops and (folded(path), name) not in known
         ]
         if extra and changes:
             notes.append(f"extra in the registry, left as it is: {', '.join(extra[:_SOME])}")
@@ -380,9 +381,9 @@ def _erase(tree: TreeAim, rule: FileTree, now: Mapping[str, FileEntry]) -> Erase
 
 def free_on(path: str, host: HostFact | None) -> int | None:
     """Given a path and what the host says of itself, return the bytes free on its drive; None if not said."""
-    drive = ntpath.splitdrive(path)[0].casefold()
+    drive = folded(ntpath.splitdrive(path)[0])
     disks = host.disks if host is not None else ()
-    return next((disk.free for disk in disks if disk.root.rstrip("\\").casefold() == drive), None)
+    return next((disk.free for disk in disks if folded(disk.root.rstrip("\\")) == drive), None)
 
 
 def _no_room(sends: Sequence[SendFiles], facts: HostFacts) -> list[str]:

@@ -14,6 +14,7 @@ from exremote.changes import ChangePlan, SetAccessLists, SetValues, SwapFiles
 from exremote.connector import Connector, below
 from exremote.errors import IntegrityError, PlanRefused
 from exremote.facts import AccessLists
+from exremote.folding import folded
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.repository import Entry, Omission, Repository, Snapshot, SnapshotDraft, Staging, TreeRecord
@@ -121,7 +122,7 @@ def _pull(
     moved: Callable[[int, int], None],
 ) -> Copied:
     """Given files that are to be replaced, bring here what lies there now, as far as it is not here yet."""
-    replaced = {change.path.casefold() for change in swap.files if change.was}
+    replaced = {folded(change.path) for change in swap.files if change.was}
     known = there.trees.get(swap.item, {})
     return pull_tree(
         carrier,
@@ -148,10 +149,10 @@ def _secrets(item: str, connectors: Mapping[str, Connector]) -> tuple[str, ...]:
 
 def _unsaved(plan: ChangePlan, draft: SnapshotDraft) -> Iterator[str]:
     """Yield what the plan replaces and the draft does not hold."""
-    held = {(e.item, e.path.casefold()): e.sha256 for e in draft.entries}
+    held = {(e.item, folded(e.path)): e.sha256 for e in draft.entries}
     for swap in plan.swaps:
         for change in (change for change in swap.files if change.was):
-            saved = held.get((swap.item, change.path.casefold()))
+            saved = held.get((swap.item, folded(change.path)))
             if saved is None or (saved != change.was and not change.volatile and change.was != "?"):
                 yield below(swap.root, change.path)
     yield from (one.path for one in draft.missing)

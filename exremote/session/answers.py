@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from exremote.facts import (
     TreeFact,
 )
+from exremote.folding import folded
 from exremote.pack import Listing
 
 REPARSE = 0x400
@@ -32,7 +33,7 @@ def weight(record: object) -> int:
 
 def same_path(said: str, asked: str) -> bool:
     """Given two paths of a host, return whether they are the same place, in any case of letters."""
-    return said.rstrip("\\").casefold() == asked.rstrip("\\").casefold()
+    return folded(said.rstrip("\\")) == folded(asked.rstrip("\\"))
 
 
 def _excluded(exclude: Sequence[str]) -> re.Pattern[str]:
@@ -54,11 +55,11 @@ def wrong_listing(fact: TreeFact, listing: Listing, exclude: Sequence[str], hash
     counted = [e.size for e in listing.entries if e.state != "excluded" and e.size >= 0]
     if (fact.files, fact.bytes) != (len(counted), sum(counted)):
         return "the numbers of files or bytes differ"
-    folders, files = {text.casefold() for text in exclude}, _excluded(exclude)
+    folders, files = {folded(text) for text in exclude}, _excluded(exclude)
     for entry in listing.entries:
         match entry.state:
             case "excluded" if entry.size < 0:
-                right = f"{entry.path}\\*".casefold() in folders
+                right = folded(f"{entry.path}\\*") in folders
             case "excluded":
                 right = files.fullmatch(entry.path) is not None
             case "unhashed":

@@ -28,6 +28,7 @@ from exremote.facts import (
     folder_removed,
     guard_started,
 )
+from exremote.folding import folded
 from exremote.pack import PackError, encode_lines, seal_settings
 from exremote.session import places
 from exremote.session.line import Fields, Line
@@ -79,7 +80,7 @@ class Deeds(Line):
                     else:
                         summary.append(self._fields(script, record))
             change = ServiceChange.parse(self._summary(script, summary))
-            if change.name.casefold() != name.casefold() or (state is not None and change.state != state):
+            if folded(change.name) != folded(name) or (state is not None and change.state != state):
                 raise FactError(script, "output", f"{change.name[:200]!r} is {change.state[:50]!r}")
             return change
 
@@ -240,7 +241,7 @@ class Deeds(Line):
     def _apart(roots: Mapping[str, str]) -> dict[str, Value]:
         """Given folders, return them as parameters. Raise PlanRefused if one is none, or two are the same."""
         found: dict[str, Value] = {name: places.folder(path) for name, path in roots.items()}
-        if len({str(path).casefold() for path in found.values()}) < len(found):
+        if len({folded(str(path)) for path in found.values()}) < len(found):
             raise PlanRefused("Two of the folders between which files are to move are the same.")
         return found
 

@@ -31,6 +31,7 @@ from exremote.facts import (
     FactError,
     advise,
 )
+from exremote.folding import folded
 from exremote.gate import LogonGate
 from exremote.inventory import Host, RetryPolicy
 from exremote.pack import BlockReader, PackError
@@ -554,7 +555,7 @@ class Line:
                 if len(answers) > len(asked):
                     if not due(answers[:-1], answers[-1]):
                         raise FactError(name, "output", f"nobody asked about {about[:200]!r}")
-                elif about.casefold() != (wanted := asked[len(answers) - 1]).casefold():
+                elif folded(about) != folded(wanted := asked[len(answers) - 1]):
                     words = f"expected the answer about {wanted}, got {about[:200]!r}"
                     raise FactError(name, "output", words)
             if len(answers) < len(asked):

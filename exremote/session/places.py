@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable
 
 from exremote.errors import PlanRefused
+from exremote.folding import folded
 
 STAGING = "exremote-"
 """How the name of a folder begins that exremote made and may remove."""
@@ -45,7 +46,7 @@ def below(paths: Iterable[str]) -> list[str]:
     for path in found:
         if not path or _strange(path):
             raise PlanRefused(f"{path[:200]!r} is not the name of a file below the folder.")
-    if len({path.casefold() for path in found}) < len(found):
+    if len({folded(path) for path in found}) < len(found):
         raise PlanRefused("One file is named twice.", "Nothing was changed; correct the list.")
     return found
 

@@ -24,6 +24,7 @@ from exremote.facts import (
     TreeFact,
     WriteFailure,
 )
+from exremote.folding import folded
 from exremote.pack import Listing, Outline, PackError, SealedBlock, encode_lines, parse_listing
 from exremote.script import Effect
 from exremote.session.answers import same_path, wrong_listing
@@ -75,17 +76,15 @@ class Session(Security, Jobs, Scratch, Tapes):
         name = "Get-ServiceState"
 
         def runs(state: ServiceState) -> bool:
-            image = state.image_path.casefold()
-            return any(part.casefold() in image for part in programs) or not state.readable
+            image = folded(state.image_path)
+            return any(folded(part) in image for part in programs) or not state.readable
 
         def due(before: Sequence[ServiceState], further: ServiceState) -> bool:
             found = [state for state in before[len(names) :] if programs and runs(state)]
-            needed = {
-                each.casefold() for state in (*before[: len(names)], *found) for each in state.depends_on
-            }
-            title = further.display_name.casefold()
-            called = title.startswith(tuple(t.casefold() for t in titles))
-            return further.name.casefold() in needed or called or (bool(programs) and runs(further))
+            needed = {folded(each) for state in (*before[: len(names)], *found) for each in state.depends_on}
+            title = folded(further.display_name)
+            called = title.startswith(tuple(folded(t) for t in titles))
+            return folded(further.name) in needed or called or (bool(programs) and runs(further))
 
         parameters: dict[str, Value] = {"Name": names, "Title": titles or None, "Program": programs or None}
         return self._each(name, parameters, ServiceState.parse, names, lambda s: s.name, due)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from exremote.facts import AccessLists, FileDeed, parse_access_lists
 from exremote.facts.parse import texts
+from exremote.folding import folded
 from exremote.session import places
 from exremote.session.deeds import Deeds, split_lines
 from exremote.session.line import Fields
@@ -68,7 +69,7 @@ class Security(Deeds):
         A folder is set before what lies in it. `owner`: all but the owner was set. Return what became of
         each, in the order of the deed. Raise PlanRefused for places that no plan may have, HostError.
         """
-        ordered = sorted(lists, key=lambda one: (one[0].count("\\") + bool(one[0]), one[0].casefold()))
+        ordered = sorted(lists, key=lambda one: (one[0].count("\\") + bool(one[0]), folded(one[0])))
         places.below(path for path, _ in ordered if path)
         paths = [path for path, _ in ordered]
         lines = [f"{sddl}\t{path}" for path, sddl in ordered]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from exremote.facts import FileEntry, NamedFile
+from exremote.folding import folded
 from exremote.repository import Entry, Omission, Repository, Staging, UnsafeName, stored_path
 from exremote.transfer.carrier import Carrier
 from exremote.transfer.fetch import Fetch
@@ -31,9 +32,9 @@ class Copied:
 
 def is_secret(path: str, patterns: Sequence[str]) -> bool:
     """Given a relative path and patterns, return whether one matches the file name or the whole path."""
-    folded = path.casefold()
-    name = folded.rsplit("\\", 1)[-1]
-    return any(fnmatchcase(folded if "\\" in p else name, p.casefold()) for p in patterns)
+    whole = folded(path)
+    name = whole.rsplit("\\", 1)[-1]
+    return any(fnmatchcase(whole if "\\" in p else name, folded(p)) for p in patterns)
 
 
 def pull_tree(
@@ -131,14 +132,14 @@ def pull_files(
     """
     base = root.rstrip("\\") + "\\"
     said = {
-        file.path[len(base) :].casefold(): file
+        folded(file.path[len(base) :]): file
         for file in known
-        if file.exists and file.path.casefold().startswith(base.casefold())
+        if file.exists and folded(file.path).startswith(folded(base))
     }
     have: dict[str, Fetched] = {}
     wanted: list[Wanted] = []
     for name in names:
-        file = said.get(name.casefold())
+        file = said.get(folded(name))
         one = Wanted(name, None, 0, 0, 0, secret)
         if file is not None:
             digest = file.sha256 or None

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from exremote.errors import RepositoryError, TransferMismatch
 from exremote.facts import FileEntry
+from exremote.folding import folded
 from exremote.pack import PackWriter, SealedBlock
 from exremote.session import Session
 from exremote.transfer.wanted import Progress, reason
@@ -101,10 +102,10 @@ class _Push:
     def _look(self) -> None:
         """Hold what is there against what is to be there; what is right is not pending any more."""
         fact = self._session.file_tree(self._root)
-        found = {entry.path.casefold(): entry for entry in fact.entries if entry.state == "file"}
+        found = {folded(entry.path): entry for entry in fact.entries if entry.state == "file"}
         left = []
         for one in self._pending:
-            entry = found.get(one.file.path.casefold())
+            entry = found.get(folded(one.file.path))
             if entry is not None and (entry.sha256, entry.size) == (one.file.sha256, one.file.size):
                 if one.sent:
                     self.sent_files += 1
