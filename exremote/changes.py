@@ -463,6 +463,46 @@ class ChangePlan:
             "steps": steps,
         }
 
+    def drift(self, now: ChangePlan) -> list[str]:
+        """Given the plan as it would be now, return a sentence for each thing that is other in it."""
+        before, after = self._found(), now._found()
+        said = []
+        for what in dict.fromkeys((*before, *after)):
+            if what not in after:
+                said.append(f"{what}: nothing is to be done any more.")
+            elif what not in before:
+                said.append(f"{what}: now it is to be done, too{f' ({after[what]})' if after[what] else ''}.")
+            elif before[what] != after[what]:
+                said.append(f"{what}: it was {before[what]}, and now it is {after[what]}.")
+        return said
+
+    def _found(self) -> dict[str, str]:
+        """Return each thing that the plan changes, and what was there when it was made."""
+        found = {"the computer's name": self.machine, "the snapshots": ", ".join(self.sources)}
+        for step in self.steps:
+            match step:
+                case SwapFiles():
+                    found |= {
+                        f"{step.root}\\{f.path}": f"{_brief(f.was)} -> {_brief(f.will)}"
+                        for f in step.files
+                        if not f.volatile
+                    }
+                case SetAccessLists():
+                    found |= {
+                        f"the access list of {step.root}\\{one.path}".rstrip("\\"): f"{one.was} -> {one.will}"
+                        for one in step.lists
+                        if not one.volatile
+                    }
+                case SetValues():
+                    found |= {f"{v.key}, {v.name}": f"{v.was or 'nothing'} -> {v.will}" for v in step.values}
+                case MakeFolders() | RemoveFolders():
+                    found |= {f"folder {step.root}\\{path}": step.kind for path in step.folders}
+                case SendFiles() | EraseWorkFiles():
+                    pass  # the files are in the step that puts them in place; work files come and go
+                case _:
+                    found[step.describe()] = ""
+        return found
+
     def describe(self) -> Sequence[str]:
         """Return the plan as lines for the operator."""
         return [step.describe() for step in self.steps] + [f"note: {note}" for note in self.notes]
@@ -509,6 +549,11 @@ class ChangePlan:
         if plan.digest != head.digest:
             raise ValueError("its digest is not that of its steps: it was edited")
         return plan
+
+
+def _brief(digest: str) -> str:
+    """Return a digest as a plan shows it, or in words that there is none."""
+    return "unreadable" if digest == UNREAD else digest[:12] or "nothing"
 
 
 @with_config(_STRICT)

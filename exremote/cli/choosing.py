@@ -43,6 +43,11 @@ def something_named(names: Sequence[str], latest: bool, groups: Sequence[str]) -
         raise UsageError("Which snapshot?", "Name one, or use --latest with hosts or --group.")
     if latest and not names and not groups:
         raise UsageError("--latest of which hosts?", "Name hosts, groups or tag:NAME, or use --group.")
+    if latest and (snapshots := [name for name in names if "/" in name]):
+        raise UsageError(
+            f"--latest takes hosts, and {snapshots[0]} names a snapshot.",
+            f"Leave --latest out, or name {snapshots[0].partition('/')[0]}.",
+        )
 
 
 def _newest(place: Repository, host: str, connector: str) -> Composed | None:

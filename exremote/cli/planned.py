@@ -102,8 +102,8 @@ def write_plans(path: Path, head: PlanFile, plans: Sequence[ChangePlan]) -> None
 def read_plans(path: Path, place: Repository, verb: str) -> PlanFile:
     """Given a file that `write_plans` wrote, return it.
 
-    Raise UsageError if it cannot be read, PlanRefused if it is no plan for this repository and command, is of
-    another version, or was edited.
+    Raise UsageError if it cannot be read or is no plan at all, PlanRefused if it is none for this repository
+    and command, is of another version, or was edited.
     """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
@@ -112,10 +112,12 @@ def read_plans(path: Path, place: Repository, verb: str) -> PlanFile:
             f"{path} cannot be read: {error.strerror}.", "--save-plan FILE writes one."
         ) from None
     except (ValueError, RecursionError) as error:
-        raise PlanRefused(f"{path} is no plan: {error}.", "--save-plan FILE writes one.") from None
-    if isinstance(data, dict) and data.get("format") != FORMAT:
+        raise UsageError(f"{path} is no plan: {error}.", "--save-plan FILE writes one.") from None
+    if not isinstance(data, dict) or "format" not in data:
+        raise UsageError(f"{path} is no plan.", "--save-plan FILE writes one.")
+    if data["format"] != FORMAT:
         raise PlanRefused(
-            f"{path} is a plan of version {data.get('format')!r}, and this exremote knows {FORMAT}.",
+            f"{path} is a plan of version {data['format']!r}, and this exremote knows {FORMAT}.",
             "Make the plan again with --save-plan.",
         )
     try:

@@ -228,7 +228,9 @@ def _errand(
     going.record.id = going.record.id or run.journal.run_id
     attendant = Attendant(report, going.place, going.record, run.journal, run.paused, run.going_on)
 
-    def restorer(work: Mapping[str, restore.Work], approved: Mapping[str, str] | None) -> restore.Errand:
+    def restorer(
+        work: Mapping[str, restore.Work], approved: Mapping[str, ChangePlan] | None
+    ) -> restore.Errand:
         return restore.Errand(
             "restore",
             going.place,

@@ -65,6 +65,19 @@ ConfirmedOption = Annotated[
         help="A step of the plan that a person confirms, answered beforehand; may be repeated.",
     ),
 ]
+
+
+def known_steps(said: Sequence[str] | None, connectors: Mapping[str, Connector]) -> list[str]:
+    """Given what --confirmed says and all connectors, return it. Raise UsageError if no step is called so."""
+    known = sorted({step.name for connector in connectors.values() for step in connector.human_steps})
+    if strangers := [name for name in said or () if name not in known]:
+        raise UsageError(
+            f"--confirmed {strangers[0]}: no step is called so.",
+            f"A person confirms {', '.join(known)}; the plan says where.",
+        )
+    return list(said or ())
+
+
 DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; change nothing.")]
 
 
@@ -230,7 +243,7 @@ def restore_command(
             parallel or site.parallel,
             grace,
             service_deadline,
-            confirmed or (),
+            known_steps(confirmed, connectors),
             Told.of(
                 context,
                 site.path,
@@ -279,13 +292,13 @@ def carry_out(
         raise typer.Exit(exit_code(planned))
     _answerable(job, list(to_do.values()))
     if saved is not None:
-        approved = {p.host: p.digest for p in saved.plans}
+        approved = {p.host: p for p in saved.plans}
     else:
         services = sorted({stop.service for plan in to_do.values() for stop in plan.stops})
         stopping = f"; stops {', '.join(services)}" if services else ""
         question = f"{job.verb} on {', '.join(to_do)}{stopping}. Do it?"
         approve(question, yes, "Look at the plan with --dry-run")
-        approved = {name: plan.digest for name, plan in to_do.items()}
+        approved = to_do
     doing = replace(
         job,
         hosts=[host for host in job.hosts if host.name in to_do],
@@ -333,7 +346,7 @@ def _answerable(job: Job, plans: Sequence[ChangePlan]) -> None:
 
 
 def _run(
-    job: Job, report: Report, approved: Mapping[str, str] | None, dry_run: bool = False
+    job: Job, report: Report, approved: Mapping[str, ChangePlan] | None, dry_run: bool = False
 ) -> list[Outcome]:
     """Given a job, plan it for each host, or do what was approved. Return the outcomes."""
 

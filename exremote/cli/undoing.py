@@ -25,6 +25,7 @@ from exremote.cli.restoring import (
     Job,
     ServiceDeadlineOption,
     carry_out,
+    known_steps,
 )
 from exremote.cli.resuming import Told
 from exremote.cli.runs import NEWEST, RUN_HELP, one_run
@@ -96,7 +97,7 @@ def undo(
             parallel or site.parallel,
             grace,
             service_deadline,
-            confirmed or (),
+            known_steps(confirmed, connectors),
             Told.of(context, site.path, place.path, dict.fromkeys(wanted, (record.run_id,))),
         )
         carry_out(job, report, dry_run=dry_run, yes=yes)

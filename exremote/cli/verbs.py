@@ -236,8 +236,17 @@ def backup_lines(taken: backup.Taken, dry_run: bool) -> Iterator[str]:
         yield f"{finding.verdict}: {finding.check}: {finding.evidence} -> {finding.remedy}"
     rest = [f for f in open_ones if f.verdict in (health.Verdict.INFO, health.Verdict.UNKNOWN)]
     if rest:
-        host = rest[0].host
-        yield f"{count_text(len(rest), 'more finding')} ({names_of(rest)}): see `exremote health {host}`"
+        yield f"{count_text(len(rest), 'more finding')} ({names_of(rest)}): see {_told_by(rest, taken)}"
+
+
+def _told_by(findings: Sequence[health.Finding], taken: backup.Taken) -> str:
+    """Given findings of a host's backup, return which commands have them: health sees less than a backup."""
+    host, places = findings[0].host, {connector: name for connector, name, _ in taken.snapshots}
+    wanted = {finding.connector for finding in findings}
+    if not places or not wanted <= {"", *places}:
+        return f"`exremote health {host}`"
+    own = [places[connector] for connector in sorted(wanted - {""})] or list(places.values())[:1]
+    return " and ".join(f"`exremote show {host}/{name}`" for name in own)
 
 
 def names_of(findings: Sequence[health.Finding]) -> str:

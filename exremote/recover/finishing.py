@@ -43,7 +43,7 @@ class Finishing(Ground):
             if not plan.steps:
                 return [Evidence("connectors", "ok", "nothing differs from the snapshots")]
             self.errand.approve(self.host.name, plan)
-            doing = self.errand.restorer(work, {self.host.name: plan.digest})
+            doing = self.errand.restorer(work, {self.host.name: plan})
             with doing.guard(self.host):
                 done = doing(self.host, session)
         if done.state is not State.DONE:

@@ -69,7 +69,7 @@ class Shared:
     """who does what a machine cannot"""
     approve: Callable[[str, ChangePlan], None]
     """shows a plan of step 8 and asks; raises PlanRefused or Waiting"""
-    restorer: Callable[[Mapping[str, restore.Work], Mapping[str, str] | None], restore.Errand]
+    restorer: Callable[[Mapping[str, restore.Work], Mapping[str, ChangePlan] | None], restore.Errand]
     """makes the errand of step 8, given what is approved"""
     wait_s: float
     """how long a machine that is away is waited for, in seconds"""

@@ -37,6 +37,9 @@ from exremote.runner import Outcome, State
 from exremote.session import Session
 from exremote.wording import count_text
 
+_SAID = 3
+"""How many differences from an approved plan are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Restored:
@@ -99,8 +102,8 @@ class Errand:
     """all that the tool knows"""
     work: Mapping[str, Work]
     """by host"""
-    approved: Mapping[str, str] | None
-    """by host, the digest of the plan that somebody approved; None: plan only"""
+    approved: Mapping[str, ChangePlan] | None
+    """by host, the plan that somebody approved; None: plan only"""
     elsewhere: bool
     """the host need not be the machine that the snapshot is of"""
     grace_s: float | None
@@ -166,9 +169,13 @@ class Errand:
             return ended(State.DONE, EXIT_OK, "nothing differs: nothing to do", Restored(plan))
         if self.approved is None:
             return ended(State.DONE, EXIT_OK, "planned; nothing was changed", Restored(plan))
-        if self.approved.get(host.name) != plan.digest:
+        approved = self.approved.get(host.name)
+        if approved is None or approved.digest != plan.digest:
+            drift = approved.drift(plan) if approved is not None else []
+            more = f" And {count_text(len(drift) - _SAID, 'more difference')}." if len(drift) > _SAID else ""
             raise PlanRefused(
-                f"{host.name}: the server is not what it was when the plan was approved.",
+                f"{host.name}: the server is not what it was when the plan was approved. "
+                f"{' '.join(drift[:_SAID])}{more}".rstrip(),
                 "Look at the plan again and approve that. Nothing was changed.",
             )
         saved: list[str] = []

@@ -87,7 +87,11 @@ def test_a_backup_says_what_to_do_itself(cli: Cli, world: World) -> None:
     ran = cli("backup", HOST)
     assert re.search(r"critical: table.shrunk: .* -> Keep the last good snapshot", ran.out)
     assert "has the remedies" not in ran.out
-    assert f"2 more findings (api.probe, groupwise.netware-record): see `exremote health {HOST}`" in ran.out
+    told = re.search(
+        r"2 more findings \(api.probe, groupwise.netware-record\): see `exremote (show \S+)`", ran.out
+    )
+    assert told
+    assert all(name in cli(*told[1].split()).out for name in ("api.probe", "groupwise.netware-record"))
     newest = cli.snapshots()[-1]["id"]
     assert re.search(r"finding: critical: table.shrunk: .* -> Keep the last good", cli("show", newest).out)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,9 @@ def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: 
     drifted = cli("restore", "--plan", str(plan), *DO, code=4)
     (message,) = messages(drifted.out)  # in the same column though the host gave no plan
     assert "not what it was when the plan was approved" in message
+    assert re.search(
+        rf"approved\. {re.escape(DLL)}: it was \w{{12}} -> \w{{12}}, and now it is \w{{12}} ->", message
+    )
     assert world.read("EXNOTES01", DLL) == b"MZ a third version"
 
     world.write("EXNOTES01", DLL, b"MZ another version")
@@ -174,6 +178,9 @@ def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: 
         assert "it was edited" in cli("restore", "--plan", str(plan), *DO, code=4).err
     plan.write_text(text.replace('"format": 1', '"format": 7'))
     assert "of version 7" in cli("restore", "--plan", str(plan), *DO, code=4).err
+    for no_plan in ("[]", "{", '{"hosts": []}'):
+        plan.write_text(no_plan)
+        assert f"{plan} is no plan" in cli("restore", "--plan", str(plan), *DO, code=2).err
     plan.write_text(text)
     assert cli("restore", "--plan", str(plan), *DO).out.count("nothing differs") == 0
     assert world.read("EXNOTES01", TABLE) != b"live tables change"
@@ -187,7 +194,10 @@ def test_bad_choices_are_refused_with_what_to_do(cli: Cli, world: World) -> None
     assert "there is no snapshot 'nothing'" in cli("restore", "nothing", code=12).err
     assert "No snapshot has an item conndatta" in cli("restore", first, "--item", "conndatta", code=2).err
     assert "--latest of which hosts?" in cli("restore", "--latest", code=2).err
+    assert f"{first} names a snapshot" in cli("restore", "--latest", first, code=2).err
     assert "has no host" in cli("restore", first, "--to", "EXNONE", "--yes", code=2).err
+    strange = cli("restore", first, "--confirmed", "notes-clinet", "--yes", code=2).err
+    assert "--confirmed notes-clinet: no step is called so. A person confirms " in strange
     other = snapshot_of(cli, "EXGW01", "groupwise")
     both = cli("restore", first, other, "--to", "EXGW01", "--yes", code=2).err
     assert "takes the snapshots of one host" in both
