@@ -71,8 +71,12 @@ def heals(cli: Cli, world: World, verb: Verb, fault: Healed, usual: Usual, recor
     assert {name: snapshots(cli)[name] for name in before} == before
     assert tale or fault.silent, "the journal does not tell what happened"
     world.client.clear_faults()
+    stays = world.shells() if cli.wire in fault.stays else {}
+    assert [len(ids) for ids in stays.values()] == ([1] if cli.wire in fault.stays else [])
+    for host, ids in stays.items():
+        world.client.drop_shell(host, ids[0])
     assert left_over(cli, world, verb) == []
-    record(WORD, "0" + (f", {tale}" if tale else ""))
+    record(WORD, "0" + (f", {tale}" if tale else "") + (", its shell stays a while" if stays else ""))
 
 
 def is_said(cli: Cli, world: World, verb: Verb, fault: Said, usual: Usual, record: Record) -> None:
