@@ -58,16 +58,18 @@ def plan_lists(
     changes: list[ListChange] = []
     unread: list[str] = []
     strange: dict[str, list[str]] = {}
+    bare: list[str] = []
     for place, path in _places(tree, known, there, sent, made).items():
         if place not in sent and rule and any(matches(path, pattern) for pattern in rule.left_out):
             continue  # of what is not copied the snapshot has no list, so nobody knows that it inherited
         volatile = any(matches(path, pattern) for pattern in (rule.volatile if rule else ()))
         before = was.get(place, INHERIT) if _is_there(place, known, there) else ""
         after = will.get(place, INHERIT)
-        if place in closed_then or (before and place in closed_now):
-            unread.append(below(tree.root, path))
-        elif strangers := (accounts_in(after) & now.strangers) - own:
-            strange.setdefault(min(strangers), []).append(below(tree.root, path))
+        closed = place in closed_then or (bool(before) and place in closed_now)
+        strangers = frozenset[str]() if closed else (accounts_in(after) & now.strangers) - own
+        if closed or strangers:
+            (unread if closed else strange.setdefault(min(strangers), [])).append(below(tree.root, path))
+            bare += [below(tree.root, path)] if place in sent else []
         elif place in sent:
             if after != INHERIT or before not in ("", INHERIT):
                 changes.append(ListChange(path, before, after, sent[place].volatile))
@@ -81,6 +83,11 @@ def plan_lists(
     ]
     if unread:
         notes.append(f"access lists that could not be read, now or then, are not set: {_names(unread)}")
+    if bare:
+        notes.append(
+            "of these the files that are sent inherit from their folder, which may let in more than their "
+            f"own lists did; look at them before you let people in: {_names(bare)}"
+        )
     listed = {folded(change.path) for change in changes}
     inherit = len(sent.keys() - listed)
     if not changes and not inherit:

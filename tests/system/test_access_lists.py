@@ -180,6 +180,7 @@ def test_what_cannot_be_set_is_said(cli: Cli, world: World) -> None:
     shown = cli("restore", newest(cli), "--item", "conndata", "--to", "EXSICK01", "--dry-run").out
     assert f"the account {stranger} is unknown to this host, so a list that names it is not set" in shown
     assert f"{PLAIN}\n" in shown
+    assert f"look at them before you let people in: {PLAIN}\n" in shown  # it is sent, and will inherit
     assert f"{FOLDER}: nothing is there -> {CLOSED}\n" in shown  # the domain's account is known there, too
 
     put(world, FILE, None)
@@ -252,3 +253,4 @@ def test_a_list_that_was_not_set_or_not_saved_is_not_forgotten(cli: Cli, world: 
     cli("restore", good, *DO)
     said = cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0").all
     assert f"access lists that could not be read, now or then, are not set: {FILE}" in said
+    assert f"look at them before you let people in: {FILE}\n" in said
