@@ -129,11 +129,15 @@ def _names(paths: list[str]) -> str:
     return ", ".join(paths[:_SOME]) + more
 
 
-def saved_lists(step: SetAccessLists | None, swap: SwapFiles | None, found: AccessLists) -> AccessLists:
-    """Given the step of an item, if there is one, the files of it that are replaced or moved away, and its
-    lists as they are now, return of these what both touch: what an undo brings back, or cannot.
+def saved_lists(
+    step: SetAccessLists | None, swap: SwapFiles | None, removed: Iterable[str], found: AccessLists
+) -> AccessLists:
+    """Given the step of an item, the files of it that are replaced or moved away, the folders
+    that are removed, and its lists as they are now, return of these what is touched: what an undo brings
+    back, or cannot.
     """
-    touched = {folded(change.path) for change in (step.lists if step else ())}
+    touched = {folded(path) for path in removed}
+    touched |= {folded(change.path) for change in (step.lists if step else ())}
     touched |= {folded(change.path) for change in (swap.files if swap else ()) if change.was}
     return AccessLists(
         {path: sddl for path, sddl in found.lists.items() if folded(path) in touched},

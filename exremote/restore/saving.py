@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 
 from exremote import __version__
-from exremote.changes import ChangePlan, SetAccessLists, SetValues, SwapFiles
+from exremote.changes import ChangePlan, MakeFolders, RemoveFolders, SetAccessLists, SetValues, SwapFiles
 from exremote.connector import Connector, below
 from exremote.errors import IntegrityError, PlanRefused
 from exremote.facts import AccessLists
@@ -74,11 +74,13 @@ def save_before(
                 missing.append(Omission(step.key, "the key is gone since the plan was made"))
         swaps = {swap.item: swap for swap in plan.swaps}
         lists = {step.item: step for step in plan if isinstance(step, SetAccessLists)}
-        for item in dict.fromkeys((*lists, *swaps)):
+        removed = {step.item: step.folders for step in plan if isinstance(step, RemoveFolders)}
+        made = [step.item for step in plan if isinstance(step, MakeFolders)]
+        for item in dict.fromkeys((*lists, *swaps, *removed, *made)):
             found = there.lists.found.get(item, AccessLists() if item in lists else None)
             # A file that is only moved away has its list there; what an undo sends back has not.
             if found is not None and (item in lists or not found.reason):
-                saved = saved_lists(lists.get(item), swaps.get(item), found)
+                saved = saved_lists(lists.get(item), swaps.get(item), removed.get(item, ()), found)
                 documents[document_of(item)] = saved.to_text()
         draft = SnapshotDraft(
             host=plan.host,

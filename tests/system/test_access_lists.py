@@ -137,6 +137,15 @@ def test_a_folder_made_again_has_its_list_and_what_was_sent_inherits(cli: Cli, w
     cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0")
     assert (world.read(HOST, FILE), lists(world, FILE)) == (b"another", (OWN, False))
 
+    # What an undo removes it knows the list of: it comes back with the folder.
+    world.client.edit(HOST, "remove_file", path=FOLDER)
+    cli("restore", good, *DO)
+    put(world, FOLDER, OTHER)
+    cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0")
+    assert not world.exists(HOST, PLAIN)
+    cli("undo", run_of(cli, "undo"), "--yes", "--grace", "0")
+    assert lists(world, FOLDER) == (OTHER, False)
+
     # One that is broken off before the lists leaves files that inherit from elsewhere: the next mends it.
     world.client.edit(HOST, "remove_file", path=FOLDER)
     world.fault(f"{HOST}:Set-FileSecurity:*:throw=ExRemote.Link")

@@ -177,11 +177,12 @@ def test_what_is_saved_before_is_what_the_plan_touches() -> None:
     step, _ = plan_lists(aim, now, there, swap, (), None)
     assert step is not None
     found = AccessLists({"a": ONE, "gone": ONE, "else": ONE}, {"other": "ExRemote.ReadFailed"})
-    assert saved_lists(step, swap, found) == AccessLists({"a": ONE, "gone": ONE})
+    assert saved_lists(step, swap, (), found) == AccessLists({"a": ONE, "gone": ONE})
     # Without a step what is moved away loses its list, too; one that nobody could read is kept as that.
-    assert saved_lists(None, swap, found) == AccessLists({"gone": ONE})
+    assert saved_lists(None, swap, (), found) == AccessLists({"gone": ONE})
+    assert saved_lists(None, None, ["ELSE"], found) == AccessLists({"else": ONE})
     unread = AccessLists({}, {"Gone": "ExRemote.AccessDenied", "else": "ExRemote.AccessDenied"})
-    assert saved_lists(step, swap, unread) == AccessLists({}, {"Gone": "ExRemote.AccessDenied"})
+    assert saved_lists(step, swap, (), unread) == AccessLists({}, {"Gone": "ExRemote.AccessDenied"})
 
 
 def test_without_an_answer_none_is_set_and_that_is_said() -> None:
