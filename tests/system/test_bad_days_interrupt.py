@@ -51,6 +51,7 @@ def whole(door: Cli, world: World) -> int:
     return len(distinct) - int(host["sent_files"])
 
 
+@pytest.mark.not_under_wine("time")
 def test_ctrl_c_in_the_middle(door: Cli, world: World) -> None:
     before = door.snapshots()
     world.line(BIG, bandwidth_bps=SLOW)

@@ -226,6 +226,7 @@ def test_a_second_run_sends_nothing_and_says_the_same(cli: Cli, world: World) ->
     assert told(first["EXSICK01"])
 
 
+@pytest.mark.not_under_wine("time")
 def test_one_changed_file_is_all_that_is_sent_and_one_that_goes_is_in_the_old_one(
     cli: Cli, world: World
 ) -> None:

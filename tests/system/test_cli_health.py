@@ -123,6 +123,7 @@ def test_a_terminal_gets_a_table(cli: Cli, engine: str) -> None:
     assert "EXSICK01: asking" not in text
 
 
+@pytest.mark.not_under_wine("time")
 def test_saved_facts_are_judged_again_without_a_network(cli: Cli, world: World) -> None:
     """The same findings, and neither an inventory nor a password nor a connection is needed for them."""
     live = cli("health", *LIVING, "--json", "--save-facts", "facts", code=5).json["findings"]
@@ -188,6 +189,7 @@ def test_the_probe_writes_reads_and_removes(cli: Cli, world: World) -> None:
     assert not world.exists("EXGW01", rf"{API}\EXPR0001.TMP")
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_probe_of_an_earlier_run_is_named_then_removed(cli: Cli, world: World) -> None:
     left = rf"{API}\EXPR0007.TMP"
     world.client.edit("EXGW01", "write_file", path=left, data=b"exremote probe\r\n")

@@ -26,6 +26,7 @@ def test_only_a_connector_of_which_nobody_can_tell_is_no_success(cli: Cli, world
     assert cli.snapshots() == []
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_host_that_is_only_checked_is_left_out_and_not_even_reached(cli: Cli, world: World) -> None:
     """Named on the command line too; and nobody asks for a secret of its own."""
     nothing = (

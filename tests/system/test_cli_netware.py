@@ -16,8 +16,9 @@ def record(ran: Ran) -> tuple[str, str]:
     return found["verdict"], found["evidence"]
 
 
+@pytest.mark.not_under_wine("time")
 def test_the_service_that_reaches_netware_is_in_the_snapshot_with_its_media(cli: Cli) -> None:
-    """Key, state, account; the version, where its program carries one (under Wine it is another program)."""
+    """Key, state, account; the version, where its program carries one."""
     cli.inventory(HOST)
     cli.init()
     verdict, evidence = record(cli("health", HOST, "--json"))

@@ -61,6 +61,7 @@ def findings(ran: Ran, check: str) -> list[dict[str, str]]:
     return [f for f in ran.json["findings"] if f["check"] == check]
 
 
+@pytest.mark.not_under_wine("time")
 def test_the_data_folder_and_the_id_file_are_those_of_notes_ini(notes: Cli, world: World) -> None:
     live(world)
     folder, manifest = saved(notes("backup", "--only", "notes", "--json"))

@@ -95,6 +95,7 @@ def test_a_service_for_netware_that_is_not_found_is_unknown(
     assert (verdict, "SITENW" in evidence) == ("warning", True)
 
 
+@pytest.mark.not_under_wine("time")
 def test_a_second_library_on_the_path_is_told(cli: Cli, world: World) -> None:
     def path(text: str) -> None:
         world.client.edit(

@@ -69,7 +69,7 @@ def run_of(cli: Cli, verb: str) -> str:
 
 def states(cli: Cli, host: str) -> dict[str, str]:
     """Return the services' states as the host says them now."""
-    cli("backup", host, code=None)  # a sick host's is incomplete
+    cli("backup", host, "--only", "notes", code=None)  # a sick host's is incomplete
     folder = cli.folders_of(host, "notes")[-1]
     return {s["name"]: s["state"] for s in json.loads((folder / "services.json").read_text())}
 
@@ -94,9 +94,10 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert all(name in erased for name in WORK)  # those of today, not those of the snapshot
     assert world.read("EXNOTES01", DLL) == b"MZ another version"
 
-    refused = cli("restore", first, "--yes", code=4)
-    assert "--confirmed notes-client" in refused.err
-    assert "there is no terminal" in cli("restore", first, "--confirmed", "notes-client", code=4).err
+    if simulated:  # what asks nothing new of an engine is asked of one: Wine's minutes are dear
+        refused = cli("restore", first, "--yes", code=4)
+        assert "--confirmed notes-client" in refused.err
+        assert "there is no terminal" in cli("restore", first, "--confirmed", "notes-client", code=4).err
 
     report = cli("restore", first, *DO, "--json").json["hosts"][0]
     assert report["state"] == "done", report
@@ -121,9 +122,11 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert undone["done"]["folders_removed"] == 1
     assert world.read("EXNOTES01", TABLE) == b""
     assert world.read("EXNOTES01", DLL) == b"MZ another version"
+    assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
+    if not simulated:
+        return
     now = cli("restore", first, "--dry-run").out
     assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in now
-    assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
     if os.name == "posix":  # what is saved before a restore is told from a backup on a narrow terminal, too
         for sizes, column in ((), "kind"), (("--sizes",), "alone"):
             with Terminal(cli, "snapshots", "EXNOTES01", *sizes, columns=80) as terminal:
