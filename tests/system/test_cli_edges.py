@@ -216,7 +216,7 @@ def test_a_snapshot_without_files_has_documents(door: Door) -> None:
 
 def test_the_lock_of_a_backup_names_its_run_once(cli: Cli, world: World) -> None:
     cli.init()
-    world.fault(f"{HOST}:Create:*:delay=8")
+    world.fault(f"{HOST}:Create:*:delay=4")
     with cli.started("backup", HOST) as process:
         locks = cli.repository / "locks"
         while not list(locks.glob("host-*.lock")):
@@ -225,7 +225,7 @@ def test_the_lock_of_a_backup_names_its_run_once(cli: Cli, world: World) -> None
         world.client.clear_faults()
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 130
-    time.sleep(8)  # the lab is late, and makes no shell for who is gone
+    time.sleep(4)  # the lab is late, and makes no shell for who is gone
     assert world.no_shell() == {}
     assert "locked by exremote backup (process" in said
     (run,) = [r["run"] for r in cli("runs", "--json").json if r["verb"] == "backup"]

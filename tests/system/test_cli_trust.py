@@ -79,7 +79,7 @@ def test_two_runs_at_once_do_not_save_the_same_twice(cli: Cli, world: World) -> 
     """The second run learns of the first before it connects, and says whose lock it is."""
     cli.inventory("EXBIG01")
     cli.init()
-    world.line("EXBIG01", latency_s=0.15)
+    world.line("EXBIG01", latency_s=0.06)
     with cli.started("backup") as first:
         end = time.monotonic() + 20
         while not list((cli.repository / "locks").glob("host-EXBIG01*")):

@@ -23,6 +23,7 @@ from transport_support import (
     host,
     raises,
     reach,
+    side_by_side,
 )
 
 from exremote.credential import Credential
@@ -124,15 +125,17 @@ def test_a_shell_that_is_made_after_its_connection_was_cut_is_deleted(
     assert endpoint.shells("EX01") == []
 
 
-@WIRES
-def test_a_read_time_out_is_not_repeated(endpoint: Endpoint, host: Listening, wire: str) -> None:
-    transport = reach(host, wire, operation_timeout_s=1, read_timeout_s=2)
-    transport.open()
-    endpoint.set_hook("EX01", once("answer", "Command", delay_s=14.0))  # type: ignore[arg-type]
-    start = time.monotonic()
-    raises(RemoteTimeout, transport)
-    assert time.monotonic() - start < 25
-    assert endpoint.counters("EX01").actions["Command"] == 1
+def test_a_read_time_out_is_not_repeated(endpoint: Endpoint) -> None:
+    def over(host: Listening, wire: str) -> None:
+        transport = reach(host, wire, operation_timeout_s=1, read_timeout_s=2)
+        transport.open()
+        endpoint.set_hook(host.name, once("answer", "Command", delay_s=14.0))  # type: ignore[arg-type]
+        start = time.monotonic()
+        raises(RemoteTimeout, transport)
+        assert time.monotonic() - start < 25
+        assert endpoint.counters(host.name).actions["Command"] == 1
+
+    side_by_side(endpoint, over)
 
 
 @WIRES
@@ -311,17 +314,19 @@ def test_no_proxy_of_the_environment_is_used(host: Listening, monkeypatch: pytes
             assert len(list(transport.run("echo", {}))) == 1
 
 
-@WIRES
-def test_closing_takes_no_longer_than_ten_seconds(endpoint: Endpoint, host: Listening, wire: str) -> None:
-    transport = reach(host, wire)
-    transport.open()
-    endpoint.set_hook("EX01", lambda info: Misfortune(delay_s=20.0))
-    start = time.monotonic()
-    transport.close()
-    assert time.monotonic() - start < 11
-    transport.close()
-    with pytest.raises(SessionLost):
+def test_closing_takes_no_longer_than_ten_seconds(endpoint: Endpoint) -> None:
+    def over(host: Listening, wire: str) -> None:
+        transport = reach(host, wire)
         transport.open()
+        endpoint.set_hook(host.name, lambda info: Misfortune(delay_s=20.0))
+        start = time.monotonic()
+        transport.close()
+        assert time.monotonic() - start < 11
+        transport.close()
+        with pytest.raises(SessionLost):
+            transport.open()
+
+    side_by_side(endpoint, over)
 
 
 def services(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -97,7 +98,20 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-WIRES = pytest.mark.parametrize("wire", ["psrp", "winrs", "raw"])
+_WIRES = ("psrp", "winrs", "raw")
+WIRES = pytest.mark.parametrize("wire", _WIRES)
+
+
+def side_by_side(endpoint: Endpoint, test: Callable[[Listening, str], None]) -> None:
+    """Run what mostly waits over all wires at once, each against a host of its own."""
+    hosts = {wire: add(endpoint, f"EX-{wire}") for wire in _WIRES}
+    try:
+        with ThreadPoolExecutor(len(_WIRES)) as pool:
+            for done in [pool.submit(test, host, wire) for wire, host in hosts.items()]:
+                done.result()
+    finally:
+        for host in hosts.values():
+            endpoint.remove(host.name)
 
 
 @pytest.fixture(scope="module")
