@@ -16,7 +16,7 @@ from functools import partial
 from exremote import __version__, health
 from exremote.backup.errand import Taken, is_modern, lacks
 from exremote.backup.identity import identity_of
-from exremote.backup.parts import GROUP_CLASS, PartFacts, folder_of, groups_of, plan_part
+from exremote.backup.parts import GROUP_CLASS, PartFacts, groups_of, plan_part
 from exremote.backup.staying import drop, note_ahead, put_aside, share_trouble, take_away
 from exremote.backup.verdict import findings_of, judge_job
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, HostError, IntegrityError, ScriptFailed
@@ -109,7 +109,7 @@ class JobErrand:
             trouble = share_trouble(session, tapes)
         facts = PartFacts(
             host_fact,
-            session.ntbackup_job(folder_of(host, host_fact.system_root, part), tapes),
+            session.ntbackup_job(host.ntbackup.folder_on(host_fact.system_root, part), tapes),
             (host.ntbackup.storage_groups or groups_of(host_fact.computer_name, objects))
             if part == "storagegroups"
             else (),

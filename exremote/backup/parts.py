@@ -42,12 +42,6 @@ class PartFacts:
     """Why the share that the .bkf goes to is not to be had; '' if it is, or none is needed."""
 
 
-def folder_of(host: Host, system_root: str, part: Part) -> str:
-    """Given a host, return the folder of a part's job."""
-    home = host.ntbackup.home or f"{system_root[:2]}\\exremote"
-    return f"{home.rstrip(chr(92))}\\{part}"
-
-
 def groups_of(server: str, objects: Sequence[ConnectorObject]) -> tuple[str, ...]:
     """Given a server and storage groups of the directory, return the names of those that are its own.
 
@@ -68,7 +62,7 @@ def plan_part(host: Host, part: Part, facts: PartFacts, now: datetime) -> Plan:
     """Given the facts, return the plan of one job, or of none with the reason as its gap."""
     found, settings = facts.found, host.ntbackup
     gap = facts.share_trouble
-    folder = folder_of(host, facts.host_fact.system_root, part)
+    folder = settings.folder_on(facts.host_fact.system_root, part)
     if not found.program:
         gap = "there is no ntbackup.exe on this host (Windows Server 2008 and newer have none)"
     elif not gap and part == "storagegroups" and not facts.groups:

@@ -104,7 +104,7 @@ def _look(
         else:
             journal.event(kind, host=host.name, said=dict(fields))
 
-    api, own = host.api_credential, host.own_credential
+    api, own, share = host.api_credential, host.own_credential, host.ntbackup.share_credential
     examination = examine(
         host,
         host.unusable or secrets[host.door.credential.identity],
@@ -114,6 +114,7 @@ def _look(
         shares=shares,
         api_account=secrets.get(api.identity) if api else None,
         own_account=secrets.get(own.identity) if own else None,
+        share_account=secrets.get(share.identity) if share else None,
         on_event=tell,
     )
     names = [name for name, _, _ in stages_of(host)]

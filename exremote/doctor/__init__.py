@@ -7,6 +7,7 @@ stage        what a stage is, and what it makes of the exit code
 case         one examination: what is known so far, and the order of the stages
 approach     the stages on the way to the host, up to WinRM's own settings
 inside       the stages that ask the host itself, in a shell
+jobs         the stage that asks whether ntbackup could save it
 """
 
 from exremote.doctor.case import STAGES, examine, stages_of

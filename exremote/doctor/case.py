@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from exremote.credential import Secret as Account
-from exremote.doctor import approach, beyond, inside
+from exremote.doctor import approach, beyond, inside, jobs
 from exremote.doctor.stage import Stage, Verdict, failed, skipped
 from exremote.errors import ExremoteError, HostError, ScriptFailed
 from exremote.facts import HostFact
@@ -89,13 +89,14 @@ STAGES: tuple[tuple[str, tuple[str, ...], Look], ...] = (
     ("room", ("language",), inside.room),
     ("fips", ("language",), inside.fips),
     ("second-hop", ("language",), inside.second_hop),
+    ("ntbackup", ("language",), jobs.ntbackup),
     ("speed", ("language",), inside.speed),
     ("line", ("shell",), inside.line),
 )
 """Name, the stages that it needs, and how it is looked at; in their order."""
 BEYOND = frozenset({"gateway", "target"})
 """The stages that only a host behind a gateway has."""
-ASKING = frozenset({"shell", "gateway", "target", "powershell", "second-hop", "speed"})
+ASKING = frozenset({"shell", "gateway", "target", "powershell", "second-hop", "ntbackup", "speed"})
 """The stages that need the host to answer in a shell."""
 
 
@@ -120,14 +121,15 @@ def examine(
     shares: LogonGate | None = None,
     api_account: Account | ExremoteError | None = None,
     own_account: Account | ExremoteError | None = None,
+    share_account: Account | ExremoteError | None = None,
     on_event: EventHandler = lambda kind, fields: None,
     sleep: Callable[[float], None] = time.sleep,
     looks: Mapping[str, Look] | None = None,
 ) -> Iterator[Stage]:
     """Given a host and its secret (or why there is none), yield its stages as they are looked at.
 
-    `own_account` is for the hop from a gateway. `logons` and `shares` are shared by the hosts of one run: a
-    credential that one refused is not tried on another.
+    `own_account` is for the hop from a gateway, `share_account` for the share of its ntbackup. `logons` and
+    `shares` are shared by the hosts of one run: a credential that one refused is not tried on another.
     Close the iterator to end early: the shell is deleted in every outcome.
     """
     broken: list[str] = []
@@ -144,6 +146,7 @@ def examine(
         host,
         known,
         own_account=own,
+        share_account=share_account,
         on_event=tell,
         sleep=sleep,
         policy=PATIENCE,

@@ -99,6 +99,11 @@ class NtBackup:
         """Return the folder below which jobs write; '': the built-in one."""
         return self.folder or ("" if self.on_share else self.bkf_folder)
 
+    def folder_on(self, system_root: str, part: str) -> str:
+        """Given the folder of Windows and a part, return the folder that the job of this part writes to."""
+        home = self.home or f"{system_root[:2]}\\exremote"
+        return f"{home.rstrip(chr(92))}\\{part}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:

@@ -38,10 +38,14 @@ def scheduler_of(machine: Machine) -> bool:
 
 
 def set_task(machine: Machine, name: str, command: str, enabled: bool = True, dead: bool = False) -> None:
-    """Make a task as an administrator does, or, with no command, take it away."""
+    """Make a task as an administrator does, or, with no command, take it away; its file comes and goes."""
+    path = rf"{machine.os.system_root}\Tasks\{name}.job"
     machine.tasks.pop(name.lower(), None)
+    if machine.files.is_file(path):
+        machine.files.remove(path)
     if command:
         machine.tasks[name.lower()] = Task(command, enabled, dead)
+        machine.files.write(path, f"a task: {command}".encode())
 
 
 def run_task(machine: Machine, name: str, base: str, prepared: bool) -> bool:

@@ -299,6 +299,45 @@ def test_a_wrong_share_credential_is_tried_once_and_told(door: Cli, world: World
     assert world.names(HOST, r"C:\exremote") in ([], ["task"]), "nothing was started"
 
 
+def test_the_doctor_looks_at_what_a_job_needs_and_starts_none(door: Cli, world: World, share: Any) -> None:
+    """Program, room, share, task: what is not there has its sentence and its fix."""
+
+    def stage(code: int = 0) -> tuple[str, str]:
+        stages = door("doctor", HOST, "--json", code=None).json["hosts"][0]["stages"]
+        (one,) = [s for s in stages if s["stage"] == "ntbackup"]
+        assert one["exit_code"] == code, one
+        return one["verdict"], f"{one['sentence']} -> {one['fix']}"
+
+    verdict, said = stage()
+    assert verdict == "ok", said
+    assert said.startswith("ntbackup 5.2.") and f"{KEPT} answers, the task {TASK} is there" in said
+    world.client.edit(HOST, "set_task", name=TASK, command="")
+    verdict, said = stage()
+    assert (
+        verdict == "warning"
+        and rf"no file C:\WINDOWS\Tasks\{TASK}.job" in said
+        and "docs/ntbackup.md" in said
+    )
+    world.client.edit(HOST, "set_task", name=TASK, command=RUNS)
+    share(True)
+    verdict, said = stage(code=5)
+    assert verdict == "failed" and r"\\FS01\backup$: The network path" in said and "is up" in said
+    share(False)
+    door.more["SHARE_PASSWORD"] = ""
+    verdict, said = stage(code=5)
+    assert verdict == "failed" and "share_credential is not to be had" in said
+    wmi = "backup = ['systemstate']\nntbackup = { least_free_gb = 100000 }"
+    door.inventory(HOST, extra={HOST: wmi})
+    verdict, said = stage(code=5)
+    assert verdict == "failed" and "GB free, and 100000 are asked for" in said
+    assert world.names(HOST, r"C:\exremote") in ([], ["task"]), "nothing was started"
+    door.inventory(HOST)
+    assert stage() == (
+        "skipped",
+        "the inventory has neither systemstate nor storagegroups in backup of this host -> ",
+    )
+
+
 def test_a_task_that_is_not_there_is_disabled_or_never_begins_is_told(
     door: Cli, world: World, share: Any
 ) -> None:
