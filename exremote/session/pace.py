@@ -17,6 +17,7 @@ MOST_KB = 500
 LEAST_KB = 48
 """The smallest that is asked for: one PSRP fragment, in base64, and what is around it."""
 _LATEST = 8
+_ENOUGH = 4
 _LOOK_S = 0.25
 _HELD_S = 0.02
 
@@ -45,7 +46,7 @@ class Pace:
     @property
     def known(self) -> bool:
         """Return whether there were enough large answers to tell."""
-        return len(self._big) == _LATEST
+        return len(self._big) >= _ENOUGH
 
     @property
     def answer_s(self) -> float:

@@ -11,7 +11,7 @@ from exremote.pack import FileBegin
 from exremote.repository import ObjectWriter
 from exremote.transfer.wanted import Wanted
 
-LEAST_SHARE = 4 << 20
+LEAST_SHARE = 2 << 20
 """Bytes that a lane takes over from another one at least: less is not worth another script."""
 _CUT = 1 << 20
 """A file is cut at multiples of this."""

@@ -62,6 +62,7 @@ class Carrier:
         self._lock = threading.Lock()
         self._idle: list[Session] = []
         self._most = host.streams
+        self._fill = 1
         self._stopped = threading.Event()
 
     def __enter__(self) -> Self:
@@ -135,7 +136,8 @@ class Carrier:
     def wants_more(self, running: int, pace: Pace, left: int) -> bool:
         """Given how many streams run, the pace of the first, and the bytes to come, return if one more pays.
 
-        A stream waits a latency for each answer. As many as fill the line are wanted, not more.
+        A stream waits a latency for each answer. As many as fill the line are wanted, not more. That is told
+        by those that run alone or are few: of many each waits for the line, and looks busy.
         """
         throttle = self.session.throttle
         if running >= self._most or not pace.known or (throttle is not None and throttle.holds):
@@ -144,4 +146,5 @@ class Carrier:
         if latency_s < LEAST_LATENCY_S or left < LEAST_LEFT_S * pace.rate * running:
             return False
         busy = 1 - latency_s / max(pace.answer_s, latency_s * 1.05)
-        return running < math.ceil(1 / busy - 0.2)
+        self._fill = max(self._fill, math.ceil(1 / busy - 0.2))
+        return running < self._fill

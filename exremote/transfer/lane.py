@@ -23,7 +23,7 @@ from exremote.transfer.board import LEAST_SHARE, Board, Span
 from exremote.transfer.carrier import StepBack
 
 SCRIPT = "Read-FilePack"
-_WORTH_S = 2.0
+_WORTH_S = 0.5
 """A share that takes less than this is not taken over from another lane."""
 _RAW_TRIES = 2
 """Attempts over raw streams that may bring nothing, one after the other."""

@@ -21,6 +21,8 @@ from exremote.lab.client import RunningLab
 from exremote.lab.site import HostSpec
 
 SHARE = ("reset in a response", "server rebooted in mid-pack", "shell quota full for a while")
+PATIENCE_S = 900.0
+"""For one command: over WinRS each script is a PowerShell of its own, and under Wine that takes seconds."""
 Record = Callable[[str, object], None]
 Usual = Callable[[World, Verb, str], tuple[object, int]]
 
@@ -37,7 +39,7 @@ def usual(lab: RunningLab, tmp_path_factory: pytest.TempPathFactory) -> Usual:
             verb.prepare(cli)
             lab.client.reset_counters(verb.host)
             verb.spoil(world)
-            cli(*verb.args(cli))
+            cli(*verb.args(cli), timeout_s=PATIENCE_S)
             requests = int(lab.client.counters(verb.host)["actions"][verb.request])
             known[verb.name, wire] = verb.result(cli, world), requests
             world.restore()
@@ -64,7 +66,7 @@ def heals(cli: Cli, world: World, verb: Verb, fault: Healed, usual: Usual, recor
     verb.spoil(world)
     fault.befall(scene)
     old = journals(cli)
-    cli(*verb.args(cli))
+    cli(*verb.args(cli), timeout_s=PATIENCE_S)
     tale = told(journals(cli) - old)
     assert not fault.counted or world.struck() >= 1, "it did not happen"
     assert verb.result(cli, world) == wanted
@@ -89,7 +91,7 @@ def is_said(cli: Cli, world: World, verb: Verb, fault: Said, usual: Usual, recor
     verb.spoil(world)
     args = verb.args(cli)
     run = fault.befall(scene) or cli
-    ran = run(*args, code=None)
+    ran = run(*args, code=None, timeout_s=PATIENCE_S)
     assert ran.code in (fault.code if isinstance(fault.code, tuple) else (fault.code,)), ran.all
     assert re.search(fault.sentence, ran.out + ran.err, re.S), ran.all
     assert verb.host in ran.all
@@ -173,7 +175,7 @@ def test_a_path_that_is_too_long_here(cli: Cli, world: World, wire: str, record_
     verb.prepare(cli)
     name = rf"Tables\{'long' * 70}.tbl"
     world.write(verb.host, rf"{CONNDATA}\{name}", b"far down")
-    cli(*verb.args(cli))
+    cli(*verb.args(cli), timeout_s=PATIENCE_S)
     digest = hashlib.sha256(b"far down").hexdigest()
     assert ("conndata", name, 8, digest) in held(cli, verb.host, "groupwise")
     cli("verify")
