@@ -44,13 +44,13 @@ def ntbackup(case: Case) -> Stage:
     if share:
         words.append(f"{share} answers")
     if settings.start == "task":
+        if not fact.os_version.startswith("5."):
+            return unknown(f"{', '.join(words)}; where this Windows keeps its tasks is unknown")
         if task:
             return warning(f"{', '.join(words)}; {task}", TASK)
         words.append(f"the task {settings.task} is there")
     if found.others:
         words.append(f"a job runs now ({found.name or 'not one of exremote'})")
-    if settings.start == "task" and not fact.os_version.startswith("5."):
-        return unknown(f"{', '.join(words[:-1])}; where this Windows keeps its tasks is unknown")
     return ok(", ".join(words))
 
 
