@@ -1,9 +1,9 @@
 """How Windows compares the names of files, registry keys and services.
 
 A capital letter and its small one are the same; nothing else is. NTFS and the registry put each UTF-16
-unit into its capital by a table of theirs, one for one, before they compare ([MS-FSA] 2.1.5.1.2.1 on
-names; RtlUpcaseUnicodeChar). So `Maße` and `Masse` are two files of one folder, though `str.casefold`,
-which is made for people's texts, holds them for one.
+unit into its capital by a table of theirs, one for one, before they compare (recalled). So `Maße` and
+`Masse` are two files of one folder, though `str.casefold`, which is made for people's texts, holds them
+for one.
 """
 
 from __future__ import annotations

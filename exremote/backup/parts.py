@@ -154,7 +154,7 @@ def _in_the_way(found: NtBackupJob) -> str:
 def _no_room(folder: str, facts: PartFacts, settings: NtBackup) -> str:
     """Return why there is no room on the drive of a job's folder. How much a share has, no host can tell."""
     need = max(int(settings.least_free_gb * GB), int(facts.last_bytes * ROOM_FACTOR))
-    disk = next((d for d in facts.host_fact.disks if folded(d.root[:2]) == folded(folder[:2])), None)
+    disk = facts.host_fact.disk_of(folder)
     if disk is None:
         return f"the host has no drive {folder[:2]} for {folder}; say ntbackup.folder in the inventory"
     if disk.free < need and not settings.on_share:

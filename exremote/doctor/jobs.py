@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 from exremote.doctor.stage import Stage, failed, ok, skipped, unknown, warning
 from exremote.errors import EXIT_BAD_NEWS, ScriptFailed
 from exremote.facts import HostFact
-from exremote.folding import folded
+from exremote.inventory.jobs import MADE
 
 if TYPE_CHECKING:
     from exremote.doctor.case import Case
-
-TASK = "docs/ntbackup.md has the command that makes the task."
 
 
 def ntbackup(case: Case) -> Stage:
@@ -36,7 +34,9 @@ def ntbackup(case: Case) -> Stage:
             return failed(problem, "Make room, or say another ntbackup.folder in the inventory.")
         if share:
             case.session.check_share(share)
-        task = _task(case, fact) if settings.start == "task" else ""
+        # Where a newer Windows keeps its tasks is unknown.
+        old = fact.os_version.startswith("5.")
+        task = _task(case, fact) if settings.start == "task" and old else ""
     except ScriptFailed as error:
         # The script answered: it is the share that did not, or that let nobody in.
         return failed(error.message, error.remedy, error.exit_code if not share else EXIT_BAD_NEWS)
@@ -44,10 +44,10 @@ def ntbackup(case: Case) -> Stage:
     if share:
         words.append(f"{share} answers")
     if settings.start == "task":
-        if not fact.os_version.startswith("5."):
+        if not old:
             return unknown(f"{', '.join(words)}; where this Windows keeps its tasks is unknown")
         if task:
-            return warning(f"{', '.join(words)}; {task}", TASK)
+            return warning(f"{', '.join(words)}; {task}", MADE)
         words.append(f"the task {settings.task} is there")
     if found.others:
         words.append(f"a job runs now ({found.name or 'not one of exremote'})")
@@ -57,10 +57,9 @@ def ntbackup(case: Case) -> Stage:
 def _room(case: Case, fact: HostFact, folder: str) -> str:
     """Return why there is no room for a job's folder, as far as the inventory says what is wanted."""
     settings = case.host.ntbackup
-    drive = ntpath.splitdrive(folder)[0]
-    disk = next((d for d in fact.disks if folded(d.root[:2]) == folded(drive)), None)
+    disk = fact.disk_of(folder)
     if disk is None:
-        return f"the host has no drive {drive} for {folder}."
+        return f"the host has no drive {ntpath.splitdrive(folder)[0]} for {folder}."
     least = settings.least_free_gb * 1e9
     if disk.free < least and not settings.on_share:
         free = disk.free / 1e9
@@ -70,8 +69,6 @@ def _room(case: Case, fact: HostFact, folder: str) -> str:
 
 def _task(case: Case, fact: HostFact) -> str:
     r"""Return why the prepared task may not be there: `%SystemRoot%\Tasks\NAME.job` (recalled)."""
-    if not fact.os_version.startswith("5."):
-        return ""
     path = f"{fact.system_root}\\Tasks\\{case.host.ntbackup.task}.job"
     (file,) = case.session.file_facts([path], hashed=False)
     if file.exists:

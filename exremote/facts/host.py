@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ntpath
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,6 +76,11 @@ class HostFact:
         """Return the first number of PowerShell's version, or None if it does not begin with one."""
         found = _MAJOR.match(self.powershell_version)
         return int(found[1]) if found else None
+
+    def disk_of(self, path: str) -> Disk | None:
+        """Given a full path of this host, return the drive that it is on; None if it is on none of them."""
+        drive = folded(ntpath.splitdrive(path)[0])
+        return next((disk for disk in self.disks if folded(disk.root.rstrip("\\")) == drive), None)
 
     def goes_by(self, *names: str) -> bool:
         """Given names in DNS or of an inventory, return whether one of them is the host's own.

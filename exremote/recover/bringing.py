@@ -137,8 +137,7 @@ def read_me(plan: RecoveryPlan) -> bytes:
 
 
 def _room(plan: RecoveryPlan, fact: HostFact, lacking: int) -> None:
-    root = folded(plan.folder[:3])
-    disk = next((d for d in fact.disks if folded(d.root) == root), None)
+    disk = fact.disk_of(plan.folder)
     if disk is None:
         raise PlanRefused(f"{plan.host}: there is no drive {plan.folder[:3]} on the new machine.", "Make it.")
     if lacking + SPARE > disk.free:

@@ -381,9 +381,8 @@ def _erase(tree: TreeAim, rule: FileTree, now: Mapping[str, FileEntry]) -> Erase
 
 def free_on(path: str, host: HostFact | None) -> int | None:
     """Given a path and what the host says of itself, return the bytes free on its drive; None if not said."""
-    drive = folded(ntpath.splitdrive(path)[0])
-    disks = host.disks if host is not None else ()
-    return next((disk.free for disk in disks if folded(disk.root.rstrip("\\")) == drive), None)
+    disk = host.disk_of(path) if host is not None else None
+    return disk.free if disk is not None else None
 
 
 def _no_room(sends: Sequence[SendFiles], facts: HostFacts) -> list[str]:

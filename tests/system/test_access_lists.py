@@ -75,6 +75,15 @@ def run_of(cli: Cli, verb: str) -> str:
     return str(next(r["run"] for r in cli("runs", "--json").json if r["verb"] == verb))
 
 
+def undone_and_back(cli: Cli, world: World, path: str) -> None:
+    """Give a path another list, undo the restore that had made it, and undo that: the list is there again."""
+    put(world, path, OTHER)
+    cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0")
+    assert not world.exists(HOST, PLAIN)
+    cli("undo", run_of(cli, "undo"), "--yes", "--grace", "0")
+    assert lists(world, path) == (OTHER, False)
+
+
 def test_saved_changed_restored_and_undone(cli: Cli, world: World) -> None:
     assert f"{CLOSED}\tClosed\n{OWN}\tClosed\\inner\\secret.txt\n" in document(cli)
     assert "plain.txt" not in document(cli)  # what inherits all has no line
@@ -140,11 +149,7 @@ def test_a_folder_made_again_has_its_list_and_what_was_sent_inherits(cli: Cli, w
     # What an undo removes it knows the list of: it comes back with the folder.
     world.client.edit(HOST, "remove_file", path=FOLDER)
     cli("restore", good, *DO)
-    put(world, FOLDER, OTHER)
-    cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0")
-    assert not world.exists(HOST, PLAIN)
-    cli("undo", run_of(cli, "undo"), "--yes", "--grace", "0")
-    assert lists(world, FOLDER) == (OTHER, False)
+    undone_and_back(cli, world, FOLDER)
 
     # One that is broken off before the lists leaves files that inherit from elsewhere: the next mends it.
     world.client.edit(HOST, "remove_file", path=FOLDER)
@@ -250,11 +255,7 @@ def test_a_list_that_was_not_set_or_not_saved_is_not_forgotten(cli: Cli, world: 
     # An undo that only moves a file away knows its list, for an undo of the undo sends it back.
     world.client.edit(HOST, "remove_file", path=PLAIN)
     cli("restore", good, *DO)
-    put(world, PLAIN, OTHER)
-    cli("undo", run_of(cli, "restore"), "--yes", "--grace", "0")
-    assert not world.exists(HOST, PLAIN)
-    cli("undo", run_of(cli, "undo"), "--yes", "--grace", "0")
-    assert lists(world, PLAIN) == (OTHER, False)
+    undone_and_back(cli, world, PLAIN)
 
     # A list that nobody could read before the restore is gone with its file: an undo says so.
     put(world, FILE, None)
