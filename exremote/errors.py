@@ -50,11 +50,22 @@ class ExremoteError(Exception):
         super().__init__(message)
         self.message = message
         self.remedy = remedy
+        self.left = ""
+        """what was begun on the host and is left there, and what is to be done about it"""
+
+    @property
+    def said(self) -> str:
+        """Return the sentence with what it is about before it."""
+        return self.message
 
     @property
     def text(self) -> str:
-        """Return the sentence, and the remedy behind it if there is one."""
-        return f"{self.message} {self.remedy}".strip()
+        """Return the sentence, the remedy behind it if there is one, and what is left on the host."""
+        return " ".join(filter(None, (self.said, self.remedy, self.left)))
+
+    def leave(self, sentence: str) -> None:
+        """Given what is left on the host, have the error say so behind all else."""
+        self.left = f"{self.left} {sentence}".strip()
 
     def __str__(self) -> str:
         return self.text
@@ -86,11 +97,6 @@ class ConfigError(ExremoteError):
         parts = [place, self.key, self.message] if self.key else [place, self.message]
         return ": ".join(parts)
 
-    @property
-    def text(self) -> str:
-        """Return `file:line: key: message remedy`."""
-        return f"{self.said} {self.remedy}".strip()
-
 
 class InventoryError(ConfigError):
     """The inventory is not what its schema says."""
@@ -118,9 +124,9 @@ class HostError(ExremoteError):
         """Before the first conversation, patience does not help: a name that nobody knows stays unknown."""
 
     @property
-    def text(self) -> str:
-        """Return `host: message remedy`."""
-        return f"{self.host}: {self.message} {self.remedy}".strip()
+    def said(self) -> str:
+        """Return `host: message`."""
+        return f"{self.host}: {self.message}"
 
 
 class Unreachable(HostError):
@@ -203,9 +209,9 @@ class RepositoryError(ExremoteError):
         self.path = str(path)
 
     @property
-    def text(self) -> str:
-        """Return `path: message remedy`."""
-        return f"{self.path}: {self.message} {self.remedy}".strip()
+    def said(self) -> str:
+        """Return `path: message`."""
+        return f"{self.path}: {self.message}"
 
 
 class RepositoryLocked(RepositoryError):

@@ -24,6 +24,7 @@ from exremote.cli.restoring import (
     GraceOption,
     Job,
     ServiceDeadlineOption,
+    broken_before,
     carry_out,
     known_steps,
 )
@@ -78,6 +79,11 @@ def undo(
             raise UsageError(
                 f"The run {record.run_id} changed nothing on {strangers[0]}.",
                 f"It changed {', '.join(changed)}.",
+            )
+        for earlier in broken_before(place, record.run_id, wanted):
+            report.note(
+                f"{record.run_id} went on where {earlier} had broken off: `exremote undo {earlier}` behind "
+                "this one brings back what was there before that"
             )
         work: dict[str, restore.Work] = {}
         for name in wanted:

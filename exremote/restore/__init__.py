@@ -19,6 +19,7 @@ errand    one host from its snapshot to the proof
 into      into a folder of a host, where nothing is touched
 drill     a restore tried where nothing is in use
 history   what earlier runs say
+owing     what those that broke off owe the host
 """
 
 from exremote.restore.aim import Aim, aim_of, aim_of_undo, name_of, parts_of
@@ -26,6 +27,7 @@ from exremote.restore.drill import Drilled, DrillErrand, Subject
 from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, undoable
 from exremote.restore.into import IntoErrand, Laid
+from exremote.restore.owing import Owed, owed
 from exremote.restore.planning import plan_changes
 from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves, in_waves
@@ -37,6 +39,7 @@ __all__ = [
     "Errand",
     "IntoErrand",
     "Laid",
+    "Owed",
     "Restored",
     "Subject",
     "Undoable",
@@ -47,6 +50,7 @@ __all__ = [
     "in_waves",
     "last_down_s",
     "name_of",
+    "owed",
     "parts_of",
     "plan_changes",
     "undoable",

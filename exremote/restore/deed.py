@@ -35,7 +35,7 @@ from exremote.folding import folded
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.restore.aim import Aim
-from exremote.restore.history import CLEARED, LISTS_LEFT
+from exremote.restore.history import CLEARED, LISTS_LEFT, WORK_FILES_LEFT
 from exremote.restore.looking import short_key
 from exremote.runner import standing
 from exremote.session import Session
@@ -102,6 +102,13 @@ class Deed:
     """a clock for durations, in seconds"""
     save: Callable[[], None] | None = None
     """saves what will be replaced, when services stand that hold it open; raises, and nothing is replaced"""
+    begun: list[ChangeStep] = field(default_factory=list)
+    """the steps that were begun, the files that are sent aside"""
+
+    @property
+    def changed(self) -> bool:
+        """Return whether something may lie there that did not before, or may be gone."""
+        return any(not isinstance(s, StopService | StartService | Confirm | Prove) for s in self.begun)
 
     def __call__(self) -> Done:
         """Carry the plan out. Return what came of it; raise ExremoteError if it could not go on.
@@ -123,22 +130,32 @@ class Deed:
         )
         began = self.clock()
         unsaved = self.save
+        standing_still = True
         try:
             for step in rest:
                 if unsaved is not None and not isinstance(step, StopService):
                     unsaved()
                     unsaved = None
+                if isinstance(step, Prove):  # they are as they were to be, whatever becomes of the proof
+                    self._are_back(done, began)
+                    standing_still = False
+                self.begun.append(step)
                 with self._told(numbers[id(step)], step):
                     self._perform(step, done)
         except BaseException as error:
-            if not self._put_back():
+            if standing_still and not self._put_back():
                 standing.tell_left(error, self.found)
             raise
-        self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id)
-        done.down_s = self.clock() - began if self.plan.stops else 0.0
+        if standing_still:
+            self._are_back(done, began)
         if not done.failed:
             self._clear()
         return done
+
+    def _are_back(self, done: Done, began: float) -> None:
+        """Journal that the services are as the plan has them; note how long they stood."""
+        self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id)
+        done.down_s = self.clock() - began if self.plan.stops else 0.0
 
     @contextmanager
     def _told(self, number: int, step: ChangeStep) -> Iterator[None]:
@@ -246,7 +263,10 @@ class Deed:
             done.folders_removed += deed.state == "removed"
 
     def _erase(self, step: EraseWorkFiles, done: Done) -> None:
-        for file in self.session.remove_files(step.root, step.patterns):
+        files = list(self.session.remove_files(step.root, step.patterns))
+        if any(file.state == "failed" for file in files):
+            self.journal.event(WORK_FILES_LEFT, host=self.host.name, item=step.item)
+        for file in files:
             if file.state == "removed":
                 self.journal.event("erased", host=self.host.name, path=file.path, size=file.size)
                 done.erased.append(file.path)
@@ -290,7 +310,14 @@ class Deed:
         try:
             with self.session.insisting(PUT_BACK_S):
                 deadlines = [s.deadline_s for s in self.plan if isinstance(s, StartService)]
-                failed = standing.restart(self.session, self.found, max(deadlines, default=standing.START_S))
+                started = {
+                    s.service.lower()
+                    for s in self.begun
+                    if isinstance(s, StartService) and s.will == "Running"
+                }
+                failed = standing.restart(
+                    self.session, self.found, max(deadlines, default=standing.START_S), started
+                )
         except HostError as error:
             # The host is gone: the journal says what is owed, and the next run pays.
             self.journal.event("services-left", host=self.host.name, error=error.text)

@@ -26,14 +26,15 @@ from exremote.journal import Journal
 from exremote.repository import Repository, Snapshot
 from exremote.restore.aim import Aim
 from exremote.restore.deed import Deed, Done, clear_scratch, sent_text
-from exremote.restore.history import scratch_left, unlisted_left
+from exremote.restore.history import PLANNED, scratch_left
 from exremote.restore.looking import listings, look
 from exremote.restore.order import services_of, start_order
+from exremote.restore.owing import owed
 from exremote.restore.planning import Standing, check_machine, plan_changes
 from exremote.restore.saving import save_before
 from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves
-from exremote.runner import Outcome, State
+from exremote.runner import Outcome, State, Stopped
 from exremote.session import Session
 from exremote.wording import count_text
 
@@ -153,9 +154,9 @@ class Errand:
             check_machine(host.name, work.aim, there.facts)
         parts = {tree.part for connector in self.connectors.values() for tree in connector.file_trees}
         here = replace(self, connectors=health.settled(self.connectors, there.facts, parts=parts))
-        anew = unlisted_left(self.repository.runs_folder, host.name)
-        plan = plan_changes(self.verb, host.name, work.aim, there, here.connectors, self.most_s, anew)
-        self.journal.event("planned", host=host.name, digest=plan.digest, steps=len(plan.steps))
+        left = owed(self.repository.runs_folder, host.name)
+        plan = plan_changes(self.verb, host.name, work.aim, there, here.connectors, self.most_s, left)
+        self.journal.event(PLANNED, host=host.name, digest=plan.digest, steps=len(plan.steps))
 
         def ended(state: State, code: int, message: str, detail: Restored) -> Outcome:
             seconds = (self.now() - started).total_seconds()
@@ -164,8 +165,8 @@ class Errand:
         if not plan.steps:
             if self.clears:
                 with suppress(RepositoryError), self._lock(host):  # another run may be at it: that one clears
-                    left = scratch_left(self.repository.runs_folder, host.name)
-                    clear_scratch(session, self.journal, host.name, left)
+                    scratch = scratch_left(self.repository.runs_folder, host.name)
+                    clear_scratch(session, self.journal, host.name, scratch)
             return ended(State.DONE, EXIT_OK, "nothing differs: nothing to do", Restored(plan))
         if self.approved is None:
             return ended(State.DONE, EXIT_OK, "planned; nothing was changed", Restored(plan))
@@ -180,7 +181,12 @@ class Errand:
             )
         saved: list[str] = []
 
+        only_proof = all(isinstance(step, Prove) for step in plan)
+
         def save() -> None:
+            if only_proof:  # nothing is replaced; the plan has to stand in the journal all the same
+                self.journal.event("safety", host=host.name, snapshots=[], plan=plan.to_json())
+                return
             self.stage(host.name, "saving what will be touched")
             safety = save_before(
                 plan,
@@ -203,7 +209,7 @@ class Errand:
             save()
         sends = [f for swap in plan.swaps for f in swap.files if f.what in ("new", "changed")]
         self.expect(host.name, len(sends), plan.bytes_to_send)
-        done = Deed(
+        deed = Deed(
             plan,
             work.aim,
             host,
@@ -216,15 +222,33 @@ class Errand:
             lambda step: list(here._unproven(host, session, step, there.facts)),
             time.monotonic,
             save if late else None,
-        )()
-        detail = Restored(plan, done, tuple(saved), self.journal.run_id)
+        )
+        try:
+            done = deed()
+        except Stopped as stopped:
+            raise Stopped(" ".join(filter(None, (str(stopped), self._left(deed, saved))))) from None
+        except ExremoteError as error:
+            error.leave(self._left(deed, saved))
+            raise
+        detail = Restored(plan, done, tuple(saved), "" if only_proof else self.journal.run_id)
         if done.failed:
             more = f" (and {count_text(len(done.failed) - 1, 'more thing')})" if len(done.failed) > 1 else ""
-            remedy = f"`exremote undo {self.journal.run_id}` brings back what was."
-            message = f"{done.failed[0]}{more}. {remedy}"
+            remedy = f" `exremote undo {detail.run}` brings back what was." if detail.run else ""
+            message = f"{done.failed[0]}{more}.{remedy}"
             self.waves.ended(host.name, False)
             return ended(State.INCOMPLETE, EXIT_INCOMPLETE, message, detail)
-        return ended(State.DONE, EXIT_OK, sent_text(done), detail)
+        message = "nothing differs any more, and what was left to prove is proven" if only_proof else ""
+        return ended(State.DONE, EXIT_OK, message or sent_text(done), detail)
+
+    def _left(self, deed: Deed, saved: list[str]) -> str:
+        """Given a deed that broke off, return what it left, and the ways on; empty if nothing was changed."""
+        if not deed.changed:
+            return ""
+        return (
+            f"It had begun to change the host; what was there before is saved in {', '.join(saved)}. "
+            f"`exremote resume {self.journal.run_id}` does the rest, `exremote undo {self.journal.run_id}` "
+            "brings back what was."
+        )
 
     @contextmanager
     def guard(self, host: Host) -> Iterator[None]:

@@ -7,19 +7,23 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from exremote.changes import ChangePlan, SetAccessLists
+from exremote.changes import ChangePlan, Prove
 from exremote.errors import PlanRefused
 from exremote.journal import RunRecord, journals, read_run
 from exremote.restore.aim import ServiceAim
 from exremote.runner import standing
 
 VERBS = ("restore", "undo", "recover")
+PLANNED = "planned"
+"""Said of a host when its plan is made; what is done by it comes behind."""
 CLEARED = "cleared"
 """Said when what was only there for a deed was taken away."""
 LISTS_LEFT = "lists-left"
 """Said of an item whose access lists were not all set."""
-_LOOKED_AT = 200
-"""How many journals are looked at for a number that only informs."""
+WORK_FILES_LEFT = "work-files-left"
+"""Said of an item whose work files were not all erased."""
+LOOKED_AT = 200
+"""How many journals are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class Undoable:
 
 def last_down_s(folder: Path, host: str) -> float | None:
     """Given the folder of journals and a host, return for how long its services stood last, in seconds."""
-    for path in journals(folder)[:_LOOKED_AT]:
+    for path in journals(folder)[:LOOKED_AT]:
         record = read_run(path)
         if record.verb not in VERBS:
             continue
@@ -60,7 +64,7 @@ def scratch_left(folder: Path, host: str) -> list[str]:
     """Given the folder of journals and a host, return the folders on it that killed runs have left."""
     left: dict[str, None] = {}
     gone: set[str] = set()
-    for path in journals(folder)[:_LOOKED_AT]:
+    for path in journals(folder)[:LOOKED_AT]:
         record = read_run(path)
         if record.verb not in VERBS:
             continue
@@ -77,39 +81,6 @@ def scratch_left(folder: Path, host: str) -> list[str]:
                     gone |= set(map(str, folders)) if isinstance(folders, list) else set()
         left |= {name: None for name in made if name not in gone}
     return list(left)
-
-
-def unlisted_left(folder: Path, host: str) -> set[str]:
-    """Given the folder of journals and a host, return the items whose files the last run that was about them
-    sent, or may have, without having set all their access lists: a file that was moved has, till then, the
-    one that its staging folder handed down, which looks as if it inherited from where it lies.
-    """
-    last: dict[str, bool] = {}
-    for path in journals(folder)[:_LOOKED_AT]:
-        record = read_run(path)
-        if record.verb not in VERBS:
-            continue
-        steps: dict[int, str] = {}
-        sent: set[str] = set()
-        done: set[str] = set()
-        short: set[str] = set()
-        with suppress(OSError, ValueError):
-            for event in record.events:
-                if event.fields.get("host") != host:
-                    continue
-                if event.kind == "safety":
-                    plan = ChangePlan.from_json(event.fields.get("plan"))
-                    numbered = enumerate(plan.steps, start=1)
-                    steps = {n: step.item for n, step in numbered if isinstance(step, SetAccessLists)}
-                    # Where lists could not be read no step sets any.
-                    sent = {s.item for s in plan.swaps if any(f.what in ("new", "changed") for f in s.files)}
-                elif event.kind == "step-finished" and isinstance(number := event.fields.get("number"), int):
-                    done |= {steps[number]} if number in steps else set()
-                elif event.kind == LISTS_LEFT:
-                    short.add(str(event.fields.get("item")))
-        for item in sent.union(steps.values()):
-            last.setdefault(item, item in done and item not in short)
-    return {item for item, well in last.items() if not well}
 
 
 def undoable(record: RunRecord) -> list[Undoable]:
@@ -144,6 +115,8 @@ def undoable(record: RunRecord) -> list[Undoable]:
         elif event.kind == standing.FOUND:
             pairs = standing.services_in(event.fields.get("services"))
             found[host] = {name: ServiceAim(state, mode) for name, (state, mode) in pairs.items()}
+    # What was only proven cannot be undone.
+    plans = {host: one for host, one in plans.items() if any(not isinstance(s, Prove) for s in one[0])}
     if not plans:
         raise PlanRefused(
             f"The run {record.run_id} changed nothing on any host.", "`exremote runs RUN` says what it did."

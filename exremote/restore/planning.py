@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import ntpath
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -34,6 +34,7 @@ from exremote.restore.aim import Aim, Content, KeyAim, TreeAim, value_in
 from exremote.restore.folders import empty_folders, missing_folders
 from exremote.restore.lists import Lists, plan_lists
 from exremote.restore.order import start_order
+from exremote.restore.owing import Owed
 from exremote.restore.services import plan_services, sooner, used_services, wanted_services
 from exremote.wording import count_text
 
@@ -76,14 +77,15 @@ def plan_changes(
     now: Standing,
     connectors: Mapping[str, Connector],
     most_s: int | None = None,
-    anew: Collection[str] = (),
+    owed: Owed | None = None,
 ) -> ChangePlan:
     """Given what is wanted and what is there, return the plan: the differences, in the order of the deed.
 
     `most_s`: how long one stop or start may take at most, in seconds, whatever the connector files say.
-    `anew`: items of which a run that was broken off may have sent files, without their access lists.
+    `owed`: what runs that broke off have left undone and what no look shows.
     Raise PlanRefused, with all reasons, if something stands in its way.
     """
+    owed = owed or Owed()
     refusals = list(_missing_services(aim, now.facts))
     notes = list(aim.notes)
     swaps: list[SwapFiles] = []
@@ -105,7 +107,7 @@ def plan_changes(
         make += [MakeFolders(tree.item, tree.root, tuple(missing))] if missing else []
         remove += [RemoveFolders(tree.item, tree.root, tuple(empty))] if empty else []
         if tree.lists is not None:
-            differ, said = plan_lists(tree, now.lists, found, swap, missing, rule, tree.item in anew)
+            differ, said = plan_lists(tree, now.lists, found, swap, missing, rule, tree.item in owed.lists)
             lists += [differ] if differ is not None else []
             notes += said
         elif any(change.what in ("new", "changed") for change in swap.files):
@@ -113,6 +115,10 @@ def plan_changes(
     values = [step for key in aim.keys if (step := _values(key, now.keys.get(key.item), notes)).values]
     changed = {swap.item for swap in swaps} | {step.item for step in values}
     swaps = _each_once(swaps)
+    if verb == "restore":  # an undo brings back what was before what broke off
+        again, said = _taken_up(aim, now, connectors, owed)
+        changed |= again
+        notes += said
     users = _users(changed, connectors, now.facts, aim)
     erase = [
         _erase(tree, rule, now.trees.get(tree.item, {}))
@@ -144,12 +150,18 @@ def plan_changes(
     steps: list[ChangeStep] = [
         *sends, *stops, *make, *swaps, *remove, *erase, *lists, *values, *confirms, *starts
     ]  # fmt: skip
-    if steps:
+    unproven = [name for name in aim.connectors if verb == "restore" and name in owed.proof]
+    if steps or unproven:
         running = tuple(step.service for step in starts if step.will == "Running")
-        proven = dict.fromkeys([*(c.name for c in users), *(aim.connectors if starts else ())])
+        proven = dict.fromkeys([*(c.name for c in users), *(aim.connectors if starts else unproven)])
         if verb == "undo":
             proven = {}  # what was sick before is to be so again
         steps.append(Prove(running, tuple(proven)))
+    if steps and owed.broken and verb == "restore":
+        notes.append(
+            f"{owed.broken} changed something here and broke off: an undo of this restore brings back how "
+            f"that left it; after it, `exremote undo {owed.broken}` brings back what was before"
+        )
     if unlisted:
         notes.append(NO_LISTS if not lists else f"{', '.join(unlisted)}: {NO_LISTS}")
     others = [c.name for c in users if c.name not in aim.connectors]
@@ -157,6 +169,31 @@ def plan_changes(
         notes.append(f"{', '.join(others)} stops too: it shares what is restored")
     machine = now.facts.host_fact.computer_name if now.facts.host_fact else ""
     return ChangePlan(host, machine, verb, aim.sources, tuple(steps), tuple(dict.fromkeys(notes)))
+
+
+def _taken_up(
+    aim: Aim, now: Standing, connectors: Mapping[str, Connector], owed: Owed
+) -> tuple[set[str], list[str]]:
+    """Return the items that count as changed, for a run that broke off owes what is done behind a change of
+    them, and a sentence for each thing that is taken up.
+    """
+    items: set[str] = set()
+    notes = []
+    for tree in aim.trees:
+        rule = rule_of(tree.item, connectors)
+        if rule is None or (run := owed.work_files.get(tree.item)) is None:
+            continue
+        if (erase := _erase(tree, rule, now.trees.get(tree.item, {}))).seen:
+            items.add(tree.item)
+            notes.append(
+                f"{run} broke off before it had erased the work files in {erase.root}: it is done now"
+            )
+    wanted = {tree.item for tree in aim.trees} | {key.item for key in aim.keys}
+    for step in (step for name in aim.connectors for step in connectors[name].human_steps):
+        if (run := owed.people.get(step.name)) is not None and (own := wanted & set(step.items)):
+            items |= own
+            notes.append(f"{run} broke off before a person was asked ({step.name}): it is done now")
+    return items, notes
 
 
 def check_machine(host: str, aim: Aim, facts: HostFacts) -> None:

@@ -1,13 +1,13 @@
 """Services that a run stopped and never put back, for it was killed: found in journals, and put back.
 
-It never starts what a run did not stop, and never stops anything.
+It never starts what a run did not stop, and stops nothing but what that run had started.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Literal, Protocol
@@ -20,6 +20,9 @@ FOUND = "services-found"
 BACK = "services-back"
 LOOK_BACK = timedelta(days=30)
 """How far back killed runs are looked for."""
+OURS = timedelta(hours=1)
+"""For how long a service that a killed run started is taken for its doing alone: nobody wants a connector
+stopped, by a backup at night, that he found running and was glad of."""
 START_S = 120
 """How long one start may take, in seconds, where nobody says."""
 
@@ -45,6 +48,10 @@ class Standing:
     """the run"""
     services: Mapping[str, tuple[str, str]]
     """state and start mode by short name, in the order of start"""
+    started: frozenset[str] = frozenset()
+    """those that did not run and that it started, or may have, in lower case"""
+    old: bool = False
+    """it was killed so long ago that somebody may have seen to them since"""
 
 
 def left_down(folders: Iterable[Path], now: datetime) -> dict[str, list[Standing]]:
@@ -63,19 +70,25 @@ def left_down(folders: Iterable[Path], now: datetime) -> dict[str, list[Standing
             if record.verb not in ("restore", "undo", "backup", "drill", "recover", "resume"):
                 continue
             found: dict[str, Standing] = {}
+            started: dict[str, set[str]] = {}
+            last = record.started
             with suppress(OSError, ValueError):  # gone or changed since: no journal stops a run
                 for event in record.events:
-                    host = str(event.fields.get("host", ""))
+                    host, last = str(event.fields.get("host", "")), event.at
                     if event.kind == FOUND:
                         found[host] = Standing(record.run_id, services_in(event.fields.get("services")))
                     elif event.kind == BACK:
                         back.add((str(event.fields.get("of", "")), host))
+                    elif event.kind == "step-started" and (name := _starts(event.fields.get("step"))):
+                        started.setdefault(host, set()).add(name)
             lock = read_lock(folder / f"{record.path.stem}.lock")
             if record.ended is None and lock is not None and lock.owner is not None and not lock.dead:
                 continue
             for host, standing in found.items():
                 if (standing.run, host) not in back:
-                    left.setdefault(host, []).append(standing)
+                    ran = {n.lower() for n, (state, _) in standing.services.items() if state == "Running"}
+                    own = frozenset(started.get(host, set()) - ran)
+                    left.setdefault(host, []).append(replace(standing, started=own, old=now - last > OURS))
     return left
 
 
@@ -86,30 +99,47 @@ def put_back(session: ServiceSetter, host: str, standings: Sequence[Standing], j
     """
     said = []
     for standing in reversed(standings):
-        failed = restart(session, standing.services)
+        alone = standing.started if standing.old else frozenset()
+        services = {n: how for n, how in standing.services.items() if n.lower() not in alone}
+        failed = restart(session, services, started=standing.started)
         for name, reason in failed.items():
-            said.append(f"{name}, which the killed run {standing.run} had stopped, does not start: {reason}")
-        started = [name for name, (state, _) in standing.services.items() if state == "Running"]
-        if started and not failed:
-            said.append(f"{', '.join(started)}: put back as the killed run {standing.run} had found it")
+            said.append(
+                f"{name} could not be put back as the killed run {standing.run} had found it: {reason}"
+            )
+        touched = [n for n, (s, _) in services.items() if s == "Running" or n.lower() in standing.started]
+        if touched and not failed:
+            said.append(f"{', '.join(touched)}: put back as the killed run {standing.run} had found it")
+        said += [
+            f"{name}: left as it is now; the killed run {standing.run} had found it {state} ({mode}), and "
+            "had started it"
+            for name, (state, mode) in standing.services.items()
+            if name.lower() in alone
+        ]
         journal.event(BACK, host=host, of=standing.run, failed=failed)
     return said
 
 
 def restart(
-    session: ServiceSetter, services: Mapping[str, tuple[str, str]], deadline_s: float = START_S
+    session: ServiceSetter,
+    services: Mapping[str, tuple[str, str]],
+    deadline_s: float = START_S,
+    started: Collection[str] = (),
 ) -> dict[str, str]:
-    """Given services as they were found, bring each that ran to run again, in its start mode.
+    """Given services as they were found, in the order of start, bring each that ran to run again, and stop
+    each that did not and was `started` since (in lower case); each in its start mode.
 
-    `deadline_s`: how long one start may take, in seconds. Return why, by name, for each that does not. Raise
-    HostError if the host is lost.
+    `deadline_s`: how long one start or stop may take, in seconds. Return why, by name, for each that does
+    not. Raise HostError if the host is lost.
     """
     failed: dict[str, str] = {}
-    for name, (state, mode) in services.items():
-        wanted = start_mode(mode)
+    stopped = [name for name, (state, _) in services.items() if state != "Running"]
+    for name in (*reversed(stopped), *(name for name in services if name not in stopped)):
+        wanted = start_mode(services[name][1])
         try:
-            if state == "Running":
+            if name not in stopped:
                 session.set_service(name, "Running", deadline_s, wanted if wanted != "Disabled" else None)
+            elif name.lower() in started:
+                session.set_service(name, "Stopped", deadline_s, wanted)
             elif wanted is not None:
                 session.set_service(name, None, deadline_s, wanted)
         except HostError as error:
@@ -123,10 +153,17 @@ def tell_left(error: BaseException, services: Mapping[str, tuple[str, str]]) -> 
     """Given why a deed ended, and that its host is lost, have it say which services may stand there."""
     names = ", ".join(name for name, (state, _) in services.items() if state == "Running")
     if names and isinstance(error, ExremoteError):
-        error.remedy = (
-            f"{error.remedy} Until then these services may stand still there: {names}; the next run that "
-            "reaches the host starts them."
-        ).strip()
+        error.leave(
+            f"Until then these services may stand still there: {names}; the next run that reaches the host "
+            "starts them."
+        )
+
+
+def _starts(step: object) -> str:
+    """Given a step as an event has it, return the service that it starts, in lower case; empty if none."""
+    if not isinstance(step, Mapping) or (step.get("kind"), step.get("will")) != ("start-service", "Running"):
+        return ""
+    return str(step.get("service", "")).lower()
 
 
 def start_mode(mode: str) -> Literal["Automatic", "Manual", "Disabled"] | None:

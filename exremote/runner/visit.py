@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -38,7 +38,7 @@ LEFTOVERS_OF = timedelta(days=1)
 
 
 class Stopped(Exception):
-    """The operator asked the run to stop, or its deadline has passed."""
+    """The operator asked the run to stop, or its deadline has passed. Its text, if any, says what is left."""
 
 
 def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[OpenShell]]:
@@ -122,12 +122,13 @@ class Visit:
         try:
             with self._guard(host), self.session(host) as session:
                 outcome = self.work(host, session)
-        except Stopped:
-            outcome = self._stopped(host)
+        except Stopped as stopped:
+            outcome = self._stopped(host, str(stopped))
         except ExremoteError as error:
             lost = isinstance(error, HostError) and error.exit_code == Unreachable.exit_code
             # Whatever breaks off after an interrupt, or behind the deadline, broke off because of it.
-            outcome = self._stopped(host) if lost and self._is_to_stop() else failed(host, error)
+            broken_off = lost and self._is_to_stop()
+            outcome = self._stopped(host, error.left) if broken_off else failed(host, error)
         finally:
             tell_end(self.journal, outcome)
         return outcome
@@ -152,8 +153,9 @@ class Visit:
     def _is_to_stop(self) -> bool:
         return self.stop.is_set() or self.limits.over
 
-    def _stopped(self, host: Host) -> Outcome:
-        return interrupted(host) if self.stop.is_set() else self.limits.cut_short(host)
+    def _stopped(self, host: Host, left: str = "") -> Outcome:
+        outcome = interrupted(host) if self.stop.is_set() else self.limits.cut_short(host)
+        return replace(outcome, message=f"{outcome.message}. {left}") if left else outcome
 
     def _guard(self, host: Host) -> AbstractContextManager[object]:
         return self.work.guard(host) if isinstance(self.work, Guarded) else nullcontext()

@@ -1,0 +1,160 @@
+"""What a restore that broke off owes its host, and says; and how services stand behind one that was killed."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import CONNDATA, Cli, World
+
+HOST = "EXNOTES01"
+AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
+WORK = rf"{CONNDATA}\left.seq"
+LME = r"HKLM\SYSTEM\CurrentControlSet\Services\LME-NOTES"
+DAMAGED = b"not the table"
+DO = ("--yes", "--grace", "0")
+
+
+@pytest.fixture
+def cli(world: World, tmp_path: Path) -> Iterator[Cli]:
+    """Return a command line with a backup of a host that was broken since, with a work file in it."""
+    cli = Cli(world.lab, tmp_path)
+    cli.inventory(HOST)
+    cli.init()
+    cli("backup")
+    world.write(HOST, AMAP, DAMAGED)
+    world.write(HOST, WORK, b"a work file")
+    yield cli
+    world.client.edit(HOST, "trouble_service", name="LME-NOTES")
+    for service in ("MSExchangeCoCo", "LME-NOTES", "MSExchangeCalCon"):
+        world.client.edit(HOST, "set_service", name=service, state="Running")
+    world.client.edit(HOST, "set_registry", key=LME, name="Start", data=2)
+    assert cli.leaks() == []
+    assert world.no_shell() == {}
+
+
+def restore(cli: Cli) -> tuple[str, ...]:
+    """Return what restores the folder of the first snapshot alone: no person is asked then."""
+    return ("restore", f"{HOST}/{cli.folders_of(HOST, 'notes')[0].name}", "--item", "conndata")
+
+
+def services(cli: Cli) -> dict[str, tuple[str, str]]:
+    """Return state and start mode of the services, as the host says."""
+    folder = cli.folder / f"facts{len(cli.ran)}"
+    cli("health", "--save-facts", str(folder), code=None)
+    found = json.loads((folder / f"{HOST}.json").read_text())["services"]
+    return {s["name"]: (s["state"], s["start_mode"]) for s in found if s["exists"]}
+
+
+def disable(world: World) -> None:
+    """Have the connector's own service stand still, and not start by itself."""
+    world.client.edit(HOST, "set_service", name="LME-NOTES", state="Stopped")
+    world.client.edit(HOST, "set_registry", key=LME, name="Start", data=4)
+
+
+def wait_for(cli: Cli, kind: str, *words: str) -> None:
+    """Wait until the journal of a restore that changes something has an event of a kind with these words."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for path in (cli.repository / "runs").glob("*.jsonl"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            events = [json.loads(line) for line in lines if line.endswith("}")]
+            if any(e["kind"] == "safety" for e in events) and any(
+                e["kind"] == kind and all(word in json.dumps(e) for word in words) for e in events
+            ):
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"no {kind} {words}")
+
+
+@pytest.mark.not_under_wine("time")
+@pytest.mark.parametrize("step", ["Move-StagedFile", "Remove-WorkFile"])
+def test_work_files_that_a_broken_restore_left_are_erased_by_the_next(
+    cli: Cli, world: World, step: str
+) -> None:
+    """The file lies in its place already, so that nothing differs: the erasing is owed all the same."""
+    world.fault(f"{HOST}:{step}:1:throw=LabFault")
+    ran = cli(*restore(cli), *DO, code=None)
+    world.fault()
+    assert ran.code in (3, 22)
+    assert world.read(HOST, AMAP) != DAMAGED
+    world.write(HOST, WORK, b"a work file")  # it may have been erased before it broke off
+    (run,) = set(re.findall(r"exremote undo (\S+?)`", ran.out))
+    assert f"`exremote undo {run}`" in ran.out
+
+    shown = cli(*restore(cli), "--dry-run")
+    assert f"{run} broke off before it had erased the work files in {CONNDATA}" in shown.out
+    assert f"after it, `exremote undo {run}`" in shown.out
+    assert "erase work files" in shown.out
+    assert "will stop " in shown.out
+    resumed = cli("resume", run, "--json", code=None)
+    assert resumed.code == 0 or "resum" in resumed.err
+    assert not world.exists(HOST, WORK)
+    assert {state for state, _ in services(cli).values()} == {"Running"}
+    again = cli(*restore(cli), *DO)
+    assert "nothing differs" in again.out
+
+    world.write(HOST, WORK, b"of a connector that runs")
+    assert "nothing differs" in cli(*restore(cli), *DO).out  # nothing is owed any more
+    assert world.exists(HOST, WORK)
+
+
+@pytest.mark.not_under_wine("time")
+def test_a_kill_while_it_waits_for_the_proof_leaves_services_as_they_were_to_be(
+    cli: Cli, world: World
+) -> None:
+    """One of them was disabled: it was to run, it runs, and no later run takes that back."""
+    disable(world)
+    with cli.started(*restore(cli), "--yes", "--grace", "3") as process:
+        wait_for(cli, "step-started", '"prove"')
+        process.kill()
+        process.wait()
+    ran = cli("backup")
+    assert "put back" not in ran.err
+    assert services(cli)["LME-NOTES"] == ("Running", "Automatic")
+    shown = cli(*restore(cli), "--dry-run").out
+    assert re.search("^  1. prove: health of notes", shown, re.MULTILINE)
+    resumed = cli("resume", "latest")
+    assert "what was left to prove is proven" in resumed.out
+    assert "exremote undo" not in resumed.err  # it has changed nothing
+    assert "nothing differs" in cli(*restore(cli), *DO).out
+
+
+@pytest.mark.not_under_wine("time")
+def test_a_kill_between_starts_is_healed_to_what_was_found(cli: Cli, world: World) -> None:
+    """What ran runs; what the killed run started is stopped again, and disabled, and all is named."""
+    disable(world)
+    world.client.edit(HOST, "trouble_service", name="LME-NOTES", start_delay_s=3)
+    with cli.started(*restore(cli), *DO) as process:
+        wait_for(cli, "step-started", '"start-service"', "LME-NOTES")
+        time.sleep(0.5)
+        process.kill()
+        process.wait()
+    world.client.edit(HOST, "trouble_service", name="LME-NOTES")
+    time.sleep(3)
+    ran = cli("backup", code=None)
+    assert re.search("LME-NOTES.*put back as the killed run", ran.err)
+    found = services(cli)
+    assert found["LME-NOTES"] == ("Stopped", "Disabled")
+    assert found["MSExchangeCoCo"][0] == "Running"
+
+
+@pytest.mark.not_under_wine("time")
+def test_an_interrupt_behind_the_change_says_what_is_saved_and_the_ways_on(cli: Cli, world: World) -> None:
+    world.client.edit(HOST, "trouble_service", name="LME-NOTES", start_delay_s=2)
+    with cli.started(*restore(cli), *DO) as process:
+        wait_for(cli, "step-started", '"start-service"')
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    (run,) = set(re.findall(r"exremote undo (\S+?)`", out))
+    assert f"saved in {HOST}/" in out
+    assert f"`exremote resume {run}`" in out
+    told = cli("undo", run, *DO)
+    assert world.read(HOST, AMAP) == DAMAGED
+    assert "went on where" not in told.err
