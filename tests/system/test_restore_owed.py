@@ -1,4 +1,4 @@
-"""What a restore that broke off owes its host, and says; and how services stand behind one that was killed."""
+"""What a restore that broke off owes its host, and says; how services stand behind one that was killed."""
 
 from __future__ import annotations
 
