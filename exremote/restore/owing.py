@@ -6,9 +6,10 @@ who was to be asked, or of the proof. The next plan takes it up. It reads journa
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from exremote.changes import ChangePlan, Confirm, EraseWorkFiles, Prove, SetAccessLists, SetValues, SwapFiles
@@ -39,6 +40,8 @@ class Owed:
 class _Deed:
     """What one run did on the host, as far as its journal has it."""
 
+    run: RunRecord
+    at: datetime
     plan: ChangePlan
     begun: set[int] = field(default_factory=set)
     done: set[int] = field(default_factory=set)
@@ -60,7 +63,7 @@ class _Deed:
 def owed(folder: Path, host: str, before: str = "") -> Owed:
     """Given the folder of journals and a host, return what earlier runs owe it.
 
-    `before`: a run; only runs that began before it count. An undo that came to its end ends what was owed:
+    `before`: a run; only what was done before it counts. An undo that came to its end ends what was owed:
     all is as it was before what broke off.
     """
     lists: dict[str, bool] = {}
@@ -69,20 +72,20 @@ def owed(folder: Path, host: str, before: str = "") -> Owed:
     proof: dict[str, str] = {}
     broken: str | None = None
     undone = False
-    for record, deed in _deeds(folder, host, before):
+    for deed in _deeds(folder, host, before):
         _note_lists(lists, deed)
         if undone:
             continue
-        undone = record.verb == "undo" and deed.ended
+        undone = deed.run.verb == "undo" and deed.ended
         if broken is None and (deed.ended or deed.changed):
-            broken = "" if deed.ended else record.run_id
+            broken = "" if deed.ended else deed.run.run_id
         for number, step in enumerate(deed.plan, start=1):
-            left = "" if number in deed.done else record.run_id
+            left = "" if number in deed.done else deed.run.run_id
             if left and not deed.changed:
                 continue
             match step:
                 case EraseWorkFiles():
-                    work.setdefault(step.item, record.run_id if step.item in deed.work_left else left)
+                    work.setdefault(step.item, deed.run.run_id if step.item in deed.work_left else left)
                 case Confirm():
                     people.setdefault(step.name, left)
                 case Prove():
@@ -99,11 +102,13 @@ def owed(folder: Path, host: str, before: str = "") -> Owed:
     )
 
 
-def _deeds(folder: Path, host: str, before: str) -> Iterator[tuple[RunRecord, _Deed]]:
-    """Yield what earlier runs did on a host, the newest first."""
+def _deeds(folder: Path, host: str, before: str) -> list[_Deed]:
+    """Return what earlier runs did on a host, the newest first.
+
+    Names do not say which of two runs of one second was first; their plans do: a host has one run at a time.
+    """
+    deeds: list[_Deed] = []
     for path in journals(folder)[:LOOKED_AT]:
-        if before and path.stem >= before:
-            continue
         record = read_run(path)
         if record.verb not in VERBS:
             continue
@@ -113,10 +118,13 @@ def _deeds(folder: Path, host: str, before: str) -> Iterator[tuple[RunRecord, _D
                 if event.fields.get("host") != host:
                     continue
                 if event.kind == PLANNED:  # a recovery can come to a plan more than once
-                    found.append(_Deed(ChangePlan(host, "", "restore", (), ())))
+                    found.append(_Deed(record, event.at, ChangePlan(host, "", "restore", (), ())))
                 elif found:
                     _take(found[-1], event)
-        yield from ((record, deed) for deed in reversed(found) if deed.plan.steps)
+        deeds += [deed for deed in found if deed.plan.steps]
+    deeds.sort(key=lambda deed: deed.at, reverse=True)
+    until = next((n for n, deed in enumerate(deeds) if deed.run.run_id == before), -1)
+    return [deed for deed in deeds[until + 1 :] if deed.run.run_id != before]
 
 
 def _take(deed: _Deed, event: Event) -> None:
