@@ -22,7 +22,7 @@ from exremote.lab.wsman.child import Child
 from exremote.lab.wsman.engine import Call
 from exremote.lab.wsman.shells import Shell
 from exremote.lab.wsman.site import Limits, Site
-from exremote.lab.wsman.streams import Abandoned, Chunk, InputQueue, OutputQueue
+from exremote.lab.wsman.streams import Abandoned, InputQueue, OutputQueue
 
 _PIECE = 96 * 1024
 _STOP_WAIT_S = 2.0
@@ -63,9 +63,8 @@ class _Command:
 
     def write(self, stream: str, data: bytes) -> None:
         """Put some bytes into the output, waiting for room. Raise Abandoned."""
-        size = self._shell.piece
-        for start in range(0, len(data), size):
-            self.queue.put(Chunk(stream, binascii.b2a_base64(data[start : start + size], newline=False)))
+        while data:
+            data = data[self.queue.write(stream, data, self._shell.piece) :]
 
     def _run(self, text: str, arguments: Sequence[str]) -> None:
         code = 1

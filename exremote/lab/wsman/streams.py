@@ -6,6 +6,8 @@ carry.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import threading
 import time
 from collections import deque
@@ -72,6 +74,26 @@ class OutputQueue:
                 self._ready.wait(left)
             self._append(chunk)
             return True
+
+    def write(self, stream: str, data: bytes, piece: int) -> int:
+        """Add some bytes of a console's stream, at most `piece` to a chunk; wait while the queue is full.
+
+        What waits there is added to, as in a pipe, which keeps no bounds of what was written. Return how many
+        bytes were taken. Raise Abandoned if nobody will take them.
+        """
+        with self._ready:
+            while self._size >= self._limit and not (self._gone or self._hurry or self._done):
+                self._ready.wait()
+            last = self._chunks[-1] if self._chunks else None
+            waits = b""
+            if last is not None and last.stream == stream and len(last.encoded) // 4 * 3 < piece:
+                waits = base64.b64decode(last.encoded)
+            taken = data[: piece - len(waits)]
+            if waits and last is not None:
+                self._chunks.pop()
+                self._size -= len(last.encoded)
+            self._append(Chunk(stream, binascii.b2a_base64(waits + taken, newline=False)))
+            return len(taken)
 
     def overfill(self, chunk: Chunk) -> None:
         """Add a chunk, full or not. Raise Abandoned if nobody will take it."""
