@@ -63,21 +63,23 @@ class _Deed:
 def owed(folder: Path, host: str, before: str = "") -> Owed:
     """Given the folder of journals and a host, return what earlier runs owe it.
 
-    `before`: a run; only what was done before it counts. An undo that came to its end ends what was owed:
-    all is as it was before what broke off.
+    `before`: a run; only what was done before it counts. An undo that came to its end ends what was owed by
+    the run that it undid, and by those between: all is as it was before that one.
     """
     lists: dict[str, bool] = {}
     work: dict[str, str] = {}
     people: dict[str, str] = {}
     proof: dict[str, str] = {}
     broken: str | None = None
-    undone = False
+    until = ""
     for deed in _deeds(folder, host, before):
         _note_lists(lists, deed)
-        if undone:
+        if until:
+            until = "" if deed.run.run_id == until else until
             continue
-        undone = deed.run.verb == "undo" and deed.ended
-        if broken is None and (deed.ended or deed.changed):
+        if deed.run.verb == "undo" and deed.ended:
+            until = _undid(deed.run, host)
+        elif broken is None and (deed.ended or deed.changed):
             broken = "" if deed.ended else deed.run.run_id
         for number, step in enumerate(deed.plan, start=1):
             left = "" if number in deed.done else deed.run.run_id
@@ -100,6 +102,13 @@ def owed(folder: Path, host: str, before: str = "") -> Owed:
         {name: run for name, run in proof.items() if run},
         broken or "",
     )
+
+
+def _undid(run: RunRecord, host: str) -> str:
+    """Given an undo, return the run that it undid on a host; what no run is called if it does not say."""
+    subjects = run.start.get("subjects")
+    named = subjects.get(host) if isinstance(subjects, Mapping) else None
+    return str(named[0]) if isinstance(named, list) and named else "unknown"
 
 
 def _deeds(folder: Path, host: str, before: str) -> list[_Deed]:

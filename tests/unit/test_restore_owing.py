@@ -34,11 +34,13 @@ def ran(
     begun: int | None = None,
     after_s: float = 0.0,
     left: str = "",
+    undoes: str = "",
 ) -> str:
     """Write the journal of a run of one and the same second that did so many steps. Return its name."""
     folder.mkdir(exist_ok=True)
     name = f"20261126T020000Z-{tail * 6}"
-    journal = Journal.create(folder, name, verb, [verb], lambda: T0 + timedelta(seconds=after_s))
+    more = {"subjects": {"EX1": [undoes]}} if undoes else {}
+    journal = Journal.create(folder, name, verb, [verb], lambda: T0 + timedelta(seconds=after_s), **more)
     journal.event("planned", host="EX1", digest="", steps=len(PLAN.steps))
     journal.event("safety", host="EX1", snapshots=[], plan=PLAN.to_json())
     for number in (*done, *([begun] if begun else [])):
@@ -73,7 +75,19 @@ def test_nothing_is_owed_where_nothing_was_changed_or_all_was_undone(tmp_path: P
     assert owed(tmp_path, "EX1").broken == broken
     ran(tmp_path, "c", (1,), begun=2, verb="undo", after_s=2)
     assert owed(tmp_path, "EX1").work_files  # an undo that broke off owes as a restore does
-    ran(tmp_path, "d", (1, 2, 3, 4), verb="undo", after_s=3)
+    ran(tmp_path, "d", (1, 2, 3, 4), verb="undo", undoes=broken, after_s=3)
+    assert owed(tmp_path, "EX1") == Owed()
+
+
+def test_an_undo_ends_what_its_own_run_owed_and_not_what_was_before(tmp_path: Path) -> None:
+    first = ran(tmp_path, "a", (1,), begun=2)
+    second = ran(tmp_path, "b", (1,), begun=2, after_s=1)
+    assert owed(tmp_path, "EX1").broken == second
+    ran(tmp_path, "c", (1, 2, 3, 4), verb="undo", undoes=second, after_s=2)
+    found = owed(tmp_path, "EX1")
+    assert found.broken == first
+    assert found.work_files == {}  # the undo has erased them
+    ran(tmp_path, "d", (1, 2, 3, 4), verb="undo", undoes=first, after_s=3)
     assert owed(tmp_path, "EX1") == Owed()
 
 
