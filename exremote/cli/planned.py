@@ -155,11 +155,11 @@ def read_plans(path: Path, place: Repository, verb: str) -> PlanFile:
 def show_plans(report: Report, plans: Sequence[ChangePlan], place: Repository) -> None:
     """Given plans, show each: what is stopped, what changes, from what to what, and how much is sent."""
     for plan in plans:
-        report.line(
+        report.item(
             f"{plan.host}: plan {plan.digest[:12]} ({plan.verb} from {', '.join(plan.sources)})", "bold"
         )
         for line in _lines(plan, place):
-            report.line(f"  {line}")
+            report.item(f"  {line}")
 
 
 def _lines(plan: ChangePlan, place: Repository) -> Iterator[str]:

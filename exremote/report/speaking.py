@@ -214,6 +214,15 @@ class Report:
         if not self.as_json:
             self._out.print(alone(text), soft_wrap=True, style=style or None)
 
+    def item(self, text: str, style: str = "") -> None:
+        """Given one line of a list, with its indent, print it; on a terminal, what has no room in a line
+        stands further in below it. Nothing of it is cut off.
+        """
+        if self._out.is_terminal and not self.as_json:
+            lead = text[: len(text) - len(text.lstrip(" "))]
+            text = wrapped(text[len(lead) :], self._out.width, lead, lead + "    ")
+        self.line(text, style)
+
     def note(self, text: str) -> None:
         """Given a remark that is no part of the answer, print it to standard error."""
         self._err.print(alone(text))

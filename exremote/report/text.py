@@ -106,13 +106,22 @@ def widths(least: Mapping[str, int], cells: Mapping[str, Sequence[str]], room: i
     return widths
 
 
-def wrapped(text: str, width: int, lead: str = "") -> str:
-    """Given text, return it in lines of a width, broken between words only."""
+_FOLDERS = re.compile(r'(?:[A-Za-z]:|\\)\\(?:[^\\:*?"<>|(),;\n]*\\)+')
+"""A path as far as its last folder: the blanks in it are no ends of words."""
+_GLUE = "\0"
+"""Stands for such a blank while lines are made; `visible` leaves none in a text."""
+
+
+def wrapped(text: str, width: int, lead: str = "", hang: str = "    ") -> str:
+    """Given text, return it in lines of a width, broken between words only, and in no folder's name.
+
+    What is longer than a line stands on one all the same. `lead` begins the first line, `hang` the others.
+    """
     return textwrap.fill(
-        text,
+        _FOLDERS.sub(lambda found: found[0].replace(" ", _GLUE), visible(text)),
         max(width, 20),
         initial_indent=lead,
-        subsequent_indent="    ",
+        subsequent_indent=hang,
         break_long_words=False,
         break_on_hyphens=False,
-    )
+    ).replace(_GLUE, " ")
