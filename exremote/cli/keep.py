@@ -102,7 +102,8 @@ def approve(question: str, yes: bool, look: str) -> None:
         return
     if sys.stdin is None or not sys.stdin.isatty():
         raise PlanRefused("Nothing was changed: there is no terminal to ask at.", f"{look}, then use --yes.")
-    sys.stderr.write(f"{question} [y/N] ")
+    # Into a pipe only whole lines arrive: who reads there would wait, and not know that he is waited for.
+    sys.stderr.write(f"{question} [y/N]{' ' if sys.stderr.isatty() else chr(10)}")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise PlanRefused("Nothing was changed: the answer was not yes.", "Answer y, or use --yes.")
