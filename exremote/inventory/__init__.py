@@ -31,9 +31,10 @@ from exremote.inventory.model import (
     find_name,
     near,
 )
-from exremote.inventory.names import name_problem, second_hop_problem, split_address
+from exremote.inventory.names import FOLDER_ON_HOST, name_problem, second_hop_problem, split_address
 
 __all__ = [
+    "FOLDER_ON_HOST",
     "LEAST_RATE",
     "SAME_LISTENER",
     "Acceptance",

@@ -20,6 +20,13 @@ def name_problem(name: str) -> str:
     return ""
 
 
+_FOLDER = r'[^\\/:*?"<>|\x00-\x1f]*[^\\/:*?"<>|\x00-\x1f. ]'
+"""The name of a folder on Windows, which drops dots and blanks at its end."""
+_FOLDERS = rf"{_FOLDER}(\\{_FOLDER})*\\?"
+FOLDER_ON_DRIVE = rf"[A-Za-z]:\\({_FOLDERS})?"
+"""A folder on a drive of a host, as a pattern."""
+FOLDER_ON_HOST = rf"{FOLDER_ON_DRIVE}|\\\\[A-Za-z0-9][A-Za-z0-9._-]*\\{_FOLDERS}"
+"""A folder that a host reaches: on a drive, or on a share."""
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 """What may be a name in DNS, or of NetBIOS."""
 

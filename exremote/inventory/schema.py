@@ -20,6 +20,7 @@ from exremote.inventory.model import (
     SecondHop,
     Wire,
 )
+from exremote.inventory.names import FOLDER_ON_DRIVE
 
 _Seconds = Annotated[float, Field(gt=0, le=604800, allow_inf_nan=False)]
 SECONDS = "a number of seconds above 0, at most 604800"
@@ -155,7 +156,7 @@ class SettingsTable(EndpointTable):
     )
     drill_folder: str | None = Field(
         default=None,
-        pattern=r"^[A-Za-z]:\\([^\\/:*?\"<>|\x00-\x1f]+(\\[^\\/:*?\"<>|\x00-\x1f]+)*\\?)?$",
+        pattern=f"^{FOLDER_ON_DRIVE}$",
         description="the full path of a folder on that host, with single backslashes, such as 'D:\\drill'",
     )
     recover_address: str | None = Field(
