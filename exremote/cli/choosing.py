@@ -2,37 +2,132 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from exremote.cli.common import now
-from exremote.errors import PlanRefused, SnapshotNotFound, UsageError
-from exremote.inventory import Host, Inventory
+from exremote.errors import PlanRefused, RepositoryError, SnapshotNotFound, UsageError
+from exremote.inventory import FOLDER_ON_HOST, Host, Inventory
+from exremote.ntbackup import PARTS
 from exremote.repository import Composed, Repository, Snapshot
 from exremote.wording import count_text
 
 
-def chosen_snapshots(
-    place: Repository, site: Inventory, names: Sequence[str], latest: bool, groups: Sequence[str]
-) -> list[Snapshot | Composed]:
-    """Given what the command line says, return the snapshots, newer tables over them where there are.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A connector of which --latest found no snapshot to take."""
 
-    Raise UsageError or SnapshotNotFound.
+    host: str
+    """whose it is"""
+    connector: str
+    """its name"""
+    snapshot: str
+    """HOST/ID of its newest snapshot"""
+    why: str
+    """why that is not taken, in a clause"""
+    remedy: str
+    """what to do, in a sentence"""
+
+    def __str__(self) -> str:
+        return f"{self.host}: {self.connector} is left out: {self.why}. {self.remedy}"
+
+    def to_json(self) -> dict[str, str]:
+        """Return it as plain values."""
+        said = {"host": self.host, "connector": self.connector, "snapshot": self.snapshot}
+        return {**said, "message": f"{self.why}. {self.remedy}"}
+
+
+@dataclass(slots=True)
+class Chosen:
+    """What the command line chose."""
+
+    snapshots: list[Snapshot | Composed] = field(default_factory=list)
+    """newer tables over them where there are"""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """what else --latest would have taken"""
+
+
+def chosen_snapshots(
+    place: Repository,
+    site: Inventory,
+    names: Sequence[str],
+    latest: bool,
+    groups: Sequence[str],
+    *,
+    take_it: str,
+    incomplete: bool = False,
+) -> Chosen:
+    """Given what the command line says, return the snapshots, and the connectors that --latest leaves out.
+
+    `incomplete`: where no snapshot of a connector is complete, the newest of it is taken. `take_it` says
+    which command takes an incomplete one, with SNAPSHOT in it.
+    Raise UsageError, SnapshotNotFound, or IntegrityError.
     """
     something_named(names, latest, groups)
     if not latest:
-        return [_named(place, name) for name in dict.fromkeys(names)]
-    chosen: list[Snapshot | Composed] = []
+        return Chosen([_named(place, name) for name in dict.fromkeys(names)])
+    chosen = Chosen()
     for host in site.select([*names, *groups]):
-        connectors = dict.fromkeys(s.connector for s in place.snapshots(host.name))
-        newest = [s for c in connectors if (s := _newest(place, host.name, c)) is not None]
-        if not newest:
+        full = (s for s in place.snapshots(host.name) if s.kind == "full" and s.connector not in PARTS)
+        last = {s.connector: s for s in full}
+        newest = {c: _newest(place, host.name, c) for c in last}
+        taken: list[Snapshot | Composed] = [one for one in newest.values() if one is not None]
+        lacking = [last[c] for c, one in newest.items() if one is None]
+        taken += [one for one in lacking if incomplete and not _damage(place, one)]
+        left = [_left_out(place, one, take_it) for one in lacking if one not in taken]
+        if not taken:
             raise SnapshotNotFound(
                 f"there is no complete snapshot of {host.name}.",
                 path=place.path,
-                remedy=f"`exremote snapshots {host.name}` lists all; name one, with --allow-incomplete.",
+                remedy=" ".join(map(str, left)) or f"`exremote backup {host.name}` makes one.",
             )
-        chosen += newest
+        chosen.snapshots += taken
+        chosen.left_out += left
     return chosen
+
+
+def _damage(place: Repository, snapshot: Snapshot) -> str:
+    """Given a snapshot, return why nothing of it can be trusted; empty if it is only incomplete."""
+    try:
+        _ = snapshot.manifest
+    except RepositoryError as error:
+        return snapshot.damage or error.message.rstrip(".")
+    return place.damage_in(snapshot) or place.damage(snapshot)
+
+
+def _left_out(place: Repository, newest: Snapshot, take_it: str) -> LeftOut:
+    """Given the newest snapshot of a connector that has no good one, return what is said of it."""
+    name = f"{newest.host}/{newest.id}"
+    if damage := _damage(place, newest):
+        why = f"its newest snapshot, {name}, is damaged ({damage})"
+        remedy = f"`exremote verify {name}` says what of it is good; back the host up again."
+    else:
+        why = f"none of its snapshots is complete; the newest, {name}, lacks {_lacks(newest)}"
+        remedy = f"Back the host up again, or take it as it is: {take_it.replace('SNAPSHOT', name)}."
+    return LeftOut(newest.host, newest.connector, name, why, remedy)
+
+
+def _lacks(snapshot: Snapshot | Composed) -> str:
+    """Given an incomplete snapshot, return what it lacks, in words."""
+    missing = [o.path for o in snapshot.manifest.missing] or ["something"]
+    more = f" and {count_text(len(missing) - 1, 'more thing')}" if len(missing) > 1 else ""
+    return f"{missing[0]}{more}"
+
+
+def folder_on_host(option: str, text: str) -> str:
+    r"""Given an option and the folder of a host that it names, return that.
+
+    Raise UsageError if it is no full path, or no folder can be called so.
+    """
+    if not re.match(r"[A-Za-z]:\\|\\\\", text):
+        raise UsageError(f"{option} {text}: this is no full path.", r"Name one such as D:\exremote.")
+    if not re.fullmatch(FOLDER_ON_HOST, text):
+        raise UsageError(
+            f"{option} {text}: no folder is called so.",
+            'A name has none of / : * ? " < > | and ends in no dot or blank, and one \\ parts two names.',
+        )
+    return text
 
 
 def something_named(names: Sequence[str], latest: bool, groups: Sequence[str]) -> None:
@@ -67,10 +162,8 @@ def all_complete(snapshots: Sequence[Snapshot | Composed]) -> None:
     """Given snapshots, raise PlanRefused if one of them lacks something."""
     for snapshot in snapshots:
         if not snapshot.complete:
-            missing = [o.path for o in snapshot.manifest.missing] or ["something"]
-            more = f" and {count_text(len(missing) - 1, 'more thing')}" if len(missing) > 1 else ""
             raise PlanRefused(
-                f"{snapshot.host}/{snapshot.id} is incomplete: it lacks {missing[0]}{more}.",
+                f"{snapshot.host}/{snapshot.id} is incomplete: it lacks {_lacks(snapshot)}.",
                 "Take a complete one, or use --allow-incomplete.",
             )
 

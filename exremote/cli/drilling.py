@@ -8,7 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from exremote import restore
-from exremote.cli.choosing import chosen_snapshots, host_named, something_named
+from exremote.cli.choosing import (
+    LeftOut,
+    chosen_snapshots,
+    folder_on_host,
+    host_named,
+    something_named,
+)
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -22,7 +28,7 @@ from exremote.cli.common import (
 from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
-from exremote.errors import EXIT_BAD_NEWS, UsageError
+from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, UsageError
 from exremote.inventory import Host, Inventory
 from exremote.report import Report, size_text
 from exremote.repository import Repository
@@ -66,10 +72,19 @@ def drill(
     """
     with speaking(as_json) as report:
         something_named(names or (), latest, groups or ())
+        if folder is not None:
+            folder_on_host("--folder", folder)
         connectors = Connector.load_all()
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
-        snapshots = chosen_snapshots(place, site, names or (), latest, groups or ())
+        chosen = chosen_snapshots(
+            place, site, names or (), latest, groups or (), take_it="`exremote drill SNAPSHOT`"
+        )
+        snapshots = chosen.snapshots
+
+        def code(outcomes: Sequence[Outcome]) -> int:
+            return _code(outcomes) or (EXIT_BAD_NEWS if chosen.left_out else EXIT_OK)
+
         for warning in site.warnings:
             report.note(f"note: {warning}")
         subjects: dict[str, list[restore.Subject]] = {}
@@ -96,7 +111,7 @@ def drill(
             repository=place,
             parallel=parallel or site.parallel,
             writes=True,
-            ends_with=_code,
+            ends_with=code,
             told=Told.of(
                 context,
                 site.path,
@@ -107,8 +122,8 @@ def drill(
                 },
             ),
         )
-        _show(report, place, outcomes)
-        raise typer.Exit(_code(outcomes))
+        _show(report, place, outcomes, chosen.left_out, code(outcomes))
+        raise typer.Exit(code(outcomes))
 
 
 def _code(outcomes: Sequence[Outcome]) -> int:
@@ -136,12 +151,21 @@ def _where(site: Inventory, name: str, on: str | None, folder: str | None) -> tu
     return host, scratch
 
 
-def _show(report: Report, place: Repository, outcomes: Sequence[Outcome]) -> None:
-    """Given how the hosts ended, show a row for each host that was tried, and what is wrong."""
+def _show(
+    report: Report,
+    place: Repository,
+    outcomes: Sequence[Outcome],
+    left_out: Sequence[LeftOut],
+    code: int,
+) -> None:
+    """Given how the hosts ended and what was not tried, show a row for each host that was tried, and what is
+    wrong.
+    """
     results = [(o, r) for o in outcomes for r in (o.detail or ())]
     if report.as_json:
         hosts = [outcome_json(o) | {"drills": [r.to_json() for r in o.detail or ()]} for o in outcomes]
-        report.json({"repository": place.path, "hosts": hosts, "exit_code": _code(outcomes)})
+        missed = [one.to_json() for one in left_out]
+        report.json({"repository": place.path, "hosts": hosts, "left_out": missed, "exit_code": code})
         return
     rows: list[dict[str, Any]] = []
     for outcome, result in results:
@@ -166,3 +190,5 @@ def _show(report: Report, place: Repository, outcomes: Sequence[Outcome]) -> Non
     for outcome in outcomes:
         if outcome.detail is None:
             report.line(f"{outcome.host}: {outcome.state}: {outcome.message}")
+    for left in left_out:
+        report.line(str(left))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +12,15 @@ import typer
 from exremote import restore
 from exremote.changes import ChangePlan, Confirm
 from exremote.cli.asking import Asker, has_terminal
-from exremote.cli.choosing import all_complete, by_host, chosen_snapshots, host_named, something_named
+from exremote.cli.choosing import (
+    LeftOut,
+    all_complete,
+    by_host,
+    chosen_snapshots,
+    folder_on_host,
+    host_named,
+    something_named,
+)
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -26,15 +33,16 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.keep import YesOption, approve
+from exremote.cli.laying import lay_into
 from exremote.cli.planned import PlanFile, read_plans, show_plans, write_plans
 from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
-from exremote.errors import EXIT_OK, PlanRefused, UsageError
-from exremote.inventory import Host
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, PlanRefused, UsageError
+from exremote.inventory import Host, Inventory
 from exremote.report import Report
 from exremote.repository import Repository
-from exremote.runner import Outcome, exit_code
+from exremote.runner import Outcome, exit_code, failed
 from exremote.session import Session
 
 GraceOption = Annotated[
@@ -79,6 +87,23 @@ def known_steps(said: Sequence[str] | None, connectors: Mapping[str, Connector])
 
 
 DryRunOption = Annotated[bool, typer.Option("--dry-run", "-n", help="Show the plan; change nothing.")]
+CanaryOption = Annotated[
+    list[str] | None,
+    typer.Option("--canary", metavar="HOST", help="This host first, alone; may be repeated."),
+]
+
+
+def waves_of(
+    site: Inventory, names: Sequence[str], canaries: Sequence[str], size: int | None, deed: str
+) -> list[list[str]]:
+    """Given the hosts of a run, those that go first, and the size of a wave, return the waves.
+
+    Raise UsageError if nothing is to be done on one of the canaries; `deed` says what.
+    """
+    waves = restore.in_waves(names, [host_named(site, name).name for name in canaries], size)
+    if strangers := [name for w in waves for name in w if name not in names]:
+        raise UsageError(f"--canary {strangers[0]}: nothing is {deed} there.", "Name one of the hosts.")
+    return waves
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +138,29 @@ class Job:
     """steps that were answered beforehand"""
     told: Told
     """what the journal says of the command line"""
+    left_out: Sequence[LeftOut] = ()
+    """what else was asked for, and there is no snapshot of it to take"""
+    saved: Mapping[str, ChangePlan] | None = None
+    """by host, the plan that somebody approved before; None: somebody will"""
+
+    def code(self, outcomes: Sequence[Outcome]) -> int:
+        """Given how the hosts ended, return the exit code: what was left out was asked for, too."""
+        return exit_code(outcomes) or (EXIT_INCOMPLETE if self.left_out else EXIT_OK)
+
+    def judged(self, planned: Sequence[Outcome]) -> list[Outcome]:
+        """Given what was planned now, return it: refused, where it is not what was approved before."""
+        return [self._judged(outcome) for outcome in planned]
+
+    def _judged(self, outcome: Outcome) -> Outcome:
+        plan = outcome.detail.plan if isinstance(outcome.detail, restore.Restored) else None
+        if self.saved is None or plan is None or not plan.steps:
+            return outcome
+        try:
+            restore.check_approved(outcome.host, self.saved.get(outcome.host), plan)
+        except PlanRefused as refused:
+            host = next(host for host in self.hosts if host.name == outcome.host)
+            return replace(failed(host, refused), seconds=outcome.seconds, detail=outcome.detail)
+        return outcome
 
 
 def restore_command(
@@ -168,10 +216,7 @@ def restore_command(
         bool,
         typer.Option("--in-transit", help="Messages on their way, too: they may be delivered a second time."),
     ] = False,
-    canaries: Annotated[
-        list[str] | None,
-        typer.Option("--canary", metavar="HOST", help="This host first, alone; may be repeated."),
-    ] = None,
+    canaries: CanaryOption = None,
     wave: Annotated[
         int | None, typer.Option("--wave", min=1, help="Then so many hosts, and after them the next ones.")
     ] = None,
@@ -198,8 +243,14 @@ def restore_command(
     with speaking(as_json) as report:
         if plan is None:
             something_named(names or (), latest, groups or ())
-        if into is not None and not re.match(r"[A-Za-z]:\\|\\\\", into):
-            raise UsageError(f"--into {into}: this is no full path.", r"Name a folder as D:\restored.")
+        if into is not None:
+            folder_on_host("--into", into)
+            if plan is not None or save_plan is not None:
+                raise UsageError(
+                    "--into makes no plan that can be saved, or carried out later.",
+                    f"Leave {'--plan' if plan is not None else '--save-plan'} out; --dry-run says what would "
+                    "be put there.",
+                )
         connectors = Connector.load_all()
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
@@ -210,7 +261,16 @@ def restore_command(
             saved = read_plans(plan, place, "restore")
             names, items, to, in_transit = saved.names, saved.items, saved.to, saved.in_transit
             service_deadline = saved.service_deadline
-        snapshots = chosen_snapshots(place, site, names or (), latest, groups or ())
+        chosen = chosen_snapshots(
+            place,
+            site,
+            names or (),
+            latest,
+            groups or (),
+            take_it="`exremote restore SNAPSHOT --allow-incomplete`",
+            incomplete=allow_incomplete,
+        )
+        snapshots = chosen.snapshots
         if not allow_incomplete and saved is None:
             all_complete(snapshots)
         goes_to = by_host(snapshots, to)
@@ -218,12 +278,10 @@ def restore_command(
         if to is not None and saved is None and not dry_run:
             sources = ", ".join(sorted({s.host for s in snapshots}))
             approve(f"{to} is not {sources}, which the snapshot is of. Restore there?", yes, "Use --dry-run")
-        for warning in site.warnings:
+        # Whoever is asked is to know it; all else reads it behind the result.
+        for warning in (*site.warnings, *(() if yes or dry_run else chosen.left_out)):
             report.note(f"note: {warning}")
-        names_of = [host.name for host in hosts]
-        waves = restore.in_waves(names_of, [host_named(site, c).name for c in canaries or ()], wave)
-        if strangers := [name for w in waves for name in w if name not in names_of]:
-            raise UsageError(f"--canary {strangers[0]}: nothing is restored there.", "Name one of the hosts.")
+        waves = waves_of(site, [host.name for host in hosts], canaries or (), wave, "restored")
         order = {name: n for n, name in enumerate(name for w in waves for name in w)}
         job = Job(
             "restore",
@@ -250,18 +308,31 @@ def restore_command(
                 place.path,
                 {n: [f"{s.host}/{restore.name_of(s)}" for s in found] for n, found in goes_to.items()},
             ),
+            chosen.left_out,
+            {p.host: p for p in saved.plans} if saved is not None else None,
         )
         if into is not None:
-            if saved is not None or save_plan is not None:
-                raise UsageError("--into has no plan to save or to carry out.", "Leave --plan out.")
-            lay_into(job, report, into, dry_run)
+            outcomes = lay_into(
+                place,
+                job.hosts,
+                job.work,
+                into,
+                report=report,
+                parallel=job.parallel,
+                dry_run=dry_run,
+                yes=yes,
+                keep_going=keep_going,
+                ends_with=job.code,
+            )
+            show_restored(report, job, outcomes)
+            raise typer.Exit(job.code(outcomes))
         whole = [f"{s.host}/{restore.name_of(s)}" for s in snapshots]
         written = None
         if save_plan is not None:
             written = PlanFile(
                 place.id, "restore", whole, list(items or ()), to, in_transit, service_deadline, []
             )
-        carry_out(job, report, dry_run=dry_run, yes=yes, saved=saved, write=(save_plan, written))
+        carry_out(job, report, dry_run=dry_run, yes=yes, write=(save_plan, written))
 
 
 def carry_out(
@@ -270,16 +341,16 @@ def carry_out(
     *,
     dry_run: bool,
     yes: bool,
-    saved: PlanFile | None = None,
     write: tuple[Path | None, PlanFile | None] = (None, None),
 ) -> None:
     """Given a job, plan, show, ask, and do it. Always raises typer.Exit, with the exit code of the outcome.
 
     Raise PlanRefused if it was not approved.
     """
-    planned = _run(job, report, None, dry_run or write[0] is not None)
+    planned = job.judged(_run(job, report, None, dry_run or write[0] is not None))
     plans = {o.host: o.detail.plan for o in planned if isinstance(o.detail, restore.Restored)}
-    to_do = {name: plan for name, plan in plans.items() if plan.steps}
+    well = {o.host for o in planned if o.exit_code == EXIT_OK}
+    to_do = {name: plan for name, plan in plans.items() if plan.steps and name in well}
     path, head = write
     if not report.as_json:
         show_plans(report, list(plans.values()), job.place)
@@ -288,11 +359,11 @@ def carry_out(
         report.note(f"the plan is in {path}; `exremote restore --plan {path}` carries it out")
     unplanned = exit_code(planned) != EXIT_OK and not job.keep_going
     if dry_run or path is not None or unplanned or not to_do:
-        show_restored(report, job, planned)
-        raise typer.Exit(exit_code(planned))
+        show_restored(report, job, list(map(_ended, planned)))
+        raise typer.Exit(job.code(planned))
     _answerable(job, list(to_do.values()))
-    if saved is not None:
-        approved = {p.host: p for p in saved.plans}
+    if job.saved is not None:
+        approved = job.saved
     else:
         services = sorted({stop.service for plan in to_do.values() for stop in plan.stops})
         stopping = f"; stops {', '.join(services)}" if services else ""
@@ -307,30 +378,13 @@ def carry_out(
     done = {o.host: o for o in _run(doing, report, approved)}
     outcomes = [done.get(o.host, o) for o in planned]
     show_restored(report, job, outcomes)
-    raise typer.Exit(exit_code(outcomes))
+    raise typer.Exit(job.code(outcomes))
 
 
-def lay_into(job: Job, report: Report, folder: str, dry_run: bool) -> None:
-    """Given a job and a folder of its hosts, put the files there. Always raises typer.Exit."""
-
-    def work(run: Run) -> Callable[[Host, Session], Outcome]:
-        return restore.IntoErrand(
-            job.place,
-            run.journal,
-            {name: (work.aim, work.snapshots) for name, work in job.work.items()},
-            folder,
-            dry_run,
-            now,
-            run.stage,
-            run.moved,
-            run.expect,
-        )
-
-    outcomes = on_hosts(
-        "restore", job.hosts, work, report=report, repository=job.place, parallel=job.parallel
-    )
-    show_restored(report, job, outcomes)
-    raise typer.Exit(exit_code(outcomes))
+def _ended(outcome: Outcome) -> Outcome:
+    """Given what was planned for a host, return it as what the run ends with."""
+    said = f"{restore.ONLY_PLANNED}; nothing was changed"
+    return replace(outcome, message=said) if outcome.message == restore.ONLY_PLANNED else outcome
 
 
 def _answerable(job: Job, plans: Sequence[ChangePlan]) -> None:
@@ -388,6 +442,7 @@ def _run(
         parallel=job.parallel,
         writes=approved is not None,
         heals=not dry_run,
+        ends_with=(lambda planned: job.code(job.judged(planned))) if approved is None else job.code,
         told=job.told if approved is not None else None,
     )
 
@@ -396,7 +451,9 @@ def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None
     """Given how the hosts ended, show a row each, and what is to be read besides."""
     if report.as_json:
         hosts = [outcome_json(o) | (o.detail.to_json() if o.detail is not None else {}) for o in outcomes]
-        report.json({"repository": job.place.path, "hosts": hosts, "exit_code": exit_code(outcomes)})
+        left_out = [one.to_json() for one in job.left_out]
+        answer = {"repository": job.place.path, "hosts": hosts, "left_out": left_out}
+        report.json({**answer, "exit_code": job.code(outcomes)})
         return
     rows: list[dict[str, Any]] = []
     for outcome in outcomes:
@@ -414,6 +471,8 @@ def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None
         if isinstance(outcome.detail, restore.Restored):
             for sentence in (outcome.detail.done.failed if outcome.detail.done else ())[1:]:
                 report.line(f"{outcome.host}: not done: {sentence}")
+    for left in job.left_out:
+        report.line(str(left))
     runs = dict.fromkeys(o.detail.run for o in outcomes if isinstance(o.detail, restore.Restored))
     for run in filter(None, runs):
         names = [o.host for o in outcomes if isinstance(o.detail, restore.Restored) and o.detail.run == run]

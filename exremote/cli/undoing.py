@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.keep import HostOption, YesOption
 from exremote.cli.restoring import (
+    CanaryOption,
     ConfirmedOption,
     DryRunOption,
     GraceOption,
@@ -27,6 +29,7 @@ from exremote.cli.restoring import (
     broken_before,
     carry_out,
     known_steps,
+    waves_of,
 )
 from exremote.cli.resuming import Told
 from exremote.cli.runs import NEWEST, RUN_HELP, one_run
@@ -51,6 +54,7 @@ def undo(
     hosts: HostOption = None,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
+    canaries: CanaryOption = None,
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Go on with other hosts after one failed.")
     ] = False,
@@ -85,19 +89,23 @@ def undo(
                 f"{record.run_id} went on where {earlier} had broken off: `exremote undo {earlier}` behind "
                 "this one brings back what was there before that"
             )
+        waves = waves_of(site, wanted, canaries or (), None, "undone")
         work: dict[str, restore.Work] = {}
         for name in wanted:
             one = changed[name]
             saved = tuple(place.find(snapshot) for snapshot in one.safety)
-            work[name] = restore.Work(restore.aim_of_undo(one.plan, saved, connectors, one.services), saved)
+            aim = restore.aim_of_undo(one.plan, saved, connectors, one.services)
+            if note := restore.erased_note(record, name, one.plan):
+                aim = replace(aim, notes=(*aim.notes, note))
+            work[name] = restore.Work(aim, saved)
         job = Job(
             "undo",
             place,
             connectors,
-            [host_named(site, name) for name in wanted],
+            [host_named(site, name) for wave in waves for name in wave],
             work,
             True,  # the run has looked at the machine; its snapshots are of the host that it changed
-            [wanted],
+            waves,
             None,
             keep_going,
             parallel or site.parallel,

@@ -15,15 +15,19 @@ saving    what a plan replaces, saved before
 deed      a plan carried out, step by step
 waves     whose turn it is
 verifying snapshots read whole first
+approval  whether a plan is still the approved one, pure
 errand    one host from its snapshot to the proof
 into      into a folder of a host, where nothing is touched
 drill     a restore tried where nothing is in use
 history   what earlier runs say
 owing     what those that broke off owe the host
+erased    what no undo brings back
 """
 
 from exremote.restore.aim import Aim, aim_of, aim_of_undo, name_of, parts_of
+from exremote.restore.approval import ONLY_PLANNED, check_approved
 from exremote.restore.drill import Drilled, DrillErrand, Subject
+from exremote.restore.erased import erased_note
 from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, undoable
 from exremote.restore.into import IntoErrand, Laid
@@ -33,6 +37,7 @@ from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves, in_waves
 
 __all__ = [
+    "ONLY_PLANNED",
     "Aim",
     "DrillErrand",
     "Drilled",
@@ -47,6 +52,8 @@ __all__ = [
     "Work",
     "aim_of",
     "aim_of_undo",
+    "check_approved",
+    "erased_note",
     "in_waves",
     "last_down_s",
     "name_of",

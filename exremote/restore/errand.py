@@ -17,7 +17,7 @@ from exremote import health
 from exremote.changes import ChangePlan, Confirm, Prove, SwapFiles
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, PlanRefused, RepositoryError
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, RepositoryError
 from exremote.facts import HostFacts
 from exremote.folding import folded
 from exremote.health import Verdict
@@ -25,6 +25,7 @@ from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.repository import Repository, Snapshot
 from exremote.restore.aim import Aim
+from exremote.restore.approval import ONLY_PLANNED, check_approved
 from exremote.restore.deed import Deed, Done, clear_scratch, sent_text
 from exremote.restore.history import PLANNED, scratch_left
 from exremote.restore.looking import listings, look
@@ -37,9 +38,6 @@ from exremote.restore.waves import Waves
 from exremote.runner import Outcome, State, Stopped
 from exremote.session import Session
 from exremote.wording import count_text
-
-_SAID = 3
-"""How many differences from an approved plan are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,16 +167,8 @@ class Errand:
                     clear_scratch(session, self.journal, host.name, scratch)
             return ended(State.DONE, EXIT_OK, "nothing differs: nothing to do", Restored(plan))
         if self.approved is None:
-            return ended(State.DONE, EXIT_OK, "planned; nothing was changed", Restored(plan))
-        approved = self.approved.get(host.name)
-        if approved is None or approved.digest != plan.digest:
-            drift = approved.drift(plan) if approved is not None else []
-            more = f" And {count_text(len(drift) - _SAID, 'more difference')}." if len(drift) > _SAID else ""
-            raise PlanRefused(
-                f"{host.name}: the server is not what it was when the plan was approved. "
-                f"{' '.join(drift[:_SAID])}{more}".rstrip(),
-                "Look at the plan again and approve that. Nothing was changed.",
-            )
+            return ended(State.DONE, EXIT_OK, ONLY_PLANNED, Restored(plan))
+        check_approved(host.name, self.approved.get(host.name), plan)
         saved: list[str] = []
 
         only_proof = all(isinstance(step, Prove) for step in plan)

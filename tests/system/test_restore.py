@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,9 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert undone["state"] == "done", undone
     assert not world.exists("EXNOTES01", AMAP)
     assert undone["done"]["folders_removed"] == 1
+    erased_then = next(note for note in undone["plan"]["notes"] if "will not be brought back" in note)
+    assert f"work files that {run} erased in {CONNDATA} will" in erased_then
+    assert all(name in erased_then for name in WORK)
     assert world.read("EXNOTES01", TABLE) == b""
     assert world.read("EXNOTES01", DLL) == b"MZ another version"
     assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
@@ -127,7 +131,17 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
         return
     now = cli("restore", first, "--dry-run").out
     assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in now
-    if os.name == "posix":  # what is saved before a restore is told from a backup on a narrow terminal, too
+    if os.name == "posix":
+        with Terminal(cli, "restore", first, columns=80) as terminal:  # of a path nothing is lost there
+            *lines, question = terminal.until("[y/N]").replace("\r", "").split("\n")
+            plan = lines[next(n for n, line in enumerate(lines) if ": plan " in line) :]
+            assert max(map(len, plan)) <= 80
+            assert any(line.startswith(f"       new {AMAP} (nothing ->") for line in plan)
+            assert any(line.startswith("           ") for line in plan)
+            assert question.startswith("restore on EXNOTES01; stops ")
+            terminal.answer("n")
+            assert terminal.ends() == 4
+        # What is saved before a restore is told from a backup on a narrow terminal, too.
         for sizes, column in ((), "kind"), (("--sizes",), "alone"):
             with Terminal(cli, "snapshots", "EXNOTES01", *sizes, columns=80) as terminal:
                 shown = terminal.until("left out, for want of width")
@@ -162,12 +176,16 @@ def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: 
     assert "the other choices" in cli("restore", first, "--plan", str(plan), code=2).err
 
     world.write("EXNOTES01", DLL, b"MZ a third version")
-    drifted = cli("restore", "--plan", str(plan), *DO, code=4)
-    (message,) = messages(drifted.out)  # in the same column though the host gave no plan
-    assert "not what it was when the plan was approved" in message
-    assert re.search(
-        rf"approved\. {re.escape(DLL)}: it was \w{{12}} -> \w{{12}}, and now it is \w{{12}} ->", message
-    )
+    for more in (DO, ("--dry-run",)):  # what the deed would refuse, the look at it says
+        drifted = cli("restore", "--plan", str(plan), *more, code=4)
+        (message,) = messages(drifted.out)
+        assert "not what it was when the plan was approved" in message
+        assert re.search(
+            rf"approved\. {re.escape(DLL)}: it was \w{{12}} -> \w{{12}}, and now it is \w{{12}} ->", message
+        )
+        assert f"changed {DLL}" in drifted.out  # the plan as it is now
+    run = run_of(cli, "restore")
+    assert [r["exit_code"] for r in cli("runs", "--json").json if r["run"] == run] == [4]
     assert world.read("EXNOTES01", DLL) == b"MZ a third version"
 
     world.write("EXNOTES01", DLL, b"MZ another version")
@@ -185,7 +203,12 @@ def test_an_approved_plan_is_carried_out_only_while_the_server_is_the_same(cli: 
         plan.write_text(no_plan)
         assert f"{plan} is no plan" in cli("restore", "--plan", str(plan), *DO, code=2).err
     plan.write_text(text)
-    assert cli("restore", "--plan", str(plan), *DO).out.count("nothing differs") == 0
+    same = cli("restore", "--plan", str(plan), "--dry-run")
+    assert messages(same.out) == ["planned; nothing was changed"]
+    done = cli("restore", "--plan", str(plan), *DO)
+    assert "EXNOTES01: planned\n" in done.err
+    assert "nothing differs" not in done.out
+    assert "nothing was changed" not in done.all
     assert world.read("EXNOTES01", TABLE) != b"live tables change"
 
 
@@ -195,6 +218,17 @@ def test_bad_choices_are_refused_with_what_to_do(cli: Cli, world: World) -> None
     assert "Which snapshot?" in cli("restore", code=2).err
     assert "--into restored: this is no full path" in cli("restore", first, "--into", "restored", code=2).err
     assert "there is no snapshot 'nothing'" in cli("restore", "nothing", code=12).err
+    for text in (r"D:\re:s|t", r"D:\..\up", "D:\\drill."):
+        for line in (
+            ("restore", first, "--into", text),
+            ("drill", first, "--on", "EXGW01", "--folder", text),
+        ):
+            assert f"{line[-2]} {text}: no folder is called so." in cli(*line, code=2).err
+    relative = cli("drill", first, "--on", "EXGW01", "--folder", r"re\stage", code=2).err
+    assert r"--folder re\stage: this is no full path" in relative
+    for option in ("--save-plan", "--plan"):
+        told = cli("restore", first, "--into", r"C:\restored", option, "plan.json", code=2).err
+        assert f"Leave {option} out; --dry-run says" in told
     assert "No snapshot has an item conndatta" in cli("restore", first, "--item", "conndatta", code=2).err
     assert "--latest of which hosts?" in cli("restore", "--latest", code=2).err
     assert f"{first} names a snapshot" in cli("restore", "--latest", first, code=2).err
@@ -222,6 +256,15 @@ def test_several_hosts_from_their_newest_the_canary_first(cli: Cli, world: World
     events = cli("runs", run_of(cli, "restore"), "--json").json["events"]
     order = [e["host"] for e in events if e["event"] == "planned"]
     assert order == ["EXGW01", "EXNOTES01"]
+    run = run_of(cli, "restore")
+    strange = cli("undo", run, "--host", "EXNOTES01", "--canary", "EXGW01", "--yes", code=2).err
+    assert "--canary EXGW01: nothing is undone there" in strange
+    undone = cli("undo", run, "--canary", "EXNOTES01", *DO, "--json").json["hosts"]
+    assert [(host["host"], host["state"]) for host in undone] == [("EXNOTES01", "done"), ("EXGW01", "done")]
+    assert world.read("EXGW01", AMAP) == b"broken too"
+    events = cli("runs", run_of(cli, "undo"), "--json").json["events"]
+    kept = [(e["event"], e["host"]) for e in events if e["event"] in ("planned", "host-ended")]
+    assert kept.index(("host-ended", "EXNOTES01")) < kept.index(("planned", "EXGW01"))
 
 
 @pytest.mark.not_under_wine("time")
@@ -230,15 +273,50 @@ def test_into_a_folder_where_nothing_is_touched(cli: Cli, world: World) -> None:
     first = snapshot_of(cli, "EXNOTES01", "notes")
     folder = r"C:\restored"
     assert "would put" in cli("restore", first, "--into", folder, "--dry-run").out
+    refused = cli("restore", first, "--into", folder, "--item", "conndata", code=4)
+    assert "would put" in refused.out
+    assert "there is no terminal to ask at. See what would be put there by --dry-run" in refused.err
     assert not world.exists("EXNOTES01", rf"{folder}\conndata\Dxamex\Amap.tbl")
-    report = cli("restore", first, "--into", folder, "--item", "conndata", "--json").json["hosts"][0]
+    line = ("restore", first, "--into", folder, "--item", "conndata", "--yes", "--json")
+    report = cli(*line).json["hosts"][0]
     assert report["state"] == "done", report
     assert world.read("EXNOTES01", rf"{folder}\conndata\Dxamex\Amap.tbl") == world.read("EXNOTES01", AMAP)
-    again = cli("restore", first, "--into", folder, "--item", "conndata", "--json").json["hosts"][0]
+    again = cli(*line).json["hosts"][0]
     assert again["sent_files"] == 0
     world.write("EXNOTES01", rf"{folder}\conndata\mine.txt", b"mine")
-    refused = cli("restore", first, "--into", folder, "--item", "conndata", code=4)
+    refused = cli(*line, code=4)
     assert "mine.txt is in the way" in refused.out
+
+
+@pytest.mark.not_under_wine("apart")
+def test_what_the_newest_leave_out_is_named_and_counts(cli: Cli, world: World) -> None:
+    """Of one connector no snapshot is complete: it is never left out in silence."""
+    shutil.rmtree(cli.folder_of("EXNOTES01", "notes"))
+    world.lock("EXNOTES01", rf"{NOTES}\nheld.dll")
+    cli("backup", "EXNOTES01", "--only", "notes", code=3)
+    cli("backup", "EXGW01", "--only", "systemstate")  # no connector, and nothing that a restore brings back
+    lacking = snapshot_of(cli, "EXNOTES01", "notes")
+    world.write("EXNOTES01", DLL, b"MZ another version")
+    ran = cli("restore", "--latest", "EXNOTES01", "EXGW01", *DO, code=3)
+    sentence = (
+        f"EXNOTES01: notes is left out: none of its snapshots is complete; the newest, {lacking}, lacks "
+    )
+    assert sentence in ran.out
+    assert f"take it as it is: `exremote restore {lacking} --allow-incomplete`.\n" in ran.out
+    assert world.read("EXNOTES01", DLL) == b"MZ another version"
+    left = cli("restore", "--latest", "EXNOTES01", "--dry-run", "--json", code=3).json
+    assert [(one["connector"], one["snapshot"]) for one in left["left_out"]] == [("notes", lacking)]
+    assert left["exit_code"] == 3
+    whole = cli("restore", "--latest", "EXNOTES01", "--allow-incomplete", *DO, "--json").json
+    assert (whole["left_out"], whole["exit_code"]) == ([], 0)
+    assert world.read("EXNOTES01", DLL) != b"MZ another version"
+    cli.inventory("EXNOTES01", "EXGW01", defaults="drill_on = 'exgw01'\ndrill_folder = 'C:\\drill'")
+    drilled = cli("drill", "--latest", "EXNOTES01", code=5)
+    assert sentence in drilled.out
+    assert f"`exremote drill {lacking}`" in drilled.out
+    for folder in cli.folders_of("EXNOTES01", "calendar"):
+        shutil.rmtree(folder)
+    assert f"`exremote drill {lacking}`" in cli("drill", "--latest", "EXNOTES01", code=12).err
 
 
 def test_a_drill_proves_what_restores_and_leaves_nothing_behind(cli: Cli, world: World) -> None:
