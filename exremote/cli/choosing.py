@@ -9,9 +9,13 @@ from dataclasses import dataclass, field
 from exremote.cli.common import now
 from exremote.errors import PlanRefused, RepositoryError, SnapshotNotFound, UsageError
 from exremote.inventory import FOLDER_ON_HOST, Host, Inventory
+from exremote.journal import Journal
 from exremote.ntbackup import PARTS
 from exremote.repository import Composed, Repository, Snapshot
 from exremote.wording import count_text
+
+LEFT_OUT = "left-out"
+"""Noted of a connector that a run was asked for, and leaves out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,12 @@ def chosen_snapshots(
         chosen.snapshots += taken
         chosen.left_out += left
     return chosen
+
+
+def note_left_out(journal: Journal, left_out: Sequence[LeftOut]) -> None:
+    """Given the journal of a run and what it leaves out, note that: the run's exit code comes of it."""
+    for one in left_out:
+        journal.event(LEFT_OUT, of=one.host, connector=one.connector, snapshot=one.snapshot, why=one.why)
 
 
 def _damage(place: Repository, snapshot: Snapshot) -> str:

@@ -13,6 +13,7 @@ from exremote.cli.choosing import (
     chosen_snapshots,
     folder_on_host,
     host_named,
+    note_left_out,
     something_named,
 )
 from exremote.cli.common import (
@@ -99,6 +100,7 @@ def drill(
                 raise UsageError(f"Two drill folders are named for {where.name}.", "Use --folder.")
 
         def work(run: Run) -> Callable[[Host, Session], Outcome]:
+            note_left_out(run.journal, chosen.left_out)
             return restore.DrillErrand(
                 place, run.journal, subjects, folders, now, run.stage, run.moved, run.expect
             )

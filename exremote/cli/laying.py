@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from exremote import restore
+from exremote.cli.choosing import LeftOut, note_left_out
 from exremote.cli.common import now
 from exremote.cli.keep import approve
 from exremote.cli.running import Run, on_hosts
@@ -27,15 +28,18 @@ def lay_into(
     dry_run: bool,
     yes: bool,
     keep_going: bool,
+    left_out: Sequence[LeftOut],
     ends_with: Callable[[Sequence[Outcome]], int],
 ) -> list[Outcome]:
     """Given hosts, what is wanted there and a folder of theirs, say what would be put there, ask, and do it.
 
-    `ends_with` makes the exit code of the outcomes. Return these. Raise PlanRefused if the answer is no.
+    `left_out` is noted, and `ends_with` makes the exit code of the outcomes. Return these.
+    Raise PlanRefused if the answer is no.
     """
 
     def go(some: Sequence[Host], look: bool) -> list[Outcome]:
         def errand(run: Run) -> Callable[[Host, Session], Outcome]:
+            note_left_out(run.journal, left_out)
             return restore.IntoErrand(
                 place,
                 run.journal,

@@ -20,6 +20,7 @@ _PHRASES: Mapping[str, str] = {
     "forgotten": "forgot the snapshot {snapshot} of {connector}",
     "host-started": "begun",
     "into": "put {files} files ({bytes} bytes) into {folder}",
+    "left-out": "{of}: left {connector} out: {why}",
     "left-behind": "could not remove {path}: {error}",
     "lock-taken-over": "took over the lock of a run that died: {was}",
     "mended": "mended what was damaged in {snapshots}",

@@ -19,6 +19,7 @@ from exremote.cli.choosing import (
     chosen_snapshots,
     folder_on_host,
     host_named,
+    note_left_out,
     something_named,
 )
 from exremote.cli.common import (
@@ -210,7 +211,11 @@ def restore_command(
         typer.Option("--save-plan", metavar="FILE", parser=path_from, help="Write the plan; change nothing."),
     ] = None,
     allow_incomplete: Annotated[
-        bool, typer.Option("--allow-incomplete", help="Take a snapshot that lacks something, too.")
+        bool,
+        typer.Option(
+            "--allow-incomplete",
+            help="Take a snapshot that lacks something, too; with --latest, where none is complete.",
+        ),
     ] = False,
     in_transit: Annotated[
         bool,
@@ -322,6 +327,7 @@ def restore_command(
                 dry_run=dry_run,
                 yes=yes,
                 keep_going=keep_going,
+                left_out=job.left_out,
                 ends_with=job.code,
             )
             show_restored(report, job, outcomes)
@@ -405,6 +411,7 @@ def _run(
     """Given a job, plan it for each host, or do what was approved. Return the outcomes."""
 
     def work(run: Run) -> Callable[[Host, Session], Outcome]:
+        note_left_out(run.journal, job.left_out)
         waves = restore.Waves(
             job.waves,
             {name: work.aim.connectors for name, work in job.work.items()},

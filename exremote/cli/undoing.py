@@ -89,7 +89,6 @@ def undo(
                 f"{record.run_id} went on where {earlier} had broken off: `exremote undo {earlier}` behind "
                 "this one brings back what was there before that"
             )
-        waves = waves_of(site, wanted, canaries or (), None, "undone")
         work: dict[str, restore.Work] = {}
         for name in wanted:
             one = changed[name]
@@ -98,6 +97,7 @@ def undo(
             if note := restore.erased_note(record, name, one.plan):
                 aim = replace(aim, notes=(*aim.notes, note))
             work[name] = restore.Work(aim, saved)
+        waves = waves_of(site, wanted, canaries or (), None, "undone")
         job = Job(
             "undo",
             place,

@@ -19,9 +19,9 @@ approval  whether a plan is still the approved one, pure
 errand    one host from its snapshot to the proof
 into      into a folder of a host, where nothing is touched
 drill     a restore tried where nothing is in use
+erased    what no undo brings back
 history   what earlier runs say
 owing     what those that broke off owe the host
-erased    what no undo brings back
 """
 
 from exremote.restore.aim import Aim, aim_of, aim_of_undo, name_of, parts_of

@@ -304,6 +304,8 @@ def test_what_the_newest_leave_out_is_named_and_counts(cli: Cli, world: World) -
     assert sentence in ran.out
     assert f"take it as it is: `exremote restore {lacking} --allow-incomplete`.\n" in ran.out
     assert world.read("EXNOTES01", DLL) == b"MZ another version"
+    told = cli("runs", run_of(cli, "restore")).out
+    assert "EXNOTES01: left notes out: none of its snapshots is complete" in told
     left = cli("restore", "--latest", "EXNOTES01", "--dry-run", "--json", code=3).json
     assert [(one["connector"], one["snapshot"]) for one in left["left_out"]] == [("notes", lacking)]
     assert left["exit_code"] == 3
