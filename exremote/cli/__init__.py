@@ -2,8 +2,9 @@
 
 Every error that exremote knows ends in `common.speaking`, in one sentence on standard error and its
 exit code; anything else is a defect and shows a traceback. `verbs` saves, `restoring` and `undoing` bring
-back what `choosing` finds, `drilling` tries it; `recovering` sees a lost server through, with `recoveries`,
-`answering` and `confirming` for the person, `proof` for evidence and runbook; `checking` and `doctor` ask,
+back what `choosing` finds, `laying` puts it into a folder, `drilling` tries it; `recovering` sees a lost
+server through, with `recoveries`, `answering` and `confirming` for the person, `proof` for evidence and
+runbook; `checking` and `doctor` ask,
 `keep` and `carry` tend the repository, `look`, `inside`, `status`, `runs` and `site` look, `reporting` tells.
 `commands` names them all, and loads one when it is asked for; `discovering` asks what a host has.
 `running` is a run over hosts, with `limiting` and `journaling`; `resume` runs one again, by what `resuming`

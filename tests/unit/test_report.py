@@ -212,3 +212,22 @@ def test_a_failure_is_told_once() -> None:
     with report.progress("health", ["EXDOWN01"]) as live:
         live.finished("EXDOWN01", "no answer. Look at the cable.", "unreachable")
     assert err.getvalue() == "EXDOWN01: unreachable\n"
+
+
+@pytest.mark.parametrize("width", [30, 40, 80])
+def test_a_line_of_a_plan_is_wrapped_on_a_terminal_and_loses_nothing(width: int) -> None:
+    """No folder's name is broken, though there are blanks in it; into a pipe it is one line."""
+    folders = r"C:\Program Files\Some Company\Conndata" + "\\"
+    line = rf"     changed {folders}Amap.tbl (0123456789ab -> 0123456789ab, volatile) and one word more"
+    report, out = terminal(width)
+    report.item(line)
+    first, *rest = out.getvalue().splitlines()
+    assert " ".join(out.getvalue().split()) == line.strip()
+    assert folders in out.getvalue()
+    assert first.startswith("     changed")
+    assert rest
+    assert {len(text) - len(text.lstrip()) for text in rest} == {9}
+    assert all(len(text) <= width for text in rest if folders not in text)
+    pipe = io.StringIO()
+    Report(out=pipe).item(line)
+    assert pipe.getvalue() == line + "\n"
