@@ -17,7 +17,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.journaling import journaled
-from exremote.cli.recoveries import find_recovery
+from exremote.cli.recoveries import find_recovery, given_up
 from exremote.connector import Connector
 from exremote.errors import PlanRefused, UsageError
 from exremote.recover import HostRecord, Question, RecoveryRecord
@@ -54,6 +54,9 @@ def confirm(
 ) -> None:
     """Say that a step of a recovery was done by a person. It is looked at before it counts: by the run, if it
     waits at a terminal, else by `exremote resume RUN`.
+
+    Of a recovery that was given up, `in-service` alone is confirmed: that the server is whole all the same,
+    so that what is saved of it from then on counts again.
     """
     with speaking(as_json) as report:
         place = Repository.open(repository) if repository else known_repository(None, inventory)
@@ -62,10 +65,12 @@ def confirm(
                 "Where is the repository?", "Name it with --repository, or an inventory that does."
             )
         record = find_recovery(place, run)
-        name = host_at(record, step, host)
+        step = step.casefold() if step.casefold() == recover.IN_SERVICE else step
+        whole = step == recover.IN_SERVICE
+        name = _given_up_host(record, host) if whole else host_at(record, step, host)
         found = record.hosts[name]
         confirms = recover.runs_of(place.runs_folder, recover.CONFIRM)
-        for earlier in recover.answers_for(record.id, confirms):
+        for earlier in recover.answers_for(record.id, confirms) if not whole else ():
             if (earlier.host, earlier.step) == (name, step.casefold()) and earlier.via not in record.taken:
                 raise PlanRefused(
                     f"{step} of {name} was confirmed already, by {earlier.by} ({time_text(earlier.at)}).",
@@ -96,17 +101,36 @@ def confirm(
             [place.runs_folder], recover.CONFIRM, [record.id, step], report.note, {"recovery": record.id}
         ) as journal:
             journal.event(recover.ANSWERED, **answer)
-        alive = alive_runs(place.runs_folder)
         last = record.last.run_id
-        then = (
-            f"{last} waits, and takes it up"
-            if last in alive
-            else f"it is looked at by: exremote resume {record.id}"
-        )
+        if whole:
+            then = "what is saved of it from now on counts again"
+        elif last in alive_runs(place.runs_folder):
+            then = f"{last} waits, and takes it up"
+        else:
+            then = f"it is looked at by: exremote resume {record.id}"
         if as_json:
             report.json({"recovery": record.id, **answer, "run": journal.run_id, "exit_code": 0})
         else:
             report.line(f"{name}: {step} confirmed by {answer['by']}; {then}")
+
+
+def _given_up_host(record: RecoveryRecord, host: str | None) -> str:
+    """Return the host whose recovery was given up. Raise UsageError or PlanRefused if there is not one."""
+    known = {name.casefold(): name for name in record.hosts}
+    chosen = [known[host.casefold()]] if host is not None and host.casefold() in known else []
+    if host is None:
+        chosen = [name for name in record.hosts if record.hosts[name].given_up]
+    if len(chosen) > 1 or (host is not None and not chosen):
+        raise UsageError(
+            f"The recovery {record.id} has {', '.join(known.values())}.", "Say which with --host."
+        )
+    if not chosen or not record.hosts[chosen[0]].given_up:
+        raise PlanRefused(
+            f"The recovery {record.id} was not given up: a server that is whole is said to be so by its last "
+            "step.",
+            f"Go on with `exremote resume {record.id}`.",
+        )
+    return chosen[0]
 
 
 def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
@@ -118,6 +142,10 @@ def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
             f"The recovery {record.id} has no host {host}.", f"It has {', '.join(known.values())}."
         )
     chosen = [known[host.casefold()]] if host is not None else list(record.hosts)
+    if over := [name for name in chosen if record.hosts[name].given_up]:
+        if len(over) == len(chosen):
+            raise given_up(record, over[0])
+        chosen = [name for name in chosen if name not in over]
     at = [name for name in chosen if _is_at(record.hosts[name], step) and not _waits_for(record, name)]
     if not at:
         turns = ", ".join(

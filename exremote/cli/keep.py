@@ -14,7 +14,6 @@ from typing import Annotated, Any
 
 import typer
 
-from exremote import recover
 from exremote.cli import afar
 from exremote.cli.common import (
     InventoryOption,
@@ -26,6 +25,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.journaling import journaled
+from exremote.cli.underway import wanted_by_recoveries
 from exremote.errors import (
     PlanRefused,
     RepositoryError,
@@ -269,18 +269,6 @@ def forget(
             report.line(f"{count_text(gone, 'snapshot')} forgotten{freed}")
         for one in away:
             report.note(f"note: {one.file.place} is still on {one.snapshot.host}; {LATER}")
-
-
-def wanted_by_recoveries(place: Repository) -> dict[str, str]:
-    """Given the repository, return by HOST/ID what a recovery under way stands on, and which one that is."""
-    found: dict[str, str] = {}
-    for record in recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values():
-        for host in record.unfinished:
-            for one in record.hosts[host].plan.saved:
-                head, _, tables = one.snapshot.partition("+")
-                for name in (head, *([f"{host}/{tables}"] if tables else [])):
-                    found[name] = f"wanted by the recovery {record.id}, which is not through"
-    return found
 
 
 def named_fates(place: Repository, chosen: Sequence[Snapshot]) -> list[Fate]:

@@ -22,6 +22,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.recoveries import find_recovery
+from exremote.cli.underway import doubts_about
 from exremote.connector import Connector
 from exremote.errors import EXIT_OK, IntegrityError, UsageError
 from exremote.report import Report, time_text
@@ -124,7 +125,10 @@ def runbook(
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
         own = host_named(site, host)
-        plan = recover.plan_recovery(place, own, recover.newest(place, own.name, (), now()), connectors)
+        doubts = doubts_about(place, [own.name]).get(own.name, [])
+        chosen = recover.newest(place, own.name, (), now(), doubts)
+        passed = recover.passed_over(place, own.name, chosen, now(), doubts)
+        plan = recover.plan_recovery(place, own, chosen, connectors, passed=passed)
         if html is not None:
             write_whole({html: runbook_page(plan, now()).encode("utf-8")})
         if as_json:

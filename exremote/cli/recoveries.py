@@ -13,6 +13,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.journaling import journaled
 from exremote.cli.keep import approve
+from exremote.cli.underway import all_recoveries, doubts_about
 from exremote.connector import Connector
 from exremote.errors import (
     EXIT_OK,
@@ -28,7 +29,7 @@ from exremote.repository import Repository
 
 def find_recovery(place: Repository, run: str) -> RecoveryRecord:
     """Given the beginning of a run's id, return the recovery that it belongs to. Raise SnapshotNotFound."""
-    every = list(recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values())
+    every = list(all_recoveries(place).values())
     found = [one for one in every if any(each.run_id.startswith(run) for each in one.runs)]
     if run == "latest":
         found = every[-1:]
@@ -55,18 +56,16 @@ def under_way(
         ours = find_recovery(place, resume)
         if strangers := wanted - set(ours.hosts):
             raise UsageError(f"The recovery {ours.id} is not one of {', '.join(sorted(strangers))}.")
-        if over := [name for name in wanted if ours.hosts[name].given_up and ours.hosts[name].next]:
-            raise PlanRefused(
-                f"The recovery {ours.id} of {', '.join(over)} was given up, or another was begun later.",
-                "`exremote runs` lists them; `exremote evidence` shows how far each came.",
-            )
+        over = [name for name in sorted(wanted) if ours.hosts[name].given_up and ours.hosts[name].next]
+        if over and not wanted & set(ours.unfinished):
+            raise given_up(ours, over[0])
         if not wanted & set(ours.unfinished):
             raise PlanRefused(
                 f"There is nothing left to do: the recovery {ours.id} is through.",
                 f"`exremote evidence {ours.id}` shows what was done, and what proved it.",
             )
         return ours
-    found = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB))
+    found = all_recoveries(place)
     for one in reversed(list(found.values())):
         names = sorted(wanted & set(one.unfinished))
         if not anew and not looks and names:
@@ -75,6 +74,18 @@ def under_way(
                 f"Go on with `{_going_on(one, names, at)}`, or begin another one with --anew.",
             )
     return None
+
+
+def given_up(record: RecoveryRecord, host: str) -> PlanRefused:
+    """Given a recovery of which a host was given up, return what is said to whoever goes on with it."""
+    ended = record.hosts[host].given_up
+    assert ended is not None
+    then = f"`exremote evidence {record.id}` shows how far it came."
+    if ended.other:
+        then += f" The other one goes on with `exremote resume {ended.other}`."
+    else:
+        then += f" `exremote recover {host}` begins another one."
+    return PlanRefused(f"{host}: nobody goes on with the recovery {record.id}: {ended.text}.", then)
 
 
 def _going_on(record: RecoveryRecord, names: Sequence[str], at: str | None) -> str:
@@ -103,18 +114,23 @@ def locked(place: Repository, hosts: Sequence[Host], report: Report) -> Iterator
         yield
 
 
-def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
-    """Given that another recovery begins, say what is given up for it, and ask. Raise PlanRefused."""
-    for one in recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).values():
+def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> list[str]:
+    """Given that another recovery begins, say what is given up for it, and ask. Return these recoveries: the
+    new one says that it ends them. Raise PlanRefused.
+    """
+    ended: list[str] = []
+    for one in all_recoveries(place).values():
         for name in (h.name for h in hosts if h.name in one.unfinished):
             done = one.hosts[name].progress
             report.note(f"note: the recovery {one.id} of {name} is given up for a new one: {done} steps done")
             approve(f"Give {one.id} up, and begin another one?", yes, "`exremote evidence` shows it")
+            ended += [one.id] if one.id not in ended else []
+    return ended
 
 
 def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
     """Note that nobody goes on with what is under way. Always raises typer.Exit, or PlanRefused."""
-    found = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB))
+    found = all_recoveries(place)
     ours = [(one, [h.name for h in hosts if h.name in one.unfinished]) for one in found.values()]
     ours = [(one, names) for one, names in ours if names]
     if not ours:
@@ -128,6 +144,14 @@ def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: 
             for name in names:
                 journal.event(recover.GIVEN_UP, host=name, plan=one.hosts[name].plan.digest)
         report.line(f"{', '.join(names)}: the recovery {one.id} is given up; what it did is still there")
+        for name, doubts in doubts_about(place, names).items():
+            if any(doubt.recovery == one.id for doubt in doubts):
+                report.note(
+                    f"note: {name} may be half recovered. Snapshots made from now on are passed over by "
+                    "`recover`, and `forget` keeps those from before, until a recovery of it is through, or "
+                    f"somebody says that it is whole: `exremote confirm {one.id} {recover.IN_SERVICE} "
+                    f"--host {name} --words TEXT`"
+                )
     raise typer.Exit(EXIT_OK)
 
 
@@ -139,9 +163,14 @@ def begun(
     connectors: Mapping[str, Connector],
     at: str | None,
     rehearse: bool,
+    planned: bool,
+    ends: Sequence[str],
 ) -> RecoveryRecord:
     """Plan a recovery for each host. Return a record in which nothing is done yet, and what cannot be planned
     as a problem of it, if that is what is asked. Else raise PlanRefused.
+
+    `planned`: the servers live, and were backed up just now: that is taken, whatever came before. `ends` are
+    the recoveries that are given up for it.
     """
     named = [place.pick_current(name, now()) for name in names]
     if strangers := [s for s in named if s.host not in {h.name for h in hosts}]:
@@ -151,22 +180,25 @@ def begun(
         )
     found: dict[str, recover.HostRecord] = {}
     problems: list[str] = []
+    doubts = doubts_about(place, [h.name for h in hosts]) if not planned else {}
     for host in hosts:
-        chosen = recover.newest(place, host.name, named, now())
+        doubted = doubts.get(host.name, [])
+        chosen = recover.newest(place, host.name, named, now(), doubted)
+        passed = recover.passed_over(place, host.name, chosen, now(), doubted)
         for one in chosen:
             if not one.complete:
                 raise PlanRefused(
                     f"{one.host}/{one.id} is incomplete.", "Name a complete one with --snapshot."
                 )
         try:
-            plan = recover.plan_recovery(place, host, chosen, connectors, at)
+            plan = recover.plan_recovery(place, host, chosen, connectors, at, passed)
         except PlanRefused as error:
             if not rehearse:
                 raise
             problems.append(error.text)
             continue
         found[host.name] = recover.HostRecord(plan)
-    return RecoveryRecord("", (), found, problems)
+    return RecoveryRecord("", (), found, problems, tuple(ends))
 
 
 def in_order(hosts: Sequence[Host], record: RecoveryRecord) -> list[Host]:

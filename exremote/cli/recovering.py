@@ -25,9 +25,10 @@ from exremote.cli.common import (
 )
 from exremote.cli.keep import YesOption, approve
 from exremote.cli.limiting import seconds
-from exremote.cli.recoveries import begun, end_for_good, in_order, locked, supersede, under_way
+from exremote.cli.recoveries import begun, end_for_good, given_up, in_order, locked, supersede, under_way
 from exremote.cli.resuming import Told, nested
 from exremote.cli.running import Run, on_hosts, outcome_json
+from exremote.cli.underway import all_recoveries
 from exremote.connector import Connector
 from exremote.errors import (
     EXIT_BAD_NEWS,
@@ -160,19 +161,22 @@ def recover_command(
         if give_up:
             end_for_good(place, report, hosts, yes)
         record = under_way(place, hosts, resume, anew, looks, at)
-        if anew and not looks:
-            supersede(place, report, hosts, yes)
+        ends = supersede(place, report, hosts, yes) if anew and not looks else []
         if planned:
             _back_up(context, report, hosts, site, place)
         if record is None:
-            record = begun(place, site, hosts, snapshots or (), connectors, at, rehearse)
+            record = begun(place, site, hosts, snapshots or (), connectors, at, rehearse, planned, ends)
         elif snapshots:
             raise UsageError(
                 "A recovery that is under way has its snapshots.", "Leave --snapshot out, or --anew."
             )
         for problem in record.problems if not rehearse else ():
             report.note(f"note: {problem}")
-        chosen = [host_named(site, name) for name in record.hosts if name in {h.name for h in hosts}]
+        wanted = {host.name for host in hosts}
+        for name in (n for n in record.hosts if n in wanted and record.hosts[n].given_up):
+            report.note(f"note: {given_up(record, name).message}")
+            wanted.remove(name)
+        chosen = [host_named(site, name) for name in record.hosts if name in wanted]
         ordered = in_order(chosen, record)
         told = Told.of(context, site.path, place.path)
         if record.runs:
@@ -214,7 +218,8 @@ def _back_up(
     line = ["backup", *(host.name for host in hosts)]
     files = ["--inventory", str(site.path), "--repository", str(place.path)]
     parts = [text for part in ("systemstate", "storagegroups") for text in ("--only", part)]
-    code = nested(context, [*line, *files], "") or nested(context, [*line, *parts, *files], "")
+    code = nested(context, [*line, *files], "", planned=True)
+    code = code or nested(context, [*line, *parts, *files], "", planned=True)
     if code != EXIT_OK:
         raise PlanRefused(
             f"The backup of {', '.join(h.name for h in hosts)} ended with {code}, so no move is begun.",
@@ -382,7 +387,7 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
 
 def last_digest(place: Repository, recovery: str) -> str:
     """Given a recovery whose last run has ended, return the digest of its last event."""
-    record = recover.recoveries(recover.runs_of(place.runs_folder, recover.VERB)).get(recovery)
+    record = all_recoveries(place).get(recovery)
     return record.last.digest if record is not None else "nothing"
 
 

@@ -261,8 +261,12 @@ def told(left: Sequence[str], record: RunRecord) -> str:
     return f"resuming {record.run_id}: {record.verb} of {count_text(len(left), 'host')}{of}: {some}"
 
 
-def nested(context: typer.Context, line: Sequence[str], run: str) -> int:
-    """Given a context, a command line and the run that it takes up, carry it out. Return its exit code."""
+def nested(context: typer.Context, line: Sequence[str], run: str, *, planned: bool = False) -> int:
+    """Given a context, a command line and the run that it takes up, carry it out. Return its exit code.
+
+    `planned`: it is the backup with which a recovery begins, whatever became of an earlier one.
+    """
     root: Any = context.find_root().command
-    code = root.main(args=list(line), prog_name="exremote", standalone_mode=False, obj={"resumes": run})
+    said = {"resumes": run, "planned": planned}
+    code = root.main(args=list(line), prog_name="exremote", standalone_mode=False, obj=said)
     return code if isinstance(code, int) else EXIT_OK

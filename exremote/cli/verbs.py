@@ -29,13 +29,14 @@ from exremote.cli.common import (
 from exremote.cli.limiting import DeadlineOption, RateOption, bounds
 from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
+from exremote.cli.underway import under_recovery
 from exremote.connector import Connector
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, RepositoryError, UsageError
 from exremote.inventory import Host
 from exremote.ntbackup import PARTS
 from exremote.report import Report, size_text
 from exremote.repository import Repository, is_private
-from exremote.runner import Outcome, State, exit_code, living_runs
+from exremote.runner import Outcome, State, exit_code, failed, living_runs
 from exremote.session import Session
 from exremote.wording import count_text
 
@@ -103,6 +104,9 @@ def back_up(
         chosen = site.select(hosts or [])
         saved = [host for host in chosen if any(backup.wanted_of(host, only))]
         place = Repository.open(repository_path(repository or site.repository, inventory))
+        begins = isinstance(context.obj, dict) and context.obj.get("planned") is True
+        refused = {} if begins else under_recovery(place, saved)
+        saved = [host for host in saved if host.name not in refused]
         unready = [h for h in saved if tables and not backup.footings(place, h, connectors, now())[0]]
         for warning in (*site.warnings, *health.expired(site.accepted, now().date())):
             report.note(f"note: {warning}")
@@ -135,6 +139,7 @@ def back_up(
 
         def with_others(ended: Sequence[Outcome]) -> list[Outcome]:
             own = {outcome.host: outcome for outcome in (*ended, *map(not_ready, unready))}
+            own |= {host.name: failed(host, refused[host.name]) for host in chosen if host.name in refused}
             return [own.get(host.name) or not_saved(host) for host in chosen]
 
         done = on_hosts(

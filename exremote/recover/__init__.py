@@ -29,12 +29,13 @@ from typing import TYPE_CHECKING
 from exremote.ondemand import ondemand
 
 if TYPE_CHECKING:
+    from exremote.recover.doubts import IN_SERVICE, Doubt, doubts_of, names_in
     from exremote.recover.editions import build_text
     from exremote.recover.errand import RecoveryErrand
     from exremote.recover.ground import Person
     from exremote.recover.history import Link, StepStory, chain, stories
     from exremote.recover.instructions import CONNECTORS, console_text
-    from exremote.recover.planning import newest, plan_recovery
+    from exremote.recover.planning import newest, passed_over, plan_recovery
     from exremote.recover.reaching import temporary_host
     from exremote.recover.record import (
         ANSWERED,
@@ -60,12 +61,13 @@ else:
     __getattr__ = ondemand(
         __name__,
         {
+            "exremote.recover.doubts": "IN_SERVICE Doubt doubts_of names_in",
             "exremote.recover.editions": "build_text",
             "exremote.recover.errand": "RecoveryErrand",
             "exremote.recover.ground": "Person",
             "exremote.recover.history": "Link StepStory chain stories",
             "exremote.recover.instructions": "CONNECTORS console_text",
-            "exremote.recover.planning": "newest plan_recovery",
+            "exremote.recover.planning": "newest passed_over plan_recovery",
             "exremote.recover.reaching": "temporary_host",
             "exremote.recover.record": (
                 "ANSWERED CONFIRM CONFIRMED GIVEN_UP NOTED VERB Answer HostRecord "
@@ -83,9 +85,11 @@ __all__ = [
     "CONFIRMED",
     "CONNECTORS",
     "GIVEN_UP",
+    "IN_SERVICE",
     "NOTED",
     "VERB",
     "Answer",
+    "Doubt",
     "Evidence",
     "HostRecord",
     "Link",
@@ -102,7 +106,10 @@ __all__ = [
     "build_text",
     "chain",
     "console_text",
+    "doubts_of",
+    "names_in",
     "newest",
+    "passed_over",
     "plan_recovery",
     "plans_in",
     "read_recovery",

@@ -40,9 +40,14 @@ class RecoveryErrand(Shared):
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
     def note_plans(self) -> None:
-        """Note the plans of all hosts: each run's journal can be read alone."""
+        """Note the plans of all hosts, and which recoveries this one ends: each run's journal can be read
+        alone.
+        """
         plans = {name: host.plan.to_json() for name, host in self.record.hosts.items()}
-        self.journal.event(PLANS, plans=plans)
+        if self.record.ends is None:  # it was begun by an exremote that did not note that
+            self.journal.event(PLANS, plans=plans)
+        else:
+            self.journal.event(PLANS, plans=plans, ends=list(self.record.ends))
 
     def __call__(self, host: Host) -> Outcome:
         """Given a host, bring its recovery as far as it goes. Return the outcome."""

@@ -10,6 +10,7 @@ from exremote.connector import Connector
 from exremote.errors import PlanRefused
 from exremote.inventory import Host
 from exremote.recover import instructions
+from exremote.recover.doubts import Doubt, doubt_about, doubt_text
 from exremote.recover.original import document, is_tape, original_of
 from exremote.recover.reaching import place_text
 from exremote.recover.steps import RecoveryPlan, Saved
@@ -22,20 +23,62 @@ PARTS = ("systemstate", "storagegroups")
 
 
 def newest(
-    place: Repository, host: str, named: Sequence[Snapshot | Composed], now: datetime
+    place: Repository,
+    host: str,
+    named: Sequence[Snapshot | Composed],
+    now: datetime,
+    doubts: Sequence[Doubt] = (),
 ) -> list[Snapshot | Composed]:
-    """Given a host, return the newest complete snapshot of all that it has, or the named one in its stead."""
+    """Given a host, return the newest complete snapshot of all that it has, or the named one in its stead.
+
+    What may be of a half recovered machine (`doubts`) is not chosen: it has to be named.
+    """
+
+    def unless(snapshot: Snapshot) -> bool:
+        return doubt_about(snapshot, place.last_true(snapshot, now), doubts) is not None
+
     chosen: dict[str, Snapshot | Composed] = {one.connector: one for one in named if one.host == host}
     for connector in dict.fromkeys(s.connector for s in place.snapshots(host) if s.kind != "safety"):
         if connector in chosen:
             continue
         if connector in PARTS:
-            part = place.latest(host, connector, now=now)
+            part = place.latest(host, connector, now=now, unless=unless)
             if part is not None:
                 chosen[connector] = part
-        elif (full := place.reliable(host, connector, now=now)) is not None:
-            chosen[connector] = place.current(host, connector, now=now, full=full) or full
+        elif (full := place.reliable(host, connector, now=now, unless=unless)) is not None:
+            chosen[connector] = place.current(host, connector, now=now, full=full, unless=unless) or full
     return sorted(chosen.values(), key=lambda s: (s.connector in PARTS, s.connector))
+
+
+def passed_over(
+    place: Repository,
+    host: str,
+    chosen: Sequence[Snapshot | Composed],
+    now: datetime,
+    doubts: Sequence[Doubt],
+) -> list[str]:
+    """Given what was chosen of a host, return a sentence for each newer snapshot that was not, for it may be
+    of a half recovered machine.
+    """
+    if not doubts:
+        return []
+    mine = {one.connector: one for one in chosen if one.host == host}
+    notes = []
+    for connector in dict.fromkeys(s.connector for s in place.snapshots(host)):
+        own = mine.get(connector)
+        for kind in ("full", "tables"):
+            last = place.latest(host, connector, kind, now=now)
+            if last is None or (own is not None and last.id in name_of(own).split("+")):
+                continue
+            doubt = doubt_about(last, place.last_true(last, now), doubts)
+            if doubt is None:
+                continue
+            instead = f"; {name_of(own)} is taken" if own is not None else "; there is no other one"
+            notes.append(
+                f"{host}/{last.id} is passed over, for {doubt_text(doubt)}{instead}. Name it with --snapshot "
+                "if it is of a whole server"
+            )
+    return notes
 
 
 def plan_recovery(
@@ -44,8 +87,11 @@ def plan_recovery(
     snapshots: Sequence[Snapshot | Composed],
     known: Mapping[str, Connector],
     at: str | None = None,
+    passed: Sequence[str] = (),
 ) -> RecoveryPlan:
     """Given a host, what it is to be recovered from, and where the new machine is, return the plan.
+
+    `passed` says which snapshots were passed over, and why.
 
     Raise PlanRefused if no connector's snapshot is there, or none says what the server was.
     """
@@ -91,7 +137,7 @@ def plan_recovery(
         folder,
         steps,
         host.after,
-        tuple(_notes(temporary, original, by_part)),
+        (*passed, *_notes(temporary, original, by_part)),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,29 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Ended:
+    """That nobody goes on with the recovery of a host, though it is not through."""
+
+    at: datetime | None
+    """when; None if no journal says"""
+    run: str
+    """the run that says so"""
+    user: str = ""
+    """who gave that run's command, as its system knows him"""
+    other: str = ""
+    """the recovery that was begun in its place; empty if somebody gave it up without another one"""
+
+    @property
+    def text(self) -> str:
+        """Return it as a clause: `it was given up on ..., by ... (run ...)`."""
+        when = f" on {self.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if self.at is not None else ""
+        who = f", by {self.user}" if self.user else ""
+        if self.other:
+            return f"it was given up{when}{who}, for another one that was begun, {self.other}"
+        return f"it was given up{when}{who} (run {self.run})"
+
+
+@dataclass(frozen=True, slots=True)
 class StepState:
     """How far one step is."""
 
@@ -79,7 +102,7 @@ class HostRecord:
     """that were taken up"""
     pending: dict[str, Answer] = field(default_factory=dict)
     """by step: an answer that was taken up, and not looked at before the run was killed"""
-    given_up: bool = False
+    given_up: Ended | None = None
     """nobody goes on with it: somebody said so, or began another one"""
     noted: dict[str, Any] = field(default_factory=dict)
     """what later steps go by, such as when the machine was last started"""
@@ -124,6 +147,8 @@ class RecoveryRecord:
     """by name"""
     problems: list[str]
     """a sentence for each thing about the journals that is not as it was written"""
+    ends: tuple[str, ...] | None = None
+    """the recoveries that were given up for it; None in a journal of an exremote that did not note that"""
 
     @property
     def last(self) -> RunRecord:
@@ -138,6 +163,11 @@ class RecoveryRecord:
             "recovery": self.id,
             "before": {"run": last.run_id, "events": last.count, "head": last.digest},
         }
+
+    @property
+    def began(self) -> datetime | None:
+        """Return when it was begun, by the clock of whoever began it; None if its first run is gone."""
+        return self.runs[0].started if self.runs and self.runs[0].run_id == self.id else None
 
     @property
     def unfinished(self) -> list[str]:
@@ -161,22 +191,43 @@ def runs_of(folder: Path, *verbs: str) -> list[RunRecord]:
 
 
 def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
-    """Given runs, return the recoveries among them, by id, the oldest first. A later one of a host ends what
-    an earlier one has not done there.
+    """Given runs, return the recoveries among them, by id, each behind those that were given up for it, else
+    the oldest first.
+
+    A recovery says itself which ones it ends: clocks of two jump hosts may disagree. In journals of an
+    exremote that did not note that, a later one of a host ends what an earlier one has not done there.
     """
     groups: dict[str, list[RunRecord]] = {}
     for record in sorted(records, key=lambda r: (str(r.started), r.run_id)):
         if record.verb == VERB and record.count:
             groups.setdefault(recovery_of(record), []).append(record)
-    found: dict[str, RecoveryRecord] = {}
-    for name, group in groups.items():
-        recovery = read_recovery(name, group)
-        for earlier in found.values():
-            for host in recovery.hosts:
-                if host in earlier.hosts:
-                    earlier.hosts[host].given_up = True
-        found[name] = recovery
-    return found
+    found = {name: read_recovery(name, group) for name, group in groups.items()}
+    ended: dict[str, list[str]] = {}
+    for number, (name, recovery) in enumerate(found.items()):
+        before = list(found)[:number] if recovery.ends is None else recovery.ends
+        ended[name] = [n for n in before if n in found and n != name and name not in (found[n].ends or ())]
+        for earlier in ended[name]:
+            _end(found[earlier], recovery)
+    ordered: dict[str, RecoveryRecord] = {}
+
+    def put(name: str, above: frozenset[str]) -> None:
+        for earlier in ended[name]:
+            if earlier not in ordered and earlier not in above:
+                put(earlier, above | {name})
+        ordered.setdefault(name, found[name])
+
+    for name in found:
+        put(name, frozenset())
+    return ordered
+
+
+def _end(earlier: RecoveryRecord, later: RecoveryRecord) -> None:
+    """Note what of a recovery was given up for another one."""
+    run = later.runs[0]
+    for name in later.hosts:
+        host = earlier.hosts.get(name)
+        if host is not None and host.next and host.given_up is None:
+            host.given_up = Ended(run.started, run.run_id, str(run.start.get("user", "")), later.id)
 
 
 def read_recovery(name: str, runs: Sequence[RunRecord]) -> RecoveryRecord:
@@ -243,6 +294,9 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
         for one, data in plans_in(event).items():
             if one not in found.hosts:
                 _plan(found, one, data, run)
+        ends = fields.get("ends")
+        if found.ends is None and isinstance(ends, list):
+            found.ends = tuple(map(str, ends))
         return
     host = found.hosts.get(name)
     if host is None:
@@ -261,7 +315,7 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
         host.answers.append(answer)
         host.pending[answer.step] = answer
     elif event.kind == GIVEN_UP:
-        host.given_up = True
+        host.given_up = Ended(event.at, run.run_id, str(run.start.get("user", "")))
     elif event.kind == NOTED:
         host.noted.update({k: v for k, v in fields.items() if k != "host"})
 

@@ -248,23 +248,36 @@ class Repository:
         return sorted(map(load, folders), key=lambda s: (s.created, s.id))
 
     def latest(
-        self, host: str, connector: str, kind: Kind = "full", *, now: datetime | None = None
+        self,
+        host: str,
+        connector: str,
+        kind: Kind = "full",
+        *,
+        now: datetime | None = None,
+        unless: Callable[[Snapshot], object] = lambda snapshot: None,
     ) -> Snapshot | None:
         """Given a host and a connector, return the newest complete snapshot that nobody knows to be damaged.
 
-        With `now`, one that says it was made later than that comes after all others.
+        With `now`, one that says it was made later than that comes after all others; `unless` says which ones
+        do not count.
         """
-        return next(self._complete(host, connector, kind, now), None)
+        return next((s for s in self._complete(host, connector, kind, now) if not unless(s)), None)
 
     def reliable(
-        self, host: str, connector: str, kind: Kind = "full", *, now: datetime | None = None
+        self,
+        host: str,
+        connector: str,
+        kind: Kind = "full",
+        *,
+        now: datetime | None = None,
+        unless: Callable[[Snapshot], object] = lambda snapshot: None,
     ) -> Snapshot | None:
         """Given the same as `latest`, return the newest complete snapshot whose files are all there.
 
         Names and sizes are held against the manifest: it is what another one may be forgotten for.
         """
         complete = self._complete(host, connector, kind, now)
-        return next((s for s in complete if not self.damage(s)), None)
+        return next((s for s in complete if not unless(s) and not self.damage(s)), None)
 
     def _complete(self, host: str, connector: str, kind: Kind, now: datetime | None) -> Iterator[Snapshot]:
         """Return the complete snapshots whose manifests can be trusted, the newest first."""
@@ -300,10 +313,17 @@ class Repository:
         return compose(full, self.find(f"{full.host}/{tables}")) if plus else full
 
     def current(
-        self, host: str, connector: str, *, now: datetime | None = None, full: Snapshot | None = None
+        self,
+        host: str,
+        connector: str,
+        *,
+        now: datetime | None = None,
+        full: Snapshot | None = None,
+        unless: Callable[[Snapshot], object] = lambda snapshot: None,
     ) -> Composed | None:
         """Given a host and a connector, return what the host had last: the latest full snapshot, with newer
-        tables over it. None if there is no complete full one; `full` names another than the latest.
+        tables over it. None if there is no complete full one; `full` names another than the latest, and
+        `unless` says which tables do not count.
 
         Newer is what was true later: made, or found unchanged by a run. Raise IntegrityError.
         """
@@ -314,7 +334,7 @@ class Repository:
         for snapshot in self._complete(host, connector, "tables", now):
             if self.last_true(snapshot, now) <= since:
                 break  # nor were those before it
-            if scopes(full.manifest, snapshot.manifest):
+            if not unless(snapshot) and scopes(full.manifest, snapshot.manifest):
                 over = snapshot
                 break
         return compose(full, over)

@@ -458,3 +458,57 @@ def test_the_pages_of_a_recovery_in_a_real_browser(recovery: Recovery, tmp_path:
         text = str(chromium.value("document.body.innerText"))
         assert "<script>document.title = 2</script><b>bold</b>" in text
         assert "it is TEMP01, not EXLOST01".casefold() in text.casefold()
+
+
+def half_recovered(recovery: Recovery) -> None:
+    """Bring a recovery as far as its connectors' programs."""
+    recovery.lose()
+    recovery.begin()
+    recovery.said("reinstall-windows")
+    recovery.act("system-state")
+    recovery.act("reboot")
+    recovery.said("restore-system-state", at=True)
+    recovery.act("exchange")
+    assert recovery.said("install-exchange", at=True)["step"] == "restore-storage-groups"
+
+
+def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server(recovery: Recovery) -> None:
+    """Refused while a recovery is under way; passed over once that was given up, and nothing is forgotten."""
+    cli = recovery.cli
+    good = {s["id"] for s in cli.snapshots() if s["host"] == HOST}
+    half_recovered(recovery)
+    ran = cli("backup", HOST, SECOND, "--json", code=3)
+    rows = {row["host"]: row for row in ran.json["hosts"]}
+    assert rows[SECOND]["exit_code"] == 0
+    assert rows[HOST]["exit_code"] == 4
+    assert f"its recovery is under way ({recovery.run}, 6 of 10 steps" in rows[HOST]["message"]
+    assert f"exremote resume {recovery.run}" in rows[HOST]["message"]
+    for only in ("tables", "systemstate", "storagegroups"):
+        assert "--give-up" in cli("backup", HOST, "--only", only, code=4).out
+    assert {s["id"] for s in cli.snapshots() if s["host"] == HOST} == good
+
+    ran = cli("recover", HOST, "--give-up", "--yes")
+    assert f"confirm {recovery.run} in-service" in ran.err
+    cli("backup", HOST, code=3)  # the Notes client is not there
+    (half,) = [s["id"] for s in cli.snapshots() if s["connector"] == "groupwise" and s["id"] not in good]
+    shown = cli("forget", "--keep-last", "1", "--host", HOST, "--yes", "--json").json
+    why = {row["id"]: row["why"] for row in shown["stays"]}
+    assert good <= set(why)
+    assert any(
+        f"the last from before the recovery {recovery.run}" in said for one in good for said in why[one]
+    )
+    plan = cli("recover", HOST, "--at", recovery.at, "--dry-run", "--json").json["plans"][0]
+    assert {one["snapshot"].partition("/")[2].partition("+")[0] for one in plan["saved"]} <= good
+    passed = [note for note in plan["notes"] if "passed over" in note]
+    assert passed and recovery.run in passed[0] and "it was given up on" in passed[0]
+    assert "passed over" in cli("runbook", HOST).out
+    plan = cli("recover", HOST, "--snapshot", half, "--dry-run", "--json").json["plans"][0]
+    assert any(one["snapshot"].endswith(half) for one in plan["saved"])
+
+    # Somebody brought it to its end by hand: from then on what is saved counts, though nothing changed.
+    assert "Say what was seen" in recovery.confirm("in-service", code=2).err
+    assert "counts again" in recovery.confirm("in-service", "--words", "users work on it").out
+    assert "passed over" in cli("recover", HOST, "--dry-run").out
+    cli("backup", HOST, code=3)
+    plan = cli("recover", HOST, "--dry-run", "--json").json["plans"][0]
+    assert [one["snapshot"] for one in plan["saved"] if one["of"] == "groupwise"] == [f"{HOST}/{half}"]
