@@ -242,11 +242,18 @@ def restarted(before: datetime | None, now: datetime | None) -> Restarted:
     return "same" if abs((before - now).total_seconds()) < 0.1 else "new"
 
 
-def restarted_after(moment: datetime | None, fact: HostFact, now: datetime) -> Restarted:
-    """Given a moment by our clock, return whether the machine was started after it, by its own clock."""
-    if moment is None or fact.started is None or fact.utc_now is None:
+def booted(fact: HostFact, now: datetime) -> datetime | None:
+    """Given what a machine says and our clock, return when it was started by our clock; None if unknown."""
+    if fact.started is None or fact.utc_now is None:
+        return None
+    return now - (fact.utc_now - fact.started)
+
+
+def restarted_after(moment: datetime | None, start: datetime | None) -> Restarted:
+    """Given a moment and when a machine was started, both by our clock, return whether it was after that."""
+    if moment is None or start is None:
         return "unknown"
-    return "new" if now - (fact.utc_now - fact.started) >= moment else "same"
+    return "new" if start >= moment else "same"
 
 
 def running(wanted: Sequence[str], states: Iterable[ServiceState]) -> Iterator[Evidence]:

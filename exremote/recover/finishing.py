@@ -18,7 +18,9 @@ class Finishing(Ground):
 
     def _installed(self, step: Step) -> list[Evidence]:
         with self.errand.session(self.host) as session:
-            return [self._name(session.host_fact()), *asking.after_setup(self.plan, session)]
+            fact = session.host_fact()
+            self._noted(fact)
+            return [self._name(fact), *asking.after_setup(self.plan, session)]
 
     def _groups(self, step: Step) -> list[Evidence]:
         with self.errand.session(self.host) as session:

@@ -110,6 +110,10 @@ class Ground:
     def _noted(self, fact: HostFact) -> None:
         """Note who answered, and since when it runs: a restart is told from that."""
         facts: dict[str, Any] = {"started": moment_text(fact), "name": fact.computer_name}
+        booted = checks.booted(fact, self.errand.now())
+        if booted is not None and self._anew(fact) != "same":
+            # By our clock, from the first look: who sets the machine's clock later does not move it.
+            facts["booted"] = booted.isoformat()
         self.journal.event(NOTED, host=self.host.name, **facts)
         self.record.noted.update(facts)
 

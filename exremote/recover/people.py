@@ -28,7 +28,7 @@ class People(Ground):
             if answer is None:
                 answer = self.errand.person(self.host.name, step, wrong)
                 self.journal.event(CONFIRMED, **answer_fields(answer))
-                self.record.answers.append(answer)
+                self.record.take(answer)
             self._stage(f"looking whether {step.name} is done")
             evidence = [*self._said(step, answer), *(self._looked(step, look) if look else ())]
             wrong = [e for e in evidence if e.verdict == "wrong"]

@@ -104,6 +104,8 @@ class HostRecord:
     """by step: an answer that was taken up, and not looked at before the run was killed"""
     given_up: Ended | None = None
     """nobody goes on with it: somebody said so, or began another one"""
+    started_before: dict[str, str] = field(default_factory=dict)
+    """by step: when the machine had been started as far as was known before a person's answer was taken up"""
     noted: dict[str, Any] = field(default_factory=dict)
     """what later steps go by, such as when the machine was last started"""
 
@@ -129,6 +131,11 @@ class HostRecord:
         if state.state in ("started", "waiting") and last is not None:
             state = replace(state, evidence=last.evidence)
         self.steps[step] = state
+
+    def take(self, answer: Answer) -> None:
+        """Given an answer that is taken up, note it, and what was known of the machine before it."""
+        self.answers.append(answer)
+        self.started_before[answer.step] = str(self.noted.get("started", ""))
 
     def is_done(self, step: str) -> bool:
         """Return whether a step is done."""
@@ -312,7 +319,7 @@ def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:
             host.pending.pop(str(fields.get("step")), None)
     elif event.kind == CONFIRMED:
         answer = answer_in(fields, event.at, str(fields.get("via") or run.run_id))
-        host.answers.append(answer)
+        host.take(answer)
         host.pending[answer.step] = answer
     elif event.kind == GIVEN_UP:
         host.given_up = Ended(event.at, run.run_id, str(run.start.get("user", "")))

@@ -15,6 +15,7 @@ from exremote.facts import HostFact
 from exremote.recover import asking, checks, instructions
 from exremote.recover.ground import Ground
 from exremote.recover.reaching import Answered, place_text, same_place, who_answers
+from exremote.recover.record import moment
 from exremote.recover.steps import Evidence, Step
 
 _LOOK_S = 2.0
@@ -77,10 +78,7 @@ class Restarts(Ground):
             answer = who_answers(self.host, self.errand.glance)
             if not isinstance(answer, Answered) or answer.fact is None:
                 return f"nobody answers at {place_text(self.host)}"
-            found = self._anew(answer.fact)
-            if found != "new":  # it may have been restarted before anybody looked
-                since = self._confirmed(instructions.GROUPS)
-                found = checks.restarted_after(since, answer.fact, self.errand.now())
+            found = self._since_groups(answer.fact)
             if found == "same":
                 who = answer.fact.computer_name
                 return f"restart it now: {who} was not restarted since the storage groups came back"
@@ -90,6 +88,20 @@ class Restarts(Ground):
         if wrong := [e for e in evidence if e.verdict == "wrong"]:
             raise Waiting(f"{self.host.name}: {wrong[0].what}: {wrong[0].said}.", wrong[0].remedy)
         return evidence
+
+    def _since_groups(self, fact: HostFact) -> checks.Restarted:
+        """Return whether the machine was restarted since the storage groups were said to be back.
+
+        A start that was known before that was said is no other one, whatever clocks say. They count where it
+        was restarted before anybody looked.
+        """
+        found = self._anew(fact)
+        before = moment(self.record.started_before.get(instructions.GROUPS))
+        if found == "new" or (before is not None and checks.restarted(before, fact.started) == "same"):
+            return "new" if found == "new" else "same"
+        start = moment(self.record.noted.get("booted")) if found == "same" else None
+        start = start or checks.booted(fact, self.errand.now())
+        return checks.restarted_after(self._confirmed(instructions.GROUPS), start)
 
     def _wait(self, step: Step, what: str, look: Callable[[], list[Evidence] | str]) -> list[Evidence]:
         """Look until there is evidence. Raise Waiting when the time is over."""

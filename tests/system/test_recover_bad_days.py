@@ -512,3 +512,18 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     cli("backup", HOST, code=3)
     plan = cli("recover", HOST, "--dry-run", "--json").json["plans"][0]
     assert [one["snapshot"] for one in plan["saved"] if one["of"] == "groupwise"] == [f"{HOST}/{half}"]
+
+
+def test_a_clock_that_is_set_is_no_restart(recovery: Recovery) -> None:
+    """The clock of the new Windows is mended when the storage groups are back: it has to be restarted still."""
+    half_recovered(recovery)
+    recovery.act("storage-groups", temp=TEMP)
+    row = recovery.said("restore-storage-groups", *GROUPS)
+    assert "was not restarted since the storage groups" in row["message"]
+    for offset in (-7200.0, 7200.0):
+        recovery.client.edit(HOST, "set_clock", offset_s=offset)
+        row = recovery.go_on()
+        assert row["step"] == "restart-recovered", row
+        assert "was not restarted since the storage groups" in row["message"]
+    recovery.act("reboot")
+    assert recovery.resume()["step"] == "restore-connectors"

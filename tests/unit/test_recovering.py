@@ -201,9 +201,9 @@ def test_a_restart_is_a_new_start_whatever_the_clock_says() -> None:
     assert checks.restarted(None, started) == checks.restarted(started, None) == "unknown"
     # It runs for an hour: by our clock since 1:00, though its own clock is a day ahead.
     ahead = replace(FACT, utc_now=NOW + timedelta(days=1), started=NOW + timedelta(days=1, hours=-1))
-    assert checks.restarted_after(NOW - timedelta(minutes=61), ahead, NOW) == "new"
-    assert checks.restarted_after(NOW - timedelta(minutes=59), ahead, NOW) == "same"
-    assert checks.restarted_after(None, ahead, NOW) == "unknown"
+    assert checks.restarted_after(NOW - timedelta(minutes=61), checks.booted(ahead, NOW)) == "new"
+    assert checks.restarted_after(NOW - timedelta(minutes=59), checks.booted(ahead, NOW)) == "same"
+    assert checks.restarted_after(None, checks.booted(ahead, NOW)) == "unknown"
 
 
 def test_services_that_ran_have_to_run() -> None:
