@@ -17,7 +17,8 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.journaling import journaled
-from exremote.cli.recoveries import find_recovery, given_up
+from exremote.cli.recoveries import find_recovery
+from exremote.cli.underway import given_up
 from exremote.connector import Connector
 from exremote.errors import PlanRefused, UsageError
 from exremote.recover import HostRecord, Question, RecoveryRecord

@@ -97,6 +97,7 @@ def evidence(
                     "host": name,
                     "plan": own.plan.to_json(),
                     "next": own.next,
+                    "given_up": own.given_up.text if own.next and own.given_up else "",
                     "steps": [_plain(story) for story in told],
                     "chain": [_link(link) for link in links],
                     "problems": problems,

@@ -13,7 +13,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.journaling import journaled
 from exremote.cli.keep import approve
-from exremote.cli.underway import all_recoveries, doubts_about
+from exremote.cli.underway import all_recoveries, doubts_about, given_up
 from exremote.connector import Connector
 from exremote.errors import (
     EXIT_OK,
@@ -74,18 +74,6 @@ def under_way(
                 f"Go on with `{_going_on(one, names, at)}`, or begin another one with --anew.",
             )
     return None
-
-
-def given_up(record: RecoveryRecord, host: str) -> PlanRefused:
-    """Given a recovery of which a host was given up, return what is said to whoever goes on with it."""
-    ended = record.hosts[host].given_up
-    assert ended is not None
-    then = f"`exremote evidence {record.id}` shows how far it came."
-    if ended.other:
-        then += f" The other one goes on with `exremote resume {ended.other}`."
-    else:
-        then += f" `exremote recover {host}` begins another one."
-    return PlanRefused(f"{host}: nobody goes on with the recovery {record.id}: {ended.text}.", then)
 
 
 def _going_on(record: RecoveryRecord, names: Sequence[str], at: str | None) -> str:

@@ -25,10 +25,10 @@ from exremote.cli.common import (
 )
 from exremote.cli.keep import YesOption, approve
 from exremote.cli.limiting import seconds
-from exremote.cli.recoveries import begun, end_for_good, given_up, in_order, locked, supersede, under_way
+from exremote.cli.recoveries import begun, end_for_good, in_order, locked, supersede, under_way
 from exremote.cli.resuming import Told, nested
 from exremote.cli.running import Run, on_hosts, outcome_json
-from exremote.cli.underway import all_recoveries
+from exremote.cli.underway import all_recoveries, given_up
 from exremote.connector import Connector
 from exremote.errors import (
     EXIT_BAD_NEWS,

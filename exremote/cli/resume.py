@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from exremote import recover
 from exremote.cli import resuming
 from exremote.cli.common import (
     InventoryOption,
@@ -20,6 +21,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.runs import RUN_HELP, one_run
+from exremote.cli.underway import over
 from exremote.journal import RunRecord, journals, list_runs, read_run
 from exremote.repository import Repository
 from exremote.runner import alive_runs
@@ -31,7 +33,8 @@ MOMENT = len("20260102T030405Z")
 def _resumable(paths: Sequence[Path], alive: Mapping[str, str]) -> Callable[[RunRecord], bool]:
     """Given all journals and the runs that are alive, return what says whether a run can be resumed."""
     successors = cache(lambda: resuming.successors_of(list_runs(paths)))  # read only if anybody asks
-    return lambda record: bool(resuming.command_for(record, alive, successors()))
+    ended = cache(lambda: over({path.parent for path in paths}))
+    return lambda record: bool(resuming.command_for(record, alive, successors(), ended()))
 
 
 def resume(
@@ -61,7 +64,9 @@ def resume(
         while resuming.stands_for_last(record) and record.run_id in successors:
             record = successors[record.run_id]
             run_id = record.run_id
-        left = resuming.remnant(record, alive, successors)
+        if record.verb == recover.VERB:
+            record = resuming.with_options(record)
+        left = resuming.remnant(record, alive, successors, over([path.parent]))
         line = resuming.KINDS[record.verb].line(record, left)
         report.note(resuming.told(left, record))
         if inventory is not None and not from_environment(context, "inventory"):

@@ -11,13 +11,14 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import typer
 
 from exremote import recover
 from exremote.errors import EXIT_OK, PlanRefused
-from exremote.journal import HOST_ENDED, RunRecord
+from exremote.journal import HOST_ENDED, RunRecord, read_run
 from exremote.wording import count_text
 
 _TOLD_APART = frozenset({"inventory", "repository", "as_json"})
@@ -192,10 +193,16 @@ def register(verb: str, kind: Kind) -> None:
 # ------------------------------------------------------------ judging one run
 
 
-def remnant(record: RunRecord, alive: Mapping[str, str], successors: Mapping[str, RunRecord]) -> list[str]:
+def remnant(
+    record: RunRecord,
+    alive: Mapping[str, str],
+    successors: Mapping[str, RunRecord],
+    over: Mapping[str, PlanRefused] = MappingProxyType({}),
+) -> list[str]:
     """Given a run, return what of it is to be done still. Raise PlanRefused with a sentence if nothing is.
 
-    `alive`: the runs that are alive, and who they are; `successors`: by run, the one that took it up.
+    `alive`: the runs that are alive, and who they are; `successors`: by run, the one that took it up; `over`:
+    by run, why nobody goes on with it.
     """
     run = record.run_id
     kind = KINDS.get(record.verb)
@@ -214,6 +221,8 @@ def remnant(record: RunRecord, alive: Mapping[str, str], successors: Mapping[str
         )
     if run in alive:
         raise PlanRefused(f"{run} is running still ({alive[run]}).", "Wait for its end, or interrupt it.")
+    if run in over:
+        raise over[run]
     if run in successors and not kind.by_any:
         last = successors[run]
         raise PlanRefused(
@@ -235,13 +244,30 @@ def remnant(record: RunRecord, alive: Mapping[str, str], successors: Mapping[str
     return left
 
 
-def command_for(record: RunRecord, alive: Mapping[str, str], successors: Mapping[str, RunRecord]) -> str:
+def command_for(
+    record: RunRecord,
+    alive: Mapping[str, str],
+    successors: Mapping[str, RunRecord],
+    over: Mapping[str, PlanRefused] = MappingProxyType({}),
+) -> str:
     """Given a run, return the command that resumes it; empty if it is not to be resumed."""
     try:
-        remnant(record, alive, successors)
+        remnant(record, alive, successors, over)
     except PlanRefused:
         return ""
     return f"exremote resume {record.run_id}"
+
+
+def with_options(record: RunRecord) -> RunRecord:
+    """Given the last run of a chain, return the last one whose options it says: to give one host up is a run
+    of its own, and the others go on as they were begun.
+    """
+    while "options" not in record.start and isinstance(before := record.start.get("before"), Mapping):
+        path = record.path.with_name(f"{before.get('run')}.jsonl")
+        if not path.is_file():
+            break
+        record = read_run(path)
+    return record
 
 
 def successors_of(records: Sequence[RunRecord]) -> dict[str, RunRecord]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
 
-from exremote import recover, restore
+from exremote import recover
 from exremote.cli.common import now
 from exremote.errors import PlanRefused
 from exremote.inventory import Host
 from exremote.recover import Doubt, RecoveryRecord
-from exremote.repository import Repository
+from exremote.repository import Composed, Repository
 
 
 def all_recoveries(place: Repository) -> dict[str, RecoveryRecord]:
@@ -57,10 +58,32 @@ def wanted_by_recoveries(place: Repository) -> dict[str, str]:
         chosen = recover.newest(place, host, (), now(), doubts)
         if recover.passed_over(place, host, chosen, now(), doubts):
             said = f"the last from before the recovery {doubts[0].recovery}, which was not through"
-            names = [name for one in chosen for name in restore.name_of(one).split("+")]
-            found |= {f"{host}/{name}": said for name in names}
+            tables = [one.tables for one in chosen if isinstance(one, Composed) and one.tables is not None]
+            found |= {f"{host}/{one.id}": said for one in (*chosen, *tables)}
     for record in all_recoveries(place).values():
         for host in record.unfinished:
             said = f"wanted by the recovery {record.id}, which is not through"
             found |= dict.fromkeys(recover.names_in(record.hosts[host]), said)
+    return found
+
+
+def given_up(record: RecoveryRecord, host: str) -> PlanRefused:
+    """Given a recovery of which a host was given up, return what is said to whoever goes on with it."""
+    ended = record.hosts[host].given_up
+    assert ended is not None
+    then = f"`exremote evidence {record.id}` shows how far it came."
+    if ended.other:
+        then += f" The other one goes on with `exremote resume {ended.other}`."
+    else:
+        then += f" `exremote recover {host}` begins another one."
+    return PlanRefused(f"{host}: nobody goes on with the recovery {record.id}: {ended.text}.", then)
+
+
+def over(folders: Iterable[Path]) -> dict[str, PlanRefused]:
+    """Given folders of journals, return by run of a recovery why nobody goes on with it, where that is so."""
+    found: dict[str, PlanRefused] = {}
+    for folder in folders:
+        for one in recover.recoveries(recover.runs_of(folder, recover.VERB)).values():
+            if not one.unfinished and (ended := [n for n, h in one.hosts.items() if h.given_up]):
+                found |= {run.run_id: given_up(one, ended[0]) for run in one.runs}
     return found

@@ -77,6 +77,12 @@ class RecoveryErrand(Shared):
             earlier = self.record.hosts.get(name)
             if earlier is None or not earlier.next:
                 continue
+            if earlier.given_up:
+                raise Waiting(
+                    f"{host.name}: it comes after {name}, whose recovery nobody goes on with: "
+                    f"{earlier.given_up.text}.",
+                    f"Begin another one of it alone: `exremote recover {host.name} --anew`.",
+                )
             if name not in self.hosts:
                 raise Waiting(
                     f"{host.name}: it comes after {name}, which is not recovered yet.",

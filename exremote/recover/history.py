@@ -39,6 +39,8 @@ class StepStory:
     """each time that it was looked at"""
     answers: list[Answer] = field(default_factory=list)
     """what people said of it"""
+    given_up: bool = False
+    """nobody goes on with the recovery"""
 
     @property
     def state(self) -> str:
@@ -47,6 +49,8 @@ class StepStory:
             return "done"
         if self.attempts:
             return "failed"
+        if self.given_up and self.began is not None:
+            return "given up"
         return "waiting" if self.began is not None else "open"
 
 
@@ -70,7 +74,9 @@ class Link:
 
 def stories(record: RecoveryRecord, host: str) -> list[StepStory]:
     """Given a recovery and one of its hosts, return what became of each step, in the plan's order."""
-    found = {step.name: StepStory(step) for step in record.hosts[host].plan.steps}
+    own = record.hosts[host]
+    over = bool(own.next and own.given_up)
+    found = {step.name: StepStory(step, given_up=over) for step in own.plan.steps}
     loose: list[Answer] = []
     for run in record.runs:
         for event in run.events:

@@ -45,6 +45,7 @@ TONES: Mapping[str, str] = {
     "incomplete": "soso",
     "warning": "soso",
     "interrupted": "soso",
+    "given up": "soso",
     "changed": "soso",
     "running": "open",
     "waiting": "open",

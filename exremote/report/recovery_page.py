@@ -75,6 +75,8 @@ def sentence_of(host: HostRecord) -> str:
     """Given a host's record, return in a sentence how far it is."""
     if not host.next:
         return f"Recovered: all {len(host.plan.steps)} steps are done and proven."
+    if host.given_up is not None:
+        return f"Nobody goes on with it: {host.given_up.text}; {host.progress} steps were done."
     return f"{host.progress} steps are done; the next is {host.next}, {host.plan.place(host.next)}."
 
 
@@ -82,7 +84,7 @@ def standing_of(record: RecoveryRecord, host: HostRecord, links: Sequence[Link])
     """Given a recovery, return the word for how it stands."""
     if problems_of(record, links):
         return "damaged"
-    return "waiting" if host.next else "done"
+    return "done" if not host.next else "given up" if host.given_up else "waiting"
 
 
 def _sizes(plan: RecoveryPlan) -> dict[str, str]:

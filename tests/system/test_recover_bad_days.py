@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -9,6 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +148,20 @@ def journal_of(recovery: Recovery, run: str) -> Path:
     return recovery.cli.repository / "runs" / f"{run}.jsonl"
 
 
+def later(path: Path, hours: int) -> None:
+    """Write a journal anew as a clock would have had it that is ahead."""
+    before = "0" * 64
+    lines = []
+    for line in path.read_text().splitlines():
+        event = json.loads(line)
+        at = datetime.fromisoformat(event["at"]) + timedelta(hours=hours)
+        event |= {"at": at.isoformat(timespec="microseconds").replace("+00:00", "Z"), "previous": before}
+        lines.append(json.dumps(event, separators=(",", ":")))
+        before = hashlib.sha256(lines[-1].encode()).hexdigest()
+    path.write_text("".join(f"{line}\n" for line in lines))
+    path.with_suffix(".head").write_text(f"{before} {len(lines):012d}\n")
+
+
 def test_a_changed_journal_is_named_and_counts_no_further(recovery: Recovery) -> None:
     """One byte, a line gone, two swapped, a tail cut: each is named, and what was behind it is done again."""
     recovery.lose()
@@ -277,7 +293,13 @@ def test_a_recovery_under_way_is_not_begun_twice_and_keeps_its_snapshots(recover
     recovery.cli("recover", HOST, "--give-up", "--yes")
     shown = recovery.cli("forget", "--keep-last", "1", "--host", HOST, "--dry-run", "--json").json
     assert not any("wanted by" in why for row in shown["stays"] for why in row["why"])
-    assert "1 of 10" in recovery.cli("evidence", recovery.run).out
+    told = recovery.cli("evidence", recovery.run, "--json").json
+    assert told["given_up"].startswith("it was given up on ")
+    assert "waiting" not in {step["state"] for step in told["steps"]}
+    assert "1 of 10 steps were done" in recovery.cli("evidence", recovery.run).out
+    for refused in (("resume", recovery.run), ("confirm", recovery.run, "reinstall-windows")):
+        assert "it was given up on " in recovery.cli(*refused, code=4).err
+    assert all(not run["resume"] for run in recovery.cli("runs", "--json").json if run["verb"] == "recover")
     recovery.begin()
 
 
@@ -515,7 +537,7 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
 
 
 def test_a_clock_that_is_set_is_no_restart(recovery: Recovery) -> None:
-    """The clock of the new Windows is mended when the storage groups are back: it has to be restarted still."""
+    """The clock of the new Windows is mended when the storage groups are back: a restart is still due."""
     half_recovered(recovery)
     recovery.act("storage-groups", temp=TEMP)
     row = recovery.said("restore-storage-groups", *GROUPS)
@@ -527,3 +549,46 @@ def test_a_clock_that_is_set_is_no_restart(recovery: Recovery) -> None:
         assert "was not restarted since the storage groups" in row["message"]
     recovery.act("reboot")
     assert recovery.resume()["step"] == "restore-connectors"
+
+
+def test_another_one_ends_the_first_though_its_clock_is_behind(recovery: Recovery) -> None:
+    """`--anew` from a jump host whose clock is an hour behind: what it ends it says itself."""
+    cli = recovery.cli
+    recovery.lose()
+    recovery.begin()
+    first = recovery.run
+    path = journal_of(recovery, first)
+    later(path, hours=1)  # as if the first one had been begun in an hour from now
+    row = recovery.begin("--anew")
+    assert (row["step"], row["state"]) == ("reinstall-windows", "waiting")
+    second = recovery.run
+    assert second != first
+    assert recovery.said("reinstall-windows")["step"] == "restore-system-state"
+    ran = cli("recover", HOST, "--yes", code=4)
+    assert second in ran.err and first not in ran.err
+    for refused in (("resume", first), ("confirm", first, "reinstall-windows")):
+        ran = cli(*refused, code=4)
+        assert f"for another one that was begun, {second}" in ran.err, ran
+    ran = cli("evidence", first)
+    assert f"for another one that was begun, {second}" in ran.out
+    assert "next is" not in ran.out
+    assert cli("evidence", "latest").out == cli("evidence", second).out
+    assert "the recovery " + second in str(cli("forget", "--keep-last", "1", "--dry-run", "--json").json)
+
+
+def test_one_of_two_hosts_is_given_up_and_the_other_goes_on(recovery: Recovery) -> None:
+    recovery.lose()
+    second = recovery.client.replace(SECOND, name="TEMP02")
+    path = recovery.cli.folder / "site.toml"
+    text = path.read_text().replace(f"after = ['{HOST.lower()}']\n", "")
+    for host, at in ((HOST, recovery.at), (SECOND, f"127.0.0.1:{second['port']}")):
+        text = text.replace(f"[hosts.{host}]\n", f"[hosts.{host}]\nrecover_address = '{at}'\n")
+    path.write_text(text)
+    ran = recovery.cli("recover", HOST, SECOND, "--yes", "--wait", "2s", "--json", code=6).json
+    recovery.run = ran["recovery"]
+    recovery.cli("recover", HOST, "--give-up", "--yes")
+    recovery.confirm("reinstall-windows")  # there is but one host that it can be of
+    ran = recovery.cli("resume", recovery.run, "--json", code=6)
+    assert "note: EXLOST01: nobody goes on with the recovery" in ran.err
+    (row,) = ran.json["hosts"]
+    assert (row["host"], row["step"]) == (SECOND, "restore-system-state")
