@@ -13,11 +13,14 @@ from dataclasses import dataclass, field
 from exremote.errors import (
     EXIT_OK,
     ExremoteError,
+    IntegrityError,
+    SnapshotNotFound,
     Waiting,
 )
 from exremote.inventory import Host
 from exremote.recover import instructions
 from exremote.recover.beginning import Beginning
+from exremote.recover.doubts import IN_SERVICE, names_in
 from exremote.recover.finishing import Finishing
 from exremote.recover.ground import Shared
 from exremote.recover.people import People
@@ -119,7 +122,44 @@ class _OneHost(Beginning, People, Restarts, Finishing):
             assert step is not None
             self._stage(step.title)
             self._note(step, "started")
-            evidence = deeds[step.name](step)
+            try:
+                evidence = deeds[step.name](step)
+            except Waiting:
+                raise
+            except ExremoteError as error:
+                if isinstance(error, IntegrityError | SnapshotNotFound):
+                    self._tell_way_on(step, error)
+                self._failed(step, error)
+                raise
             if self.record.next == name:  # a step that sends back to an earlier one is not done
                 self._note(step, "done", evidence)
         return len(self.plan.steps)
+
+    def _failed(self, step: Step, error: ExremoteError) -> None:
+        """Note that a step of the machine came to nothing, and why, where it has not said so itself."""
+        noted = self.record.steps.get(step.name)
+        if step.who != "machine" or (noted is not None and noted.state == "wrong"):
+            return
+        said = error.text.removeprefix(f"{self.host.name}: ").removesuffix(error.remedy).strip()
+        self._note(step, "wrong", [Evidence(step.name, "wrong", said.rstrip("."), error.remedy)])
+
+    def _tell_way_on(self, step: Step, error: ExremoteError) -> None:
+        """Given that a snapshot is damaged, or gone, since it was verified, have the error say what to do."""
+        names = [name for name in names_in(self.record) if name.partition("/")[2] in error.text]
+        if not names:
+            return
+        bring, this = self.plan.step(instructions.BRING), self.errand.record.id
+        again = f"exremote recover {self.host.name} --anew"
+        if bring is not None and not self.record.is_done(bring.name):
+            other = f"If there is none, begin with an older one: `{again} --snapshot OLDER`."
+        else:  # a new machine that has the lost one's name is past the first steps of another recovery
+            other = (
+                f"If there is none: give this recovery up (`exremote recover {self.host.name} --give-up`), "
+                "bring an older one back by hand (`exremote restore OLDER`), and say that it is whole "
+                f"(`exremote confirm {this} {IN_SERVICE} --words TEXT`)."
+            )
+        copy = f"{names[0]} --repository COPY --to {self.errand.repository.path}"
+        error.remedy = (
+            f"Mend it from another copy of the repository: `exremote verify {names[0]}`, then `exremote copy "
+            f"{copy}`, and `exremote resume {this}`. {other}"
+        )

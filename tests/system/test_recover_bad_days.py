@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from browser_support import browser
 from conftest import Cli
+from keep_support import damage
 from terminal_support import Terminal
 from test_cli_report import COLOURS, WELL_MADE
 from test_matrix_kill import Record, killed
@@ -487,6 +488,11 @@ def half_recovered(recovery: Recovery) -> None:
     recovery.lose()
     recovery.begin()
     recovery.said("reinstall-windows")
+    programs_back(recovery)
+
+
+def programs_back(recovery: Recovery) -> None:
+    """Go on with a recovery whose files were brought, as far as its connectors' programs."""
     recovery.act("system-state")
     recovery.act("reboot")
     recovery.said("restore-system-state", at=True)
@@ -592,3 +598,45 @@ def test_one_of_two_hosts_is_given_up_and_the_other_goes_on(recovery: Recovery) 
     assert "note: EXLOST01: nobody goes on with the recovery" in ran.err
     (row,) = ran.json["hosts"]
     assert (row["host"], row["step"]) == (SECOND, "restore-system-state")
+
+
+def contents_of(recovery: Recovery, connector: str, end: str = "") -> Path:
+    """Return a file of the first snapshot of a connector, as it lies there."""
+    snapshot = Repository.open(recovery.cli.repository).snapshots(HOST, connector)[0]
+    entries = snapshot.manifest.entries
+    return snapshot.file(next(e for e in entries if e.path.endswith(end) and e.size > 100))
+
+
+def test_what_is_damaged_after_it_was_verified_names_the_way_on(recovery: Recovery, tmp_path: Path) -> None:
+    """A bit falls over between the steps: it is evidence, another copy mends it, and the recovery goes on."""
+    cli = recovery.cli
+    other = tmp_path / "other"
+    cli("init", str(other))
+    cli("copy", "--host", HOST, "--to", str(other))
+    recovery.lose()
+    recovery.begin()
+    damage(contents_of(recovery, "systemstate", ".bkf"))
+    row = recovery.said("reinstall-windows", code=13)
+    assert "is damaged, so nothing of it is restored" in row["message"]
+    assert f"exremote recover {HOST} --anew --snapshot OLDER" in row["message"]
+    mend = re.search(r"`exremote (copy [^`]*) --repository COPY ([^`]*)`", row["message"])
+    assert mend is not None
+    told = {step["step"]: step for step in cli("evidence", recovery.run, "--json").json["steps"]}
+    assert told["bring-files"]["state"] == "failed"
+    assert "is damaged" in told["bring-files"]["attempts"][-1]["evidence"][0]["said"]
+    cli("verify", code=13)
+    cli(*mend[1].split(), "--repository", str(other), *mend[2].split())
+    assert recovery.resume()["step"] == "restore-system-state"
+
+    programs_back(recovery)
+    recovery.act("storage-groups", temp=TEMP)
+    recovery.confirm("restore-storage-groups", *GROUPS)
+    recovery.act("reboot")
+    damage(contents_of(recovery, "groupwise"))
+    row = recovery.resume(code=13)
+    assert row["step"] == "restore-connectors"
+    assert f"confirm {recovery.run} in-service" in row["message"]
+    told = {step["step"]: step for step in cli("evidence", recovery.run, "--json").json["steps"]}
+    assert told["restore-connectors"]["state"] == "failed"
+    (attempt,) = told["restore-connectors"]["attempts"]
+    assert "is damaged" in attempt["evidence"][0]["said"]
