@@ -30,7 +30,9 @@ from exremote.repository import Repository
 def find_recovery(place: Repository, run: str) -> RecoveryRecord:
     """Given the beginning of a run's id, return the recovery that it belongs to. Raise SnapshotNotFound."""
     every = list(all_recoveries(place).values())
-    found = [one for one in every if any(each.run_id.startswith(run) for each in one.runs)]
+    found = [
+        one for one in every if any(name.startswith(run) for name in (one.id, *(r.run_id for r in one.runs)))
+    ]
     if run == "latest":
         found = every[-1:]
     if len(found) != 1:
@@ -186,7 +188,7 @@ def begun(
             problems.append(error.text)
             continue
         found[host.name] = recover.HostRecord(plan)
-    return RecoveryRecord("", (), found, problems, tuple(ends))
+    return RecoveryRecord("", (), found, problems, ends=tuple(ends))
 
 
 def in_order(hosts: Sequence[Host], record: RecoveryRecord) -> list[Host]:

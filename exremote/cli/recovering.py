@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -35,6 +36,7 @@ from exremote.errors import (
     EXIT_INTERRUPTED,
     EXIT_OK,
     PlanRefused,
+    RepositoryError,
     UsageError,
     Waiting,
 )
@@ -170,6 +172,8 @@ def recover_command(
             raise UsageError(
                 "A recovery that is under way has its snapshots.", "Leave --snapshot out, or --anew."
             )
+        if record.runs and not looks:
+            _only_here(place, record, report)
         for problem in record.problems if not rehearse else ():
             report.note(f"note: {problem}")
         wanted = {host.name for host in hosts}
@@ -208,6 +212,38 @@ def recover_command(
         outcomes = _go(going, report, ordered)
         _show(report, going, outcomes)
         raise typer.Exit(_code(outcomes))
+
+
+def _only_here(place: Repository, record: RecoveryRecord, report: Report) -> None:
+    """Given a recovery that goes on, raise PlanRefused if it went on in another copy of the repository, and
+    that shows: in the journals, or at a place that is seen from here. Say so if the last run was elsewhere.
+    """
+    if record.forks:
+        raise PlanRefused(
+            f"Two runs of the recovery {record.id} go on from one, as where a copy of the repository went on by "
+            f"itself: {record.forks[0]}.",
+            "Look at both (`exremote runs RUN`), and move the journal of the one that is not about this machine, "
+            f"with those that go on from it, out of {place.path / 'runs'}.",
+        )
+    said = [(run, str(run.start["repository"])) for run in record.runs if "repository" in run.start]
+    own = {run.run_id for run in record.runs}
+    for path in dict.fromkeys(path for _, path in said if path != str(place.path)):
+        with suppress(RepositoryError):
+            other = Repository.open(Path(path))
+            there = all_recoveries(other).get(record.id) if other.id == place.id else None
+            if there is not None and (more := [r for r in there.runs if r.run_id not in own]):
+                raise PlanRefused(
+                    f"The recovery {record.id} went on in another copy of this repository: {path} "
+                    f"({more[-1].run_id}). One of them alone can go on with one machine.",
+                    f"Go on there: `exremote resume {record.id} --repository {path}`.",
+                )
+    if said and said[-1][1] != str(place.path):
+        last, path = said[-1]
+        report.note(
+            f"note: {last.run_id} had this recovery in the repository {path} (on "
+            f"{last.start.get('machine', 'another machine')}). If {place.path} is a copy of that, go on in "
+            "one of them alone: two that go on from the same run are no one recovery"
+        )
 
 
 def _back_up(
@@ -339,6 +375,14 @@ def _show_standing(report: Report, hosts: Sequence[Host], record: RecoveryRecord
 def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
     """Ask of every step whether it could be done. Always raises typer.Exit."""
     found: dict[str, recover.Rehearsal] = {}
+    under_way: dict[str, recover.HostRecord] = {}
+    for record in all_recoveries(going.place).values():
+        for name in (h.name for h in hosts if h.name in record.unfinished):
+            under_way[name] = record.hosts[name]
+            report.note(
+                f"note: a recovery of {name} is under way ({record.id}, {record.hosts[name].progress} steps "
+                "are done): what follows asks of each step as if another one began today"
+            )
 
     def through(run: Run, visit: Visit) -> Callable[[Host], Outcome]:
         def one(host: Host) -> Outcome:
@@ -353,6 +397,7 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
                 run.stage,
                 found,
                 run.journal,
+                under_way.get(host.name),
             )
 
         return one

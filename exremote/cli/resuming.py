@@ -148,7 +148,7 @@ def same_recovery(record: RunRecord, left: Sequence[str]) -> list[str]:
             next(words, None)
         elif word not in ("--anew", "--planned"):
             line.append(word)
-    return [*line, "--resume", record.run_id]
+    return [*line, "--resume", recover.recovery_of(record)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,8 @@ class RecoveryRecord:
     """by name"""
     problems: list[str]
     """a sentence for each thing about the journals that is not as it was written"""
+    forks: list[str] = field(default_factory=list)
+    """a sentence for each run that goes on from one from which another one goes on: problems, too"""
     ends: tuple[str, ...] | None = None
     """the recoveries that were given up for it; None in a journal of an exremote that did not note that"""
 
@@ -243,20 +245,22 @@ def read_recovery(name: str, runs: Sequence[RunRecord]) -> RecoveryRecord:
     Behind what was changed in a journal nothing of it counts: a step that was noted there is to be done, or
     looked at, again. A run that does not hang on the chain does not count at all.
     """
-    linked, problems = _linked(name, runs)
-    found = RecoveryRecord(name, tuple(linked), {}, problems)
+    linked, problems, forks = _linked(name, runs)
+    found = RecoveryRecord(name, tuple(linked), {}, problems, forks)
     for run in linked:
         for event in run.events:
             _take(found, event, run)
     return found
 
 
-def _linked(name: str, runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str]]:
-    """Given the runs of one recovery, return those that hang together in order, and what is wrong there.
+def _linked(name: str, runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str], list[str]]:
+    """Given the runs of one recovery, return those that hang together in order, what is wrong there, and of
+    that where two go on from one.
 
     The order is that of the links: clocks of two jump hosts may disagree.
     """
     problems: list[str] = []
+    forks: list[str] = []
     after: dict[str, list[RunRecord]] = {}
     chain = [run for run in runs if run.run_id == name]
     for run in runs:
@@ -268,11 +272,12 @@ def _linked(name: str, runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list
         chain = [next(iter(runs))]
         after = {key: [r for r in each if r is not chain[0]] for key, each in after.items()}
     while following := after.pop(chain[-1].run_id, []):
-        problems += [
+        forks += [
             f"{run.run_id} goes on from {chain[-1].run_id}, as {following[0].run_id} does: it does not count"
             for run in following[1:]
         ]
         chain.append(following[0])
+    problems += forks
     problems += [
         f"{run.run_id} hangs on no run of this recovery that is there: it does not count"
         for each in after.values()
@@ -291,7 +296,7 @@ def _linked(name: str, runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list
         for run in chain
         if not run.intact
     ]
-    return chain, problems
+    return chain, problems, forks
 
 
 def _take(found: RecoveryRecord, event: Event, run: RunRecord) -> None:

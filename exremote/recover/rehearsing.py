@@ -14,6 +14,7 @@ from exremote.recover import asking, instructions
 from exremote.recover.editions import build_text
 from exremote.recover.proving import backup_text, saved_evidence
 from exremote.recover.reaching import Answered, place_text, quick, same_place, temporary_host, who_answers
+from exremote.recover.record import HostRecord
 from exremote.recover.steps import Evidence, RecoveryPlan, evidence_to_json
 from exremote.repository import Composed, Repository, Snapshot
 from exremote.runner import Outcome, State, Stopped, failed, interrupted, tell_end
@@ -36,8 +37,12 @@ def rehearse(
     accounts: Mapping[str, Account | ExremoteError],
     now: datetime,
     stage: Callable[[str], None],
+    under_way: HostRecord | None = None,
 ) -> Rehearsal:
-    """Given a plan, ask of every step whether it could be done now. Return the answers in its order."""
+    """Given a plan, ask of every step whether it could be done now. Return the answers in its order.
+
+    `under_way`: how far a recovery of the host is, if one is under way: its machine is not the lost one.
+    """
     before = temporary_host(host, at)
     saved: list[Evidence] = []
     for one in plan.saved:
@@ -54,7 +59,7 @@ def rehearse(
             Evidence("storagegroups", "wrong", "there is none", backup_text(plan.host, "storagegroups"))
         )
     found: Rehearsal = [("snapshots", saved)]
-    machine = list(_machine(plan, host, before, session, accounts, stage))
+    machine = list(_machine(plan, host, before, session, accounts, stage, under_way))
     medium = plan.original
     for step in plan.steps:
         match step.name:
@@ -82,8 +87,10 @@ def _machine(
     session: Callable[[Host], AbstractContextManager[Session]],
     accounts: Mapping[str, Account | ExremoteError],
     stage: Callable[[str], None],
+    under_way: HostRecord | None,
 ) -> Iterator[Evidence]:
     """Yield who answers at both addresses, and whether the accounts are to be had."""
+    back = under_way is not None and under_way.is_done(instructions.BACK)
     for what, each in (("account", host), ("account before tip step 5", before)):
         account = accounts.get(each.credential.identity) if each is not None else None
         if isinstance(account, ExremoteError):
@@ -93,8 +100,11 @@ def _machine(
     stage("looking who answers at its address")
     answer = who_answers(host, session)
     if isinstance(answer, Answered):
-        who = answer.fact.computer_name if answer.fact else "somebody"
-        yield Evidence("lost server", "unknown", f"{who} answers at {place_text(host)}: it is not lost today")
+        who = f"{answer.fact.computer_name if answer.fact else 'somebody'} answers at {place_text(host)}"
+        if under_way is not None and answer.fact is not None and (back or same_place(before or host, host)):
+            yield _recovered(who, host, under_way, session)
+        else:
+            yield Evidence("lost server", "unknown", f"{who}: it is not lost today")
     else:
         yield Evidence("lost server", "ok", f"nobody answers at {place_text(host)}")
     if before is None:
@@ -104,7 +114,7 @@ def _machine(
             "nobody says where the new machine would be reached",
             "Say recover_address in the inventory, or --at ADDRESS.",
         )
-    elif not same_place(before, host):
+    elif not same_place(before, host) and not back:
         stage("looking who answers at the temporary address")
         try:
             with session(quick(before)) as line:
@@ -113,6 +123,24 @@ def _machine(
             yield Evidence(
                 "new machine", "unknown", f"nobody answers at {place_text(before)} today: {error.message}"
             )
+
+
+def _recovered(
+    who: str,
+    host: Host,
+    record: HostRecord,
+    session: Callable[[Host], AbstractContextManager[Session]],
+) -> Evidence:
+    """Return whether who answers in the lost server's place is the machine that is recovered there."""
+    try:
+        with session(quick(host)) as line:
+            stranger = asking.stranger(record.plan, line)
+    except HostError as error:
+        stranger = f"whether that is the machine that is recovered nobody can tell: {error.message}"
+    if stranger:
+        return Evidence("lost server", "unknown", f"{who}. {stranger}")
+    said = f"{who}: the machine that is being recovered, {record.progress} steps are done"
+    return Evidence("lost server", "ok", said)
 
 
 def _room(plan: RecoveryPlan) -> Iterator[Evidence]:
@@ -161,13 +189,24 @@ def rehearsed(
     stage: Callable[[str, str], None],
     found: dict[str, Rehearsal],
     journal: Journal,
+    under_way: HostRecord | None = None,
 ) -> Outcome:
-    """Given a host's plan, rehearse it, and put what was found under its name. Return the outcome."""
+    """Given a host's plan, and how far a recovery of it is that is under way, rehearse it, and put what was
+    found under its name. Return the outcome.
+    """
     journal.event("host-started", host=host.name)
     outcome = interrupted(host)
     try:
         answers = rehearse(
-            plan, host, at, repository, session, accounts, now, lambda text: stage(host.name, text)
+            plan,
+            host,
+            at,
+            repository,
+            session,
+            accounts,
+            now,
+            lambda text: stage(host.name, text),
+            under_way,
         )
         found[host.name] = answers
         for step, evidence in answers:

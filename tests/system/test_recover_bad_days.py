@@ -515,6 +515,13 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
         assert "--give-up" in cli("backup", HOST, "--only", only, code=4).out
     assert {s["id"] for s in cli.snapshots() if s["host"] == HOST} == good
 
+    ran = cli("recover", HOST, "--rehearse", "--at", recovery.at, "--json", code=5)
+    assert f"a recovery of {HOST} is under way ({recovery.run}, 6 of 10 steps are done)" in ran.err
+    rows = {(row["step"], row["what"]): row for row in ran.json["rehearsal"]}
+    said = rows["reinstall-windows", "lost server"]["said"]
+    assert said.endswith("the machine that is being recovered, 6 of 10 steps are done")
+    assert ("reinstall-windows", "computer name") not in rows
+
     ran = cli("recover", HOST, "--give-up", "--yes")
     assert f"confirm {recovery.run} in-service" in ran.err
     cli("backup", HOST, code=3)  # the Notes client is not there
@@ -640,3 +647,28 @@ def test_what_is_damaged_after_it_was_verified_names_the_way_on(recovery: Recove
     assert told["restore-connectors"]["state"] == "failed"
     (attempt,) = told["restore-connectors"]["attempts"]
     assert "is damaged" in attempt["evidence"][0]["said"]
+
+
+def test_a_copy_of_the_repository_does_not_go_on_beside_it(recovery: Recovery, tmp_path: Path) -> None:
+    """Where the other copy is seen, it is refused; where both went on, what does not count is named."""
+    recovery.lose()
+    recovery.begin()
+    runs, copy = recovery.cli.repository / "runs", tmp_path / "copy"
+    before = list(runs.iterdir())
+    shutil.copytree(recovery.cli.repository, copy)
+    here, there = str(recovery.cli.repository), ("resume", recovery.run, "--repository", str(copy))
+    ran = recovery.cli(*there, code=6)
+    assert f"had this recovery in the repository {here}" in ran.err
+    forked = {path.name for path in (copy / "runs").iterdir()}
+    recovery.said("reinstall-windows")
+    ran = recovery.cli(*there, code=4)
+    assert f"went on in another copy of this repository: {here}" in ran.err
+    for name in forked:
+        shutil.copy(copy / "runs" / name, runs / name)
+    ran = recovery.cli("evidence", recovery.run, code=13)
+    assert re.search(r"goes on from \S+, as \S+ does: it does not count", ran.err)
+    ran = recovery.cli("resume", recovery.run, code=4)
+    assert "Two runs of the recovery" in ran.err and "does not count" in ran.err
+    for name in forked - {path.name for path in before}:
+        (runs / name).unlink()
+    assert recovery.resume()["step"] == "restore-system-state"
