@@ -30,9 +30,7 @@ from exremote.repository import Repository
 def find_recovery(place: Repository, run: str) -> RecoveryRecord:
     """Given the beginning of a run's id, return the recovery that it belongs to. Raise SnapshotNotFound."""
     every = list(all_recoveries(place).values())
-    found = [
-        one for one in every if any(name.startswith(run) for name in (one.id, *(r.run_id for r in one.runs)))
-    ]
+    found = [one for one in every if any(n.startswith(run) for n in (one.id, *(r.run_id for r in one.runs)))]
     if run == "latest":
         found = every[-1:]
     if len(found) != 1:

@@ -220,10 +220,10 @@ def _only_here(place: Repository, record: RecoveryRecord, report: Report) -> Non
     """
     if record.forks:
         raise PlanRefused(
-            f"Two runs of the recovery {record.id} go on from one, as where a copy of the repository went on by "
-            f"itself: {record.forks[0]}.",
-            "Look at both (`exremote runs RUN`), and move the journal of the one that is not about this machine, "
-            f"with those that go on from it, out of {place.path / 'runs'}.",
+            f"Two runs of the recovery {record.id} go on from one, as where a copy of the repository went on "
+            f"by itself: {record.forks[0]}.",
+            "Look at both (`exremote runs RUN`), and move the journal of the one that is not about this "
+            f"machine, with those that go on from it, out of {place.path / 'runs'}.",
         )
     said = [(run, str(run.start["repository"])) for run in record.runs if "repository" in run.start]
     own = {run.run_id for run in record.runs}
