@@ -70,6 +70,13 @@ def _text(bench: Bench, scale: Scale) -> Iterator[Row]:
     size = one.came["bytes"]
     name, value = "upload, 5 MB .reg: times as fast as Client.copy", copied.used.seconds / one.used.seconds
     yield at_least(name, value, "x", 10) if scale.clock else row(name, value, "x")
+    # What no upload can do without: connecting, a script on the host, its answer, reading back, closing.
+    least = _fastest(bench, scale.repeats, bench.local_files([b"1"]))
+    yield row(
+        "upload, 1 byte: times as fast as Client.copy of the .reg",
+        copied.used.seconds / least.used.seconds,
+        "x",
+    )
     ratio = {"baseline": copied.used.wire_bytes / size}
     yield row("upload, 5 MB .reg: wire bytes per byte", one.used.wire_bytes / size, "", ratio)
 
