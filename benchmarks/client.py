@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def tree(request: Mapping[str, Any], meter: Meter) -> Answer:
         previous = repository.latest(name, CONNECTOR)
         known = None
         if previous is not None:
-            known = parse_listing((previous.path / "trees" / f"{ITEM}.tsv").read_bytes())
+            with (previous.path / "trees" / f"{ITEM}.tsv").open("rb") as text:
+                known = parse_listing(iter(partial(text.read, 1 << 20), b""))
         fact = session.file_tree(request["root"], known=known)
         with repository.staging("run", name) as staging:
             with Carrier(session, request.get("modern", True), told) as carrier:
@@ -91,7 +93,7 @@ def tree(request: Mapping[str, Any], meter: Meter) -> Answer:
             "run",
             entries=copied.entries,
             trees={ITEM: TreeRecord(request["root"], fact.digest, fact.files, fact.bytes)},
-            documents={f"trees/{ITEM}.tsv": listing_text(fact)},
+            documents={f"trees/{ITEM}.tsv": partial(listing_text, fact)},
         )
         if previous is not None and repository.same_content(draft, previous):
             repository.record_check(previous, "run", draft.created)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import partial
+from itertools import islice
 
 from exremote import __version__
 from exremote.facts import HostFacts, TreeFact, part
@@ -15,8 +17,11 @@ from exremote.plan import (
     CopyTree,
     Plan,
 )
-from exremote.repository import Kind, Omission, SnapshotDraft, TreeRecord
-from exremote.runner import Harvest, to_document
+from exremote.repository import Content, Kind, Omission, SnapshotDraft, TreeRecord, joined_entries
+from exremote.runner import Harvest, to_pieces
+
+LINES = 1000
+"""Of a listing that are joined at a time."""
 
 TABLES_ALONE = "access lists: not looked for by --only tables; those of the full snapshot count"
 """What a snapshot of the tables alone says of them."""
@@ -34,18 +39,18 @@ def draft_of(
 ) -> SnapshotDraft:
     """Given what came in for a host, return the draft of one connector's snapshot."""
     mine = [item for item, names in harvest.owners.items() if connector in names]
-    documents = dict(harvest.documents.get(connector, {}))
-    documents["facts.json"] = to_document(facts.to_parts(), part)
+    documents: dict[str, Content] = dict(harvest.documents.get(connector, {}))
+    documents["facts.json"] = lambda: to_pieces(facts.to_parts(), part)
     trees: dict[str, TreeRecord] = {}
     for step in plan:
         if isinstance(step, CopyTree) and connector in step.connectors:
             tree = facts.trees[step.item]
-            documents[f"trees/{step.item}.tsv"] = listing_text(tree)
+            documents[f"trees/{step.item}.tsv"] = partial(listing_text, tree)
             trees[step.item] = TreeRecord(step.root, tree.digest, tree.files, tree.bytes)
         elif isinstance(step, CopyStopped) and connector in step.connectors:
             for held in step.trees:
                 tree = harvest.trees.get(held.item, facts.trees[held.item])
-                documents[f"trees/{held.item}.tsv"] = listing_text(tree)
+                documents[f"trees/{held.item}.tsv"] = partial(listing_text, tree)
                 trees[held.item] = TreeRecord(held.root, tree.digest, tree.files, tree.bytes)
         elif isinstance(step, CopyFiles) and connector in step.connectors:
             trees[step.item] = TreeRecord(step.root, "", len(step.files), 0)
@@ -57,7 +62,7 @@ def draft_of(
         run=run,
         kind=kind,
         complete=not missing,
-        entries=tuple(e for item in mine for e in harvest.copied[item].entries),
+        entries=joined_entries(harvest.copied[item].entries for item in mine),
         omitted=tuple(o for item in mine for o in harvest.copied[item].omitted)
         + tuple(harvest.noted.get(connector, ()))
         + tuple(harvest.unlisted.get(connector, ()))
@@ -72,6 +77,11 @@ def draft_of(
     )
 
 
-def listing_text(tree: TreeFact) -> bytes:
-    """Given a tree, return its listing in the form in which the host sent it: the next run reads it again."""
-    return b"".join(map(format_entry, tree.entries))
+def listing_text(tree: TreeFact) -> Iterator[bytes]:
+    """Given a tree, return its listing in the form in which the host sent it: the next run reads it again.
+
+    It comes in pieces of whole lines.
+    """
+    lines = map(format_entry, tree.entries)
+    while some := b"".join(islice(lines, LINES)):
+        yield some

@@ -10,16 +10,17 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from exremote import health
 from exremote.backup.draft import draft_of
 from exremote.backup.need import need_of
 from exremote.backup.planning import choose, plan_backup, spoiled
-from exremote.connector import Connector
+from exremote.connector import Connector, matches
 from exremote.credential import Secret as Account
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, IntegrityError, RepositoryError
-from exremote.facts import HostFacts
+from exremote.facts import FileEntry, HostFacts, NamedFile
 from exremote.health import Finding, Verdict
 from exremote.inventory import Acceptance, Host
 from exremote.journal import Journal
@@ -34,6 +35,9 @@ from exremote.repository import Need, Repository, Room, Snapshot, SnapshotDraft
 from exremote.runner import Harvest, Outcome, State, Workplace, execute
 from exremote.session import Session
 from exremote.transfer import Carrier
+
+PIECE = 1 << 20
+"""Bytes of a listing that are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +167,7 @@ class Errand:
             return self._no_copy(host, plan, facts, findings, warnings, started)
         findings = self._accept(findings + self._judge_tables(chosen, previous, facts))
         self.stage(host.name, "copying")
-        lacking = self._lacking(plan, facts)
-        self.room.reserve(host.name, need_of(plan, facts, lacking))
-        self.expect(host.name, len(lacking), sum(lacking.values()))
+        self._reserve(host, plan, facts)
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
             Carrier(session, is_modern(facts), partial(self._tell, host)) as carrier,
@@ -213,6 +215,14 @@ class Errand:
                 machine=health.machine_of(facts),
             ),
         )
+
+    def _reserve(self, host: Host, plan: Plan, facts: HostFacts) -> None:
+        """Given a plan, set room apart for it and tell what is to come. Raise RepositoryError if there is no
+        room. What lacks is not kept: of a million files it is much.
+        """
+        lacking = self._lacking(plan, facts)
+        self.room.reserve(host.name, need_of(plan, facts, lacking))
+        self.expect(host.name, len(lacking), sum(lacking.values()))
 
     def _arrived(self, host: Host, files: int, size: int) -> None:
         """Given files and bytes that arrived, tell of them."""
@@ -343,12 +353,14 @@ class Errand:
         """Given a plan, return digest and size of each content of its files that is not here yet."""
         changed = [step.item for step in plan.steps if isinstance(step, CopyTree) and not step.unchanged]
         changed += [tree.item for step in plan.steps if isinstance(step, CopyStopped) for tree in step.trees]
-        entries = [e for item in changed if item in facts.trees for e in facts.trees[item].entries]
-        found = {e.sha256: e.size for e in entries if e.state == "file" and e.sha256}
         named = [step.item for step in plan.steps if isinstance(step, CopyFiles)]
-        files = [f for item in named for f in facts.files.get(item, ()) if f.exists and f.sha256]
-        found |= {f.sha256: f.size for f in files}
-        lacking = {digest: size for digest, size in found.items() if not self.repository.has(digest, size)}
+        files = (f for item in named for f in facts.files.get(item, ()) if f.exists)
+        entries = (e for item in changed if item in facts.trees for e in facts.trees[item].entries)
+        lacking: dict[str, int] = {}
+        for one in chain[NamedFile | FileEntry](files, (e for e in entries if e.state == "file")):
+            digest, size = one.sha256, one.size
+            if digest and digest not in lacking and not self.repository.has(digest, size):
+                lacking[digest] = size
         # What services hold open now is read when they stand.
         held = [tree for step in plan.steps if isinstance(step, CopyStopped) for tree in step.trees]
         closed = [(t, e) for t in held for e in facts.trees[t.item].entries if e.state == "unreadable"]
@@ -364,7 +376,12 @@ class Errand:
             for item in connector.file_trees:
                 if snapshot is None or not item.tables:
                     continue
-                before = {e.path: e.size for e in snapshot.manifest.entries if e.item == item.id}
+                entries = snapshot.manifest.entries
+                before = {
+                    e.path: e.size
+                    for e in entries
+                    if e.item == item.id and any(matches(e.path, pattern) for pattern in item.tables)
+                }
                 for finding in health.judge_tables(facts, connector.name, item, before):
                     findings.setdefault(f"{item.id} {finding.evidence}", finding)
         return tuple(findings.values())
@@ -420,8 +437,8 @@ def _listings(snapshots: Iterable[Snapshot]) -> dict[str, Listing]:
             document = snapshot.path / "trees" / f"{item}.tsv"
             found.pop(item, None)
             # A listing that is gone or damaged costs one full listing, no more; `verify` names it.
-            with suppress(OSError, ValueError):
-                listing = parse_listing(document.read_bytes())
+            with suppress(OSError, ValueError), document.open("rb") as text:
+                listing = parse_listing(iter(partial(text.read, PIECE), b""))
                 if listing.digest == tree.digest:
                     found[item] = listing
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from exremote.facts import HostFacts
 from exremote.plan import CopyFiles, CopyRegistryKey, CopyStopped, CopyTree, Plan
@@ -22,18 +22,18 @@ def need_of(plan: Plan, facts: HostFacts, lacking: Mapping[str, int]) -> Need:
     """Given a plan, its facts, and the contents that are not here, return what the host needs."""
     lists = copies = 0
     for step in plan:
-        names: list[tuple[str, int]] = []
+        names: Iterable[tuple[str, int]] = ()
         if isinstance(step, CopyTree) and step.item in facts.trees:
-            tree = facts.trees[step.item]
-            names = [(entry.path, max(0, entry.size)) for entry in tree.entries]
+            names = ((entry.path, entry.size) for entry in facts.trees[step.item].entries)
         elif isinstance(step, CopyStopped):
             held = [facts.trees[tree.item] for tree in step.trees]
-            names = [(entry.path, max(0, entry.size)) for tree in held for entry in tree.entries]
+            names = ((entry.path, entry.size) for tree in held for entry in tree.entries)
         elif isinstance(step, CopyFiles):
-            names = [(file.path, file.size) for file in facts.files.get(step.item, ()) if file.exists]
+            names = ((file.path, file.size) for file in facts.files.get(step.item, ()) if file.exists)
         elif isinstance(step, CopyRegistryKey):
             lists += KEY * len(step.connectors)
         times = len(step.connectors)
-        lists += times * sum(LINE + PATHS * len(path) for path, _ in names)
-        copies += times * sum(size for _, size in names)
+        for path, size in names:
+            lists += times * (LINE + PATHS * len(path))
+            copies += times * max(0, size)
     return Need(lacking, lists + FACTS * len(plan.connectors), copies)

@@ -10,9 +10,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from exremote.checks.finding import API_REMEDY, Finding, Verdict, clock, finding, listed, modified, names, why
+from exremote.checks.finding import (
+    API_REMEDY,
+    MANY,
+    Finding,
+    Verdict,
+    clock,
+    finding,
+    listed,
+    modified,
+    names,
+    why,
+)
 from exremote.connector import Check, FileTree, below, matches
-from exremote.facts import HostFacts, in_words
+from exremote.facts import FileEntry, HostFacts, in_words
 from exremote.wording import count_text
 
 
@@ -110,16 +121,20 @@ def _look_tree(facts: HostFacts, check: Check, item: str, what: str) -> Seen:
             return Seen(
                 unknown=f"{below(tree.path, entry.path)} cannot be listed: {in_words(entry.error_id)}"
             )
-    found = [e for e in tree.entries if e.size >= 0 and any(matches(e.path, pattern) for pattern in where)]
-    size = sum(e.size for e in found)
-    evidence = f"{count_text(len(found), 'file')}, {count_text(size, 'byte')} in {names(where)}"
-    if found:
-        oldest = min(found, key=lambda e: e.modified_ticks)
-        evidence += (
-            f": {names(e.path for e in found)}; the oldest is of {modified(oldest):%Y-%m-%d %H:%M} UTC"
-        )
-    when = min((modified(e) for e in found), default=None)
-    return Seen({"count": len(found), "bytes": size, "oldest": when}[what], evidence)
+    count = size = 0
+    first: list[str] = []
+    oldest: FileEntry | None = None
+    for entry in tree.entries:
+        if entry.size >= 0 and any(matches(entry.path, pattern) for pattern in where):
+            count, size = count + 1, size + entry.size
+            first += [entry.path] if len(first) < MANY else []
+            if oldest is None or entry.modified_ticks < oldest.modified_ticks:
+                oldest = entry
+    evidence = f"{count_text(count, 'file')}, {count_text(size, 'byte')} in {names(where)}"
+    if oldest is not None:
+        evidence += f": {names(first, count)}; the oldest is of {modified(oldest):%Y-%m-%d %H:%M} UTC"
+    when = None if oldest is None else modified(oldest)
+    return Seen({"count": count, "bytes": size, "oldest": when}[what], evidence)
 
 
 def _look_tables(facts: HostFacts, check: Check, what: str, items: Mapping[str, FileTree]) -> Seen:

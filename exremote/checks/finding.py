@@ -117,10 +117,11 @@ def finding(
     )
 
 
-def names(texts: Iterable[str]) -> str:
-    """Given names, return the first few and how many more there are."""
+def names(texts: Iterable[str], count: int | None = None) -> str:
+    """Given names, return the first few and how many more there are; `count` are all of them together."""
     every = list(texts)
-    more = f" and {len(every) - MANY} more" if len(every) > MANY else ""
+    count = len(every) if count is None else count
+    more = f" and {count - MANY} more" if count > MANY else ""
     return ", ".join(every[:MANY]) + more
 
 

@@ -6,6 +6,7 @@ import ntpath
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from exremote.connector.model import PLACE, ROOTED, Connector, RootRule
@@ -18,8 +19,14 @@ def matches(path: str, pattern: str) -> bool:
     without `\` speaks of the file's name, one with `\` of the whole path.
     """
     subject = path if "\\" in pattern else path.rpartition("\\")[2]
+    return _form(pattern).fullmatch(subject) is not None
+
+
+@cache
+def _form(pattern: str) -> re.Pattern[str]:
+    """Given a pattern of a connector file, return what it means: a million paths are held against it."""
     form = "".join({"*": ".*", "?": "."}.get(char, re.escape(char)) for char in pattern)
-    return re.fullmatch(form, subject, re.IGNORECASE | re.DOTALL) is not None
+    return re.compile(form, re.IGNORECASE | re.DOTALL)
 
 
 def tidy(path: str) -> str:

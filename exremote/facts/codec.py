@@ -7,11 +7,12 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
 
+from exremote.compact import Compact
 from exremote.facts.parse import LONG, FactError
 
 _RANGE = "range"
@@ -28,9 +29,23 @@ def encode(value: Any) -> Any:
         return {f.name: encode(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {key: encode(item) for key, item in value.items()}
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | Compact):
         return [encode(item) for item in value]
     return value.isoformat() if isinstance(value, datetime) else value
+
+
+class _Listed(list[Any]):
+    """A sequence as JSON's encoder takes it, which goes through lists alone; no record of it is kept."""
+
+    def __init__(self, records: Sequence[Any]) -> None:
+        super().__init__()
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._records)
 
 
 def part(value: Any) -> Any:
@@ -42,6 +57,8 @@ def part(value: Any) -> Any:
         return {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return dict(value)
+    if isinstance(value, Compact):
+        return _Listed(value)
     return value.isoformat() if isinstance(value, datetime) else str(value)
 
 
@@ -67,9 +84,10 @@ def decode(kind: Any, value: Any, place: str) -> Any:
         if not isinstance(value, str) or value not in arguments:
             raise FactError("facts file", place, f"expected one of {', '.join(arguments)}")
         return value
-    if origin is tuple:
+    if origin in (tuple, Sequence):
         if not isinstance(value, list):
             raise wrong
+        arguments = arguments if origin is tuple else (*arguments, ...)
         if arguments[-1] is not ... and len(arguments) != len(value):
             raise wrong
         kinds = [arguments[0]] * len(value) if arguments[-1] is ... else arguments

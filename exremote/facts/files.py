@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self
 
+from exremote.compact import Compact
 from exremote.facts.codec import between
 from exremote.facts.parse import FactError, Record, take
 from exremote.facts.reasons import in_words
@@ -57,6 +58,13 @@ class FileEntry:
     """Why it is unreadable, e.g. `ExRemote.FileLocked`."""
 
 
+def _entry_of_row(
+    path: str, size: int, ticks: int, attributes: int, digest: bytes | None, state: EntryState, error_id: str
+) -> FileEntry:
+    """Given the values of an entry as the pack format's listings keep them, return the entry."""
+    return FileEntry(path, size, ticks, attributes, digest.hex() if digest else None, state, error_id)
+
+
 @dataclass(frozen=True, slots=True)
 class TreeFact:
     """A folder and all below it: `Get-FileTree`."""
@@ -71,8 +79,8 @@ class TreeFact:
     """Their size."""
     digest: str
     """Identity of the tree; '' if it is not there."""
-    entries: tuple[FileEntry, ...] = ()
-    """Sorted by path."""
+    entries: Sequence[FileEntry] = ()
+    """Sorted by path; of a million, so read as `Compact` says."""
 
     @classmethod
     def parse(cls, record: Record, entries: Iterable[_Entry] = ()) -> Self:
@@ -84,7 +92,9 @@ class TreeFact:
             files=take(script, record, "Files", int),
             bytes=take(script, record, "Bytes", int),
             digest=take(script, record, "Digest", str),
-            entries=tuple(
+            entries=entries.read_as(_entry_of_row)
+            if isinstance(entries, Compact)
+            else tuple(
                 FileEntry(e.path, e.size, e.modified_ticks, e.attributes, e.sha256, e.state, e.error_id)
                 for e in entries
             ),

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from itertools import pairwise
 from math import isqrt
 from typing import Literal, Protocol
 
+from exremote.compact import Compact
 from exremote.pack.words import MAX_TICKS, PackError, encode_lines
 
 MAX_GROUP = 48 * 1024
 """Bytes of the lines of one group; a host holds them until it knows whether they are the same."""
+_PIECE = 1 << 20
 _ERROR_ID = re.compile(r"ExRemote\.[A-Za-z]{1,60}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBERS = re.compile(rb"(-1|[0-9]{1,19})\t([0-9]{1,19})\t(-?[0-9]{1,10})\t([^\t\n]+)\t(.+)", re.DOTALL)
@@ -75,12 +78,23 @@ class TreeEntry:
     """why it could not be read, if state is `unreadable`"""
 
 
+Row = tuple[str, int, int, int, bytes | None, str, str]
+"""The values of an entry as `Compact` keeps them, in the order of its fields; the digest is 32 bytes."""
+
+
+def entry_of_row(
+    path: str, size: int, ticks: int, attributes: int, digest: bytes | None, state: TreeState, error_id: str
+) -> TreeEntry:
+    """Given the values of a row, return the entry."""
+    return TreeEntry(path, size, ticks, attributes, digest.hex() if digest else None, state, error_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """A tree as it was."""
 
-    entries: tuple[TreeEntry, ...]
-    """in the order of the host"""
+    entries: Sequence[TreeEntry]
+    """in the order of the host; of a million, so read as `Compact` says"""
     digest: str
     """SHA-256 over the lines that are not left out; equal digests mean equal trees"""
 
@@ -91,18 +105,35 @@ def parse_listing(data: bytes | Iterable[bytes]) -> Listing:
     Raise PackError if a line is not of the form, the last line has no end, or a path comes twice.
     """
     digest = hashlib.sha256()
-    entries: list[TreeEntry] = []
-    seen: set[str] = set()
-    for number, line in enumerate(_lines([data] if isinstance(data, bytes) else data), 1):
-        entry = _parse_line(line, number)
-        if entry.path in seen:
-            raise PackError(f"line {number} of the listing names a path for the second time: {entry.path!r}")
-        seen.add(entry.path)
-        entries.append(entry)
-        if entry.state != "excluded":
-            digest.update(line)
-            digest.update(b"\n")
-    return Listing(tuple(entries), digest.hexdigest())
+    sorted_so_far = True
+
+    def rows() -> Iterator[Row]:
+        nonlocal sorted_so_far
+        last = ""
+        for number, line in enumerate(_lines(_cut(data) if isinstance(data, bytes) else data), 1):
+            row = _parse_line(line, number)
+            sorted_so_far = sorted_so_far and last < row[0]
+            last = row[0]
+            if row[5] != "excluded":
+                digest.update(line)
+                digest.update(b"\n")
+            yield row
+
+    entries = Compact(entry_of_row, rows())
+    if not sorted_so_far:  # as a host never sends it, but for rare letters; else no path can come twice
+        seen = set[str]()
+        for number, entry in enumerate(entries, 1):
+            if entry.path in seen:
+                raise PackError(
+                    f"line {number} of the listing names a path for the second time: {entry.path!r}"
+                )
+            seen.add(entry.path)
+    return Listing(entries, digest.hexdigest())
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    """Given bytes, return them in pieces, of whose lines few are in memory at a time."""
+    return (data[start : start + _PIECE] for start in range(0, len(data), _PIECE))
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -120,7 +151,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
         raise PackError("the listing ends in the middle of a line")
 
 
-def _parse_line(line: bytes, number: int) -> TreeEntry:
+def _parse_line(line: bytes, number: int) -> Row:
     match = _NUMBERS.fullmatch(line)
     if match is None:
         raise PackError(f"line {number} of the listing does not have its five fields")
@@ -132,7 +163,7 @@ def _parse_line(line: bytes, number: int) -> TreeEntry:
     except UnicodeDecodeError:
         raise PackError(f"line {number} of the listing is not UTF-8") from None
     state: TreeState
-    sha256, error_id = None, ""
+    digest, error_id = None, ""
     if mark == "x":
         state = "excluded"
     elif mark == "r":
@@ -142,10 +173,24 @@ def _parse_line(line: bytes, number: int) -> TreeEntry:
     elif mark.startswith("!") and _ERROR_ID.fullmatch(mark[1:]):
         state, error_id = "unreadable", mark[1:]
     elif _SHA256.fullmatch(mark) and size >= 0:
-        state, sha256 = "file", mark
+        state, digest = "file", bytes.fromhex(mark)
     else:
         raise PackError(f"line {number} of the listing has {mark[:80]!r} where a digest or a mark belongs")
-    return TreeEntry(path, size, ticks, attributes, sha256, state, error_id)
+    return path, size, ticks, attributes, digest, state, error_id
+
+
+def row_of(entry: Entry) -> Row:
+    """Given what a line says, return the row of its values."""
+    digest = bytes.fromhex(entry.sha256) if entry.sha256 else None
+    return (
+        entry.path,
+        entry.size,
+        entry.modified_ticks,
+        entry.attributes,
+        digest,
+        entry.state,
+        entry.error_id,
+    )
 
 
 def format_entry(entry: Entry) -> bytes:
@@ -197,20 +242,26 @@ class Outline:
         numbers = {int(text) if _GROUP.fullmatch(text) else -1 for text in changed.split(",")}
         if not changed or not all(0 <= number <= last for number in numbers):
             raise PackError(f"a listing of the groups {changed[:80]!r}, where there are {last}")
-        kept = [
+        kept = (
             entry
             for number, (start, stop) in enumerate(pairwise(self.edges))
             if number not in numbers
             for entry in self.known.entries[start:stop]
-        ]
-        entries = sorted([*kept, *received.entries], key=_order)
-        if twice := next((a.path for a, b in pairwise(entries) if a.path == b.path), None):
-            raise PackError(f"the listing names a path for the second time: {twice!r}")
+        )
         digest = hashlib.sha256()
-        for entry in entries:
-            if entry.state != "excluded":
-                digest.update(format_entry(entry))
-        return Listing(tuple(entries), digest.hexdigest())
+
+        def rows() -> Iterator[Row]:
+            last = None
+            for entry in merge(kept, sorted(received.entries, key=_order), key=_order):
+                if entry.path == last:
+                    raise PackError(f"the listing names a path for the second time: {last!r}")
+                last = entry.path
+                if entry.state != "excluded":
+                    digest.update(format_entry(entry))
+                yield row_of(entry)
+
+        entries = Compact(entry_of_row, rows())
+        return Listing(entries, digest.hexdigest())
 
 
 def _order(entry: TreeEntry) -> bytes:

@@ -43,6 +43,7 @@ from exremote.repository.lock import (
     read_lock,
 )
 from exremote.repository.manifest import (
+    Content,
     Document,
     Elsewhere,
     Entry,
@@ -52,6 +53,8 @@ from exremote.repository.manifest import (
     Omission,
     SnapshotDraft,
     TreeRecord,
+    compact_entries,
+    joined_entries,
 )
 from exremote.repository.names import UnsafeName, remote_name, safe_relative, stored_path
 from exremote.repository.objects import ObjectWriter
@@ -71,6 +74,7 @@ __all__ = [
     "Candidate",
     "CheckRecord",
     "Composed",
+    "Content",
     "Document",
     "Elsewhere",
     "Entry",
@@ -101,12 +105,14 @@ __all__ = [
     "Unused",
     "age_text",
     "break_lock",
+    "compact_entries",
     "compose",
     "decide",
     "export",
     "hold",
     "is_dead",
     "is_private",
+    "joined_entries",
     "list_locks",
     "own_bytes",
     "part_of",

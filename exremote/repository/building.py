@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -38,9 +38,8 @@ def home_of(root: Path, host: str) -> Path:
     return snapshots / host
 
 
-def check_objects(store: ObjectStore, entries: Iterable[Entry]) -> None:
+def check_objects(store: ObjectStore, entries: Collection[Entry]) -> None:
     """Given the files of a snapshot to be, raise IntegrityError if one is not here in its size."""
-    entries = tuple(entries)
     store.settle(e.sha256 for e in entries)
     for entry in entries:
         if not store.has(entry.sha256, entry.size):

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from itertools import chain
 from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError
@@ -60,7 +61,7 @@ def standing(snapshot: Snapshot, folder: Path, is_damaged: Callable[[str], bool]
             entry=MANIFEST,
             remedy="Look at both with `exremote show`; after `exremote forget` there, copy again.",
         )
-    files: list[Document | Entry] = [*manifest.documents, *manifest.entries]
+    files = chain[Document | Entry](manifest.documents, manifest.entries)
     return Standing.DAMAGED if any(is_damaged(f.sha256) for f in files) else Standing.SAME
 
 

@@ -28,9 +28,19 @@ class DamageNotes:
     def counts_as_missing(self, sha256: str) -> bool:
         """Given a digest, return whether its content is noted as damaged, and did not come since."""
         with self._gate:
-            if self._missing is None:
-                self._missing = self.read()
-            return sha256 in self._missing
+            return sha256 in self._known()
+
+    @property
+    def any_noted(self) -> bool:
+        """Whether any content counts as missing."""
+        with self._gate:
+            return bool(self._known())
+
+    def _known(self) -> set[str]:
+        """Return what counts as missing. Only with the gate held."""
+        if self._missing is None:
+            self._missing = self.read()
+        return self._missing
 
     def came(self, sha256: str) -> None:
         """Given the digest of a content that is here anew, count it as here; its note stays as yet."""

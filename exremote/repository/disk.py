@@ -158,10 +158,14 @@ def pieces(path: Path) -> Iterator[bytes]:
 
 def read_whole(path: Path, most: int) -> bytes:
     """Given a file, return its bytes. Raise OSError if it is no ordinary one, or has more than `most`."""
-    with _opened(path) as file:
-        if os.fstat(file.fileno()).st_size > most:
-            raise OSError(errno.EINVAL, "it is larger than it can be", str(path))
+    with _opened(path, most) as file:
         return file.read()
+
+
+def lines(path: Path, most: int) -> Iterator[bytes]:
+    """Given a file, yield its lines. Raise OSError if it is no ordinary one, or longer than `most` bytes."""
+    with _opened(path, most) as file:
+        yield from file
 
 
 def first_line(path: Path, most: int) -> bytes:
@@ -170,10 +174,13 @@ def first_line(path: Path, most: int) -> bytes:
         return file.readline(most)
 
 
-def _opened(path: Path) -> BinaryIO:
+def _opened(path: Path, most: int | None = None) -> BinaryIO:
     # What somebody else put in the place of a file of ours (a pipe, a device) would never end.
-    if not stat.S_ISREG(path.stat().st_mode):
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "it is not an ordinary file", str(path))
+    if most is not None and status.st_size > most:
+        raise OSError(errno.EINVAL, "it is larger than it can be", str(path))
     return path.open("rb")
 
 

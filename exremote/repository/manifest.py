@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal, cast
 
+from exremote.compact import Compact
 from exremote.repository.names import (
     Places,
     UnsafeName,
@@ -36,6 +37,12 @@ _PLACE = re.compile(r"[A-Za-z]:\\|\\\\[^\\/:?*.][^\\/:?*]*\\")
 
 Kind = Literal["full", "tables", "safety"]
 
+Content = bytes | Callable[[], Iterable[bytes]]
+"""The bytes of a document; or, where they are many, what yields them in pieces whenever it is called."""
+
+_EPOCH = datetime(1, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -57,6 +64,50 @@ class Entry:
     """FileAttributes"""
     secret: bool = False
     """only the owner may read it"""
+
+
+Row = tuple[str, str, str, int, bytes, int, int, bool]
+"""The values of an entry as `Compact` keeps them, in the order of its fields: the digest is 32 bytes, the
+moment microseconds."""
+
+
+def row_of(entry: Entry) -> Row:
+    """Given an entry, return the row of its values."""
+    return (
+        entry.item,
+        entry.path,
+        entry.stored,
+        entry.size,
+        bytes.fromhex(entry.sha256),
+        (entry.modified - _EPOCH) // _MICROSECOND,
+        entry.attributes,
+        entry.secret,
+    )
+
+
+def entry_of_row(
+    item: str,
+    path: str,
+    stored: str,
+    size: int,
+    digest: bytes,
+    microseconds: int,
+    attributes: int,
+    secret: bool,
+) -> Entry:
+    """Given the values of a row, return the entry."""
+    modified = _EPOCH + timedelta(microseconds=microseconds)
+    return Entry(item, path, stored, size, digest.hex(), modified, attributes, secret)
+
+
+def compact_entries(entries: Iterable[Entry]) -> Compact[Entry]:
+    """Given entries, return the same in little memory."""
+    return entries if isinstance(entries, Compact) else Compact(entry_of_row, map(row_of, entries))
+
+
+def joined_entries(parts: Iterable[Sequence[Entry]]) -> Compact[Entry]:
+    """Given the entries of several items, return them all, in little memory."""
+    return Compact.joined(entry_of_row, map(compact_entries, parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +180,15 @@ class SnapshotDraft:
     """`tables` is a snapshot of the mapping tables alone, `safety` of what a restore replaces"""
     complete: bool = True
     """nothing that belongs to it is missing"""
-    entries: tuple[Entry, ...] = ()
-    """the files"""
+    entries: Sequence[Entry] = ()
+    """the files; of a million, so read as `Compact` says"""
     omitted: tuple[Omission, ...] = ()
     """left out on purpose"""
     missing: tuple[Omission, ...] = ()
     """should be there and is not"""
     trees: Mapping[str, TreeRecord] = field(default_factory=dict)
     """by item"""
-    documents: Mapping[str, bytes] = field(default_factory=dict)
+    documents: Mapping[str, Content] = field(default_factory=dict)
     """by path relative to the snapshot's folder"""
     findings: tuple[Mapping[str, object], ...] = ()
     """what health said at the time"""
@@ -181,8 +232,8 @@ class Manifest:
 
     head: Head
     """who, when, what kind"""
-    entries: tuple[Entry, ...]
-    """the files"""
+    entries: Sequence[Entry]
+    """the files; of a million, so read as `Compact` says"""
     documents: tuple[Document, ...]
     """the files of our own, SHA256SUMS among them"""
     trees: Mapping[str, TreeRecord]
@@ -255,6 +306,11 @@ def write_manifest(manifest: Manifest) -> Iterator[bytes]:
     if manifest.elsewhere:
         rest["elsewhere"] = [_fields(e) for e in manifest.elsewhere]
     yield json.dumps(rest, indent=0, allow_nan=False)[1:].encode() + b"\n"
+
+
+def pieces_of(content: Content) -> Iterable[bytes]:
+    """Given the content of a document, return its bytes in pieces."""
+    return [content] if isinstance(content, bytes) else content()
 
 
 def stamp(moment: datetime) -> str:

@@ -7,8 +7,9 @@ the other snapshots that name it, a file at a time, each by one rename.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from exremote.errors import RepositoryError
@@ -18,11 +19,11 @@ from exremote.repository.manifest import Document, Entry
 from exremote.repository.snapshot import Snapshot
 
 
-def named(snapshot: Snapshot) -> list[Document | Entry]:
+def named(snapshot: Snapshot) -> Iterator[Document | Entry]:
     """Given a snapshot, return all files that its manifest names; none if nobody can read it."""
     with suppress(RepositoryError):
-        return [*snapshot.manifest.documents, *snapshot.manifest.entries]
-    return []
+        return chain[Document | Entry](snapshot.manifest.documents, snapshot.manifest.entries)
+    return iter(())
 
 
 def damage_in(snapshot: Snapshot, is_damaged: Callable[[str], bool]) -> str:
@@ -41,6 +42,8 @@ def mend(
     notes: the next run does the rest. Raise RepositoryError if the system refuses.
     """
     noted = notes.read()
+    if not noted:
+        return []  # and no manifest is read for it
     sources = {file.sha256: good.path / file.stored for file in named(good) if file.sha256 in noted}
     better = []
     with disk.said(root, "mending what was damaged"):

@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from exremote.compact import Crowd
 from exremote.errors import RepositoryError
 
 LONGEST_NAME = 200
@@ -79,6 +80,27 @@ def folded(stored: str) -> str:
     if stored.isascii():
         return stored.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", stored).casefold())
+
+
+def are_apart(stored: Iterable[str]) -> bool:
+    """Given stored paths, return whether each has a place of its own on every system, for file and folders.
+
+    What it takes is a few bytes a path, where `Distinct` and `Places` keep texts: they are needed only if
+    this is False.
+    """
+    folders: dict[str, str] = {}  # by the folded folder, how it is spelt
+
+    def places() -> Iterator[str]:
+        for path in stored:
+            folder = path.rpartition("/")[0]
+            while folder and folders.get(folded(folder)) != folder:
+                # Twice the same folder in two spellings: the second one comes up as a twin.
+                yield folded(folder)
+                folders[folded(folder)] = folder
+                folder = folder.rpartition("/")[0]
+            yield folded(path)
+
+    return Crowd(places()).all_differ
 
 
 class Distinct:

@@ -44,6 +44,7 @@ class ObjectStore:
         self._gate = threading.Lock()  # guards the table, never held over anything slow
         self._settling = threading.Lock()
         self._waiting: dict[str, _Waiting] = {}
+        self._waiting_bytes = 0
 
     def place(self, sha256: str) -> Path:
         """Given a digest, return where its object is or would be. Raise ValueError if it is no digest."""
@@ -83,8 +84,8 @@ class ObjectStore:
         with self._gate:
             twin = self._waiting.setdefault(sha256, _Waiting(source, size, secret))
             twin.secret |= secret
-            waiting_bytes = sum(w.size for w in self._waiting.values())
-            enough = len(self._waiting) >= WAITING_FILES or waiting_bytes >= WAITING_BYTES
+            self._waiting_bytes += size if twin.path == source else 0
+            enough = len(self._waiting) >= WAITING_FILES or self._waiting_bytes >= WAITING_BYTES
         if twin.path != source:
             disk.remove(source)
         if enough:
@@ -109,7 +110,7 @@ class ObjectStore:
                     disk.replace(waiting.path, target)
                     self._damage.came(sha256)
                     with self._gate:
-                        del self._waiting[sha256]
+                        self._waiting_bytes -= self._waiting.pop(sha256).size
                     if waiting.secret:  # it may have become one while it waited
                         self.tighten(sha256)
                 disk.sync_folders([*folders, self.folder])

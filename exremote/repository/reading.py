@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from math import isfinite
 from typing import NoReturn, cast
 
+from exremote.compact import Compact
 from exremote.repository.manifest import (
     MANIFEST_FORMAT,
     SUMS,
@@ -25,18 +26,23 @@ from exremote.repository.manifest import (
     Kind,
     Manifest,
     Omission,
+    Row,
     TreeRecord,
     checked_document,
     checked_file,
     checked_place,
+    compact_entries,
     empty_layout,
+    entry_of_row,
+    row_of,
 )
-from exremote.repository.names import UnsafeName, checked_host, checked_remote, checked_word
+from exremote.repository.names import UnsafeName, are_apart, checked_host, checked_remote, checked_word
 
 _LARGEST = 2**63 - 1
 _DEEPEST = 16
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ENTRY_FIELDS = frozenset(Entry.__slots__)
+_ENTRIES = b'"entries":[\n'
 
 
 class ManifestError(ValueError):
@@ -45,16 +51,34 @@ class ManifestError(ValueError):
 
 def read_head(line: bytes) -> Head:
     """Given the first line of a manifest, return its head. Raise ManifestError if it is none, or too new."""
-    return _head(_parsed(line.rstrip().rstrip(b",") + b"}"))
+    return _head(_parsed(_closed(line)))
 
 
-def read_manifest(text: bytes) -> Manifest:
-    """Given the text of a manifest, return it. Raise ManifestError if it is not one, or too new."""
-    # Each entry becomes its slotted self while the text is read: no tree of dicts beside it.
-    data = _parsed(text, _hook)
+def _closed(line: bytes) -> bytes:
+    """Given the first line of a manifest, return it as an object of its own."""
+    return line.rstrip().rstrip(b",") + b"}"
+
+
+def read_manifest(lines: Iterable[bytes]) -> Manifest:
+    """Given the lines of a manifest, return it. Raise ManifestError if it is not one, or too new.
+
+    As exremote writes it, each entry is a line: it becomes bytes of its own at once, and neither the text nor
+    a tree of dicts is ever in memory. Whatever is JSON in another form is read as a whole.
+    """
+    source = iter(lines)
+    first, second = next(source, b""), next(source, b"")
+    if first.endswith(b",\n") and second == _ENTRIES:
+        entries = _streamed(source)
+        rest = _parsed(b"{" + b"".join(source))
+        if "entries" in rest:
+            raise ManifestError("entries: they are there twice")
+        data = {**_parsed(_closed(first)), **rest}
+    else:
+        data = _parsed(b"".join([first, second, *source]), _hook)
+        entries = compact_entries(_entries(_list(data, "entries")))
     manifest = Manifest(
         head=_head(data),
-        entries=_entries(_list(data, "entries")),
+        entries=entries,
         documents=tuple(map(_document, _list(data, "documents"))),
         trees=_trees(data),
         omitted=_omissions(data, "omitted"),
@@ -63,8 +87,27 @@ def read_manifest(text: bytes) -> Manifest:
         elsewhere=tuple(map(_elsewhere, _list(data, "elsewhere") if "elsewhere" in data else ())),
     )
     _check_layout(manifest)
-    _check_agreement(manifest, read_head(text[: text.find(b"\n")]))
+    _check_agreement(manifest, read_head(first))
     return manifest
+
+
+def _streamed(source: Iterator[bytes]) -> Compact[Entry]:
+    """Given the lines of the entries and what follows, take up to the end of the list. Return the entries."""
+
+    def rows() -> Iterator[Row]:
+        for line in source:
+            text = line.rstrip()
+            last = text.endswith(b"],")
+            if text := text.removesuffix(b"],") if last else text.removesuffix(b","):
+                data = _parsed(text)
+                if data.keys() != _ENTRY_FIELDS:
+                    raise ManifestError("entries: one has not the fields of one")
+                yield row_of(_entry(data))
+            if last:
+                return
+        raise ManifestError("entries: the list has no end")
+
+    return Compact(entry_of_row, rows())
 
 
 class _Fields:
@@ -263,17 +306,20 @@ def _list(data: Mapping[str, object], name: str) -> list[object]:
     return found
 
 
-def _entries(values: list[object]) -> tuple[Entry, ...]:
+def _entries(values: list[object]) -> Sequence[Entry]:
     if not all(isinstance(value, Entry) for value in values):
         raise ManifestError("entries: one has not the fields of one")
-    return tuple(cast("list[Entry]", values))
+    return cast("list[Entry]", values)
 
 
 def _check_layout(manifest: Manifest) -> None:
     """Given a manifest, raise ManifestError if two of its files cannot lie in one folder on every system."""
     layout = empty_layout()
-    stored = (d.stored for d in manifest.documents), (e.stored for e in manifest.entries)
-    for name in chain(*stored):
+    # Documents lie outside the folder of files, so that only files can be in the way of files.
+    apart = are_apart(e.stored for e in manifest.entries)
+    for name in chain(
+        (d.stored for d in manifest.documents), () if apart else (e.stored for e in manifest.entries)
+    ):
         try:
             layout.take(name)
         except UnsafeName as error:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from exremote.compact import Crowd
 from exremote.errors import RepositoryError
 from exremote.repository import disk
 from exremote.repository.parts import parts_in
@@ -41,7 +42,7 @@ class Need:
 
 @dataclass(slots=True)
 class _Share:
-    contents: Mapping[str, int]
+    contents: Crowd
     size: int
     arrived: int = 0
 
@@ -82,7 +83,7 @@ class Room:
             room = free - self.keep_free - due
             if size > room:
                 raise self._too_small(need, size, free, due, room, here, copies, joined)
-            self._shares[host] = _Share(need.contents, size)
+            self._shares[host] = _Share(Crowd(need.contents), size)
 
     def arrived(self, host: str, size: int) -> None:
         """Given bytes that came from a host, count them as free no more: the volume says so itself."""

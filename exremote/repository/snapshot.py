@@ -6,10 +6,12 @@ import contextlib
 import hashlib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from io import BytesIO
+from itertools import chain
 from pathlib import Path
 
 from exremote.errors import IntegrityError
@@ -19,6 +21,7 @@ from exremote.repository.manifest import (
     MANIFEST,
     MANIFEST_SUM,
     SUMS,
+    Content,
     Document,
     Entry,
     Head,
@@ -28,10 +31,19 @@ from exremote.repository.manifest import (
     checked_document,
     checked_entry,
     checked_place,
+    compact_entries,
     empty_layout,
+    pieces_of,
     write_manifest,
 )
-from exremote.repository.names import Distinct, UnsafeName, check_stored, checked_host, checked_word
+from exremote.repository.names import (
+    Distinct,
+    UnsafeName,
+    are_apart,
+    check_stored,
+    checked_host,
+    checked_word,
+)
 from exremote.repository.objects import ObjectStore
 from exremote.repository.reading import ManifestError, read_head, read_manifest
 
@@ -111,23 +123,28 @@ class Snapshot:
         """Read the manifest as it is on the disk now. Raise IntegrityError if it is not what was written."""
         path = self.path / MANIFEST
         expected = read_sum(self.path / MANIFEST_SUM)
-        text = _read(path, _LONGEST_MANIFEST, "the manifest")
-        actual = hashlib.sha256(text).hexdigest()
-        if actual != expected:
+        digest = hashlib.sha256()
+        lines = _digested(_lines(path, _LONGEST_MANIFEST, "the manifest"), digest.update)
+        manifest: Manifest | ManifestError
+        try:
+            manifest = read_manifest(lines)
+        except ManifestError as error:
+            manifest = error
+        for _ in lines:
+            pass  # the digest is of all of it
+        if digest.hexdigest() != expected:
             raise IntegrityError(
                 "the manifest is not what was written.",
                 path=path,
                 entry=MANIFEST,
                 expected=expected,
-                actual=actual,
+                actual=digest.hexdigest(),
                 remedy="Use another snapshot; exremote verify says what of this one is still good.",
             )
-        try:
-            manifest = read_manifest(text)
-        except ManifestError as error:
+        if isinstance(manifest, ManifestError):
             raise IntegrityError(
-                f"the manifest cannot be read: {error}.", path=path, entry=MANIFEST
-            ) from error
+                f"the manifest cannot be read: {manifest}.", path=path, entry=MANIFEST
+            ) from manifest
         if _snapshot_of(manifest.head, self.path) != replace(self, damage=""):
             raise IntegrityError(
                 "the manifest is of another snapshot.",
@@ -198,8 +215,13 @@ def read_sum(path: Path) -> str:
 
 def _read(path: Path, most: int, what: str) -> bytes:
     """Given a file of a snapshot's own, read it. Raise IntegrityError if it is not one that we wrote."""
+    return b"".join(_lines(path, most, what))
+
+
+def _lines(path: Path, most: int, what: str) -> Iterator[bytes]:
+    """Given a file of a snapshot's own, yield its lines. Raise IntegrityError if we did not write it."""
     try:
-        return disk.read_whole(path, most)
+        yield from disk.lines(path, most)
     except OSError as error:
         if error.errno not in disk.NO_FILE:
             raise disk.refusal(error, path, f"reading {what}") from error
@@ -211,11 +233,20 @@ def _read(path: Path, most: int, what: str) -> bytes:
         ) from error
 
 
+def _digested(lines: Iterable[bytes], update: Callable[[bytes], object]) -> Iterator[bytes]:
+    """Given lines, yield them, each told to a digest."""
+    for line in lines:
+        update(line)
+        yield line
+
+
 def sums_text(manifest: Manifest) -> Iterator[bytes]:
     """Given a manifest, return the text of its SHA256SUMS in pieces."""
-    files: list[Document | Entry] = [*(d for d in manifest.documents if d.stored != SUMS), *manifest.entries]
-    for file in sorted(files, key=lambda f: f.stored):
-        yield f"{file.sha256}  {file.stored}\n".encode()
+    files = chain[Document | Entry]((d for d in manifest.documents if d.stored != SUMS), manifest.entries)
+    # No name has a NUL in it, which comes before all else: so they stand in the order of their names.
+    for key in sorted(b"\0".join((f.stored.encode(), bytes.fromhex(f.sha256))) for f in files):
+        stored, _, digest = key.partition(b"\0")
+        yield b"%s  %s\n" % (digest.hex().encode(), stored)
 
 
 def read_sums(folder: Path) -> list[tuple[str, str]]:
@@ -252,35 +283,58 @@ def same_content(draft: SnapshotDraft, snapshot: Snapshot, volatile: Collection[
         return False
     if {i: t.root for i, t in draft.trees.items()} != {i: t.root for i, t in manifest.trees.items()}:
         return False
-    documents = {n: hashlib.sha256(d).hexdigest() for n, d in draft.documents.items()}
     kept = {d.stored: d.sha256 for d in manifest.documents if d.stored != SUMS}
-    names = {n for n in documents.keys() | kept.keys() if not any(fnmatchcase(n, v) for v in volatile)}
+    names = {n for n in draft.documents.keys() | kept.keys() if not any(fnmatchcase(n, v) for v in volatile)}
     # Access lists that could not be read this time are no others than those that were.
-    names -= {n for n in names - documents.keys() if fnmatchcase(n, ACCESS)}
+    names -= {n for n in names - draft.documents.keys() if fnmatchcase(n, ACCESS)}
+    documents = {n: _digest_of(content) for n, content in draft.documents.items() if n in names}
     if any(documents.get(name) != kept.get(name) for name in names):
         return False
     if len(draft.entries) != len(manifest.entries) or _folders_differ(draft.documents, snapshot):
         return False
-    # No place is named twice in either; one set of 100,000 files is enough to hold the other against.
-    contents = {_content(entry) for entry in draft.entries}
-    return all(_content(entry) in contents for entry in manifest.entries)
+    return _same_entries(draft.entries, manifest.entries)
 
 
-def _folders_differ(documents: Mapping[str, bytes], snapshot: Snapshot) -> bool:
+def _digest_of(content: Content) -> str:
+    digest = hashlib.sha256()
+    for piece in pieces_of(content):
+        digest.update(piece)
+    return digest.hexdigest()
+
+
+def _same_entries(ours: Sequence[Entry], theirs: Sequence[Entry]) -> bool:
+    """Given as many entries as others, in neither of which a place is named twice, return whether a restore
+    of either would bring back the same. Mostly they stand in one order, and nothing has to be kept in mind.
+    """
+    for one, other in zip(ours, theirs, strict=True):
+        if (one.item, one.path) != (other.item, other.path):
+            break
+        if _content(one) != _content(other):
+            return False
+    else:
+        return True
+    contents = set(map(_content, ours))
+    return all(_content(entry) in contents for entry in theirs)
+
+
+def _folders_differ(documents: Mapping[str, Content], snapshot: Snapshot) -> bool:
     """Return whether a listing of a tree names other folders than the snapshot's: an empty one is no file."""
     listed = {d.stored: d for d in snapshot.manifest.documents if fnmatchcase(d.stored, "trees/*")}
     with contextlib.suppress(IntegrityError):  # a damaged listing is `verify`'s to tell
         return any(
-            _folders(snapshot.document(listed[name])) != _folders(text)
+            _folders(BytesIO(snapshot.document(listed[name])))
+            != _folders(chain.from_iterable(map(BytesIO, pieces_of(text))))
             for name, text in documents.items()
             if name in listed
         )
     return False
 
 
-def _folders(listing: bytes) -> set[bytes]:
-    """Given a listing, return the paths of its folders: the lines without a size that say no reason."""
-    rows = (line.split(b"\t", 4) for line in listing.split(b"\n") if line.startswith(b"-1\t"))
+def _folders(lines: Iterable[bytes]) -> set[bytes]:
+    """Given the lines of a listing, return the paths of its folders: those without a size that say no
+    reason.
+    """
+    rows = (line.rstrip(b"\n").split(b"\t", 4) for line in lines if line.startswith(b"-1\t"))
     return {row[4] for row in rows if len(row) == 5 and row[3] == b"-"}
 
 
@@ -320,23 +374,29 @@ class Commit:
             raise ValueError("a draft that lacks something is not complete")
         return home_of(self._root, draft.host)
 
-    def _entries(self) -> tuple[Entry, ...]:
+    def _entries(self) -> Sequence[Entry]:
         """Return the draft's entries, their places distinct on every file system."""
         layout, distinct = empty_layout(), Distinct()
         for name in (SUMS, *self._draft.documents):
             layout.take(checked_document(name))
         for one in self._draft.elsewhere:
             checked_place(one.place)
-        found = []
-        for entry in map(checked_entry, self._draft.entries):
-            stored = layout.take(distinct.place(entry.stored))
-            found.append(entry if stored == entry.stored else replace(entry, stored=stored))
-        return tuple(found)
+        entries = self._draft.entries
+        # Documents lie outside the folder of files, so that only files can be in the way of files.
+        if are_apart(checked_entry(entry).stored for entry in entries):
+            return entries
 
-    def _build(self, building: Building, entries: tuple[Entry, ...]) -> Manifest:
+        def placed() -> Iterator[Entry]:
+            for entry in entries:
+                stored = layout.take(distinct.place(entry.stored))
+                yield entry if stored == entry.stored else replace(entry, stored=stored)
+
+        return compact_entries(placed())
+
+    def _build(self, building: Building, entries: Sequence[Entry]) -> Manifest:
         for entry in entries:
             building.file(entry)
-        documents = [building.document(name, data) for name, data in self._draft.documents.items()]
+        documents = [building.document(name, pieces_of(d)) for name, d in self._draft.documents.items()]
         manifest = self._manifest("", entries, tuple(documents))
         sums = building.document(SUMS, sums_text(manifest))
         documents.append(sums)
@@ -356,7 +416,7 @@ class Commit:
                 return found
             attempt += 1
 
-    def _manifest(self, id_: str, entries: tuple[Entry, ...], documents: tuple[Document, ...]) -> Manifest:
+    def _manifest(self, id_: str, entries: Sequence[Entry], documents: tuple[Document, ...]) -> Manifest:
         draft = self._draft
         head = Head(
             id=id_,

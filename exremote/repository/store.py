@@ -459,12 +459,14 @@ class Repository:
 
         Every byte is read; with `quick`, manifests are, and of the files names and sizes.
         """
-        verifier = Verifier(self._root, quick, self._damage.counts_as_missing, self.id)
+        alone = snapshot is not None
+        verifier = Verifier(self._root, quick, self._damage.counts_as_missing, self.id, alone=alone)
         return verifier.everything(self._store) if snapshot is None else verifier.snapshot(snapshot)
 
     def damage_in(self, snapshot: Snapshot) -> str:
         """Given a snapshot, return which of its files `verify` found damaged, in words; '' if none."""
-        return damage_in(snapshot, self._damage.counts_as_missing) or self.distant.damage(snapshot)
+        hurt = damage_in(snapshot, self._damage.counts_as_missing) if self._damage.any_noted else ""
+        return hurt or self.distant.damage(snapshot)
 
     def noted_damage(self) -> set[str]:
         """Return the digests of the contents that are noted as damaged, to begin a verification with."""

@@ -8,11 +8,13 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
+from exremote.compact import Crowd
 from exremote.errors import IntegrityError, RepositoryError
 from exremote.repository import disk
 from exremote.repository.manifest import MANIFEST, MANIFEST_SUM, SUMS, Document, Entry, Manifest
@@ -41,6 +43,11 @@ class Problem:
     """the content that should be there and is not; empty if it is about something else"""
 
 
+SMALL = 64 << 10
+"""Bytes of a file up to which a verification of one snapshot reads it again under another name: sooner done
+than a million digests kept in mind."""
+
+
 class Verifier:
     """One verification. A file with several names is read once."""
 
@@ -50,14 +57,20 @@ class Verifier:
         quick: bool,
         is_damaged: Callable[[str], bool] = lambda sha256: False,
         id_: str = "",
+        *,
+        alone: bool = False,
     ) -> None:
+        """`alone`: one snapshot is verified, and nothing else; so names that its files have elsewhere do not
+        count.
+        """
         self._root = root
         self._id = id_  # as the mark has it
         self._ids: set[str] = set()  # of the repositories that snapshots were made in
         self._quick = quick
         self._is_damaged = is_damaged  # what an earlier one found; only a quick one needs to be told
+        self._kept_from = SMALL if alone else 0
         self._digests: dict[tuple[int, int], str] = {}
-        self._present: set[str] = set()  # objects that were looked for
+        self._absent: set[str] = set()  # objects that are not there, as was said
         self._unseen = False  # there is no objects/, and that was said
 
     def everything(self, store: ObjectStore) -> Iterator[Problem]:
@@ -118,8 +131,7 @@ class Verifier:
             return
         self._ids.add(manifest.head.repository)
         yield from self._sums_agree(snapshot, manifest)
-        files: list[Document | Entry] = [*manifest.documents, *manifest.entries]
-        yield from self._files(snapshot.path, {f.stored: (f.size, f.sha256) for f in files})
+        yield from self._files(snapshot.path, manifest)
         yield from self._objects(manifest)
         if rights and not disk.is_private(self._root):
             yield from self._open_secrets(snapshot.path, manifest)
@@ -133,12 +145,12 @@ class Verifier:
                 yield self._problem(objects, "is missing")
             return
         for entry in manifest.entries:
-            if entry.sha256 not in self._present:
-                self._present.add(entry.sha256)
-                path = objects / entry.sha256[:2] / entry.sha256
-                try:
-                    path.lstat()
-                except OSError as error:
+            path = objects / entry.sha256[:2] / entry.sha256
+            try:
+                path.lstat()
+            except OSError as error:
+                if entry.sha256 not in self._absent:
+                    self._absent.add(entry.sha256)
                     yield self._problem(path, f"{_refused(error)}, and {manifest.head.id} names it")
 
     def _blame(self, snapshot: Snapshot, error: RepositoryError) -> Problem:
@@ -173,24 +185,24 @@ class Verifier:
                 continue
             yield from self._file(snapshot.path / stored, None, sha256)
 
-    def _files(self, folder: Path, expected: dict[str, tuple[int, str]]) -> Iterator[Problem]:
-        own = {MANIFEST, MANIFEST_SUM}
-        folders = {parent for stored in expected for parent in _parents(stored)}
-        for extra in self._extra(folder, "", expected.keys() | own, folders):
+    def _files(self, folder: Path, manifest: Manifest) -> Iterator[Problem]:
+        folders: set[str] = set()
+        names = Crowd(chain(_named(manifest, folders), (MANIFEST, MANIFEST_SUM)))
+        for extra in self._extra(folder, "", names, folders):
             yield self._problem(folder / extra, "is not in the manifest")
         linked = {name for name in folders if disk.is_link(folder / name)}
-        for stored, (size, sha256) in expected.items():
-            if linked and not linked.isdisjoint(_parents(stored)):
-                yield self._problem(folder / stored, "lies behind a link, which leads elsewhere")
+        for file in chain[Document | Entry](manifest.documents, manifest.entries):
+            if linked and not linked.isdisjoint(_parents(file.stored)):
+                yield self._problem(folder / file.stored, "lies behind a link, which leads elsewhere")
             else:
-                yield from self._file(folder / stored, size, sha256)
+                yield from self._file(folder / file.stored, file.size, file.sha256)
 
     def _open_secrets(self, folder: Path, manifest: Manifest) -> Iterator[Problem]:
         for path in (folder / e.stored for e in manifest.entries if e.secret):
             if path.exists() and not disk.is_private(path):
                 yield self._problem(path, "others than its owner may read it")
 
-    def _extra(self, top: Path, under: str, files: Set[str], folders: Set[str]) -> Iterator[str]:
+    def _extra(self, top: Path, under: str, files: Container[str], folders: Container[str]) -> Iterator[str]:
         try:
             found = sorted(os.scandir(top / under), key=lambda e: e.name)
         except OSError:
@@ -228,7 +240,7 @@ class Verifier:
             yield self._problem(path, f"cannot be read: {error.strerror}", sha256=lost)
 
     def _digest(self, path: Path, found: os.stat_result) -> str:
-        if found.st_nlink < 2 or not found.st_ino:
+        if found.st_nlink < 2 or not found.st_ino or found.st_size < self._kept_from:
             return disk.digest_of(path)
         key = (found.st_dev, found.st_ino)
         if key not in self._digests:
@@ -289,6 +301,15 @@ def read_check(line: bytes) -> tuple[str, datetime, str]:
 
 def _refused(error: OSError) -> str:
     return "is missing" if isinstance(error, FileNotFoundError) else f"cannot be read: {error.strerror}"
+
+
+def _named(manifest: Manifest, folders: set[str]) -> Iterator[str]:
+    """Given a manifest, yield where each of its files lies; `folders` is told of the folders."""
+    for file in chain[Document | Entry](manifest.documents, manifest.entries):
+        folder = file.stored.rpartition("/")[0]
+        if folder not in folders:
+            folders.update(_parents(file.stored))
+        yield file.stored
 
 
 def _parents(stored: str) -> Iterator[str]:

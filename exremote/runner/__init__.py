@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exremote.runner.ntbackup import JobEnd
     from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
     from exremote.runner.standing import left_down
-    from exremote.runner.steps import Harvest, Workplace, execute, to_document
+    from exremote.runner.steps import Harvest, Workplace, execute, to_document, to_pieces
     from exremote.runner.visit import Stopped, Visit, leftover_shells, tell_end
 else:
     __getattr__ = ondemand(
@@ -39,7 +39,7 @@ else:
             "exremote.runner.ntbackup": "JobEnd",
             "exremote.runner.outcome": "Outcome State exit_code failed interrupted",
             "exremote.runner.standing": "left_down",
-            "exremote.runner.steps": "Harvest Workplace execute to_document",
+            "exremote.runner.steps": "Harvest Workplace execute to_document to_pieces",
             "exremote.runner.visit": "Stopped Visit leftover_shells tell_end",
         },
     )
@@ -71,5 +71,6 @@ __all__ = [
     "run_lock",
     "tell_end",
     "to_document",
+    "to_pieces",
     "unread_words",
 ]

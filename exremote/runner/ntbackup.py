@@ -7,7 +7,7 @@ killed leaves a job that the next one takes over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -210,7 +210,7 @@ def _fetch(
     wanted = good and not step.keep_in
     # Hashing a large one takes as long as the disk needs; the host's own deadline holds.
     tree = session.file_tree(step.folder, () if wanted else (tape,), deadline_s=session.host.deadlines.host_s)
-    listing: tuple[FileEntry, ...] = tree.entries
+    listing: Sequence[FileEntry] = tree.entries
     lacking = {e.sha256: e.size for e in listing if e.state == "file" and e.sha256}
     try:
         reserve({sha256: size for sha256, size in lacking.items() if not repository.has(sha256, size)})
@@ -238,7 +238,7 @@ def _fetch(
         item=_log_item(step), root=folder, names=[name], secret=True, progress=progress,
     )  # fmt: skip
     return Copied(
-        mine.entries + log.entries,
+        (*mine.entries, *log.entries),
         mine.omitted,
         mine.missing + log.missing,
         mine.sent_files + log.sent_files,

@@ -52,11 +52,12 @@ def wrong_listing(fact: TreeFact, listing: Listing, exclude: Sequence[str], hash
         return "it is said not to be there and comes all the same" if listing.entries else ""
     if fact.digest != listing.digest:
         return "the digests differ"
-    counted = [e.size for e in listing.entries if e.state != "excluded" and e.size >= 0]
-    if (fact.files, fact.bytes) != (len(counted), sum(counted)):
-        return "the numbers of files or bytes differ"
+    counted = size = 0
+    wrong = ""
     folders, files = {folded(text) for text in exclude}, _excluded(exclude)
     for entry in listing.entries:
+        if entry.state != "excluded" and entry.size >= 0:
+            counted, size = counted + 1, size + entry.size
         match entry.state:
             case "excluded" if entry.size < 0:
                 right = folded(f"{entry.path}\\*") in folders
@@ -68,6 +69,6 @@ def wrong_listing(fact: TreeFact, listing: Listing, exclude: Sequence[str], hash
                 right = bool(entry.attributes & REPARSE)
             case _:
                 right = True
-        if not right:
-            return f"{entry.path[:200]!r} is marked as {entry.state}, which it cannot be"
-    return ""
+        if not right and not wrong:
+            wrong = f"{entry.path[:200]!r} is marked as {entry.state}, which it cannot be"
+    return wrong if (fact.files, fact.bytes) == (counted, size) else "the numbers of files or bytes differ"

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from itertools import islice
 
 from exremote.facts import FileEntry, NamedFile
 from exremote.folding import folded
-from exremote.repository import Entry, Omission, Repository, Staging, UnsafeName, stored_path
+from exremote.repository import (
+    Entry,
+    Omission,
+    Repository,
+    Staging,
+    UnsafeName,
+    compact_entries,
+    stored_path,
+)
 from exremote.transfer.carrier import Carrier
 from exremote.transfer.fetch import Fetch
 from exremote.transfer.wanted import GONE, Fetched, Progress, Wanted
+
+AT_ONCE = 1 << 15
+"""Files that one errand fetches: enough to make a round trip more of no account, few enough to be held here
+and on the host with all that is known of them on their way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
     """What became of one item."""
 
-    entries: tuple[Entry, ...] = ()
-    """Files that the repository holds now."""
+    entries: Sequence[Entry] = ()
+    """Files that the repository holds now; of a million, so read as `Compact` says."""
     omitted: tuple[Omission, ...] = ()
     """Files left out on purpose, each with the reason."""
     missing: tuple[Omission, ...] = ()
@@ -44,7 +57,7 @@ def pull_tree(
     *,
     item: str,
     root: str,
-    listing: Iterable[FileEntry],
+    listing: Sequence[FileEntry],
     secret: Sequence[str] = (),
     used_by: str = "",
     left_out: str = "left out by the connector's rules",
@@ -58,59 +71,121 @@ def pull_tree(
     `moving`, one that is gone when it is to be read is left out. Raise
     HostError if the host is lost for longer than the retry policy allows.
     """
-    files: list[FileEntry] = []
+    pull = _Pull(carrier, repository, staging, item, root, listing, secret, progress)
+    pull.fetch_what_lacks()
     omitted: list[Omission] = []
     refused: list[Omission] = []
-    wanted: dict[str, Wanted] = {}
-    for entry in listing:
-        match entry.state:
-            case "file" | "unreadable" if unsafe := _unsafe(item, entry.path):
-                refused.append(Omission(f"{root}\\{entry.path}", unsafe))
-            case "file" | "unreadable":
-                files.append(entry)
-                have = entry.sha256 is not None and repository.has(entry.sha256, entry.size)
-                # One copy of the same content is enough, of this tree and of all hosts together.
-                key = entry.sha256 or entry.path
-                if not have and key not in wanted:
-                    wanted[key] = _wanted(entry, secret)
-            case "excluded":
-                omitted.append(Omission(f"{root}\\{entry.path}", left_out))
-            case "reparse":
-                what = "a link to a folder in another place; exremote does not follow it"
-                refused.append(Omission(f"{root}\\{entry.path}", what))
-            case "directory" | "unhashed":
-                pass
-    first = Fetch(carrier, staging, root, item, progress, wanted.values())
-    first.run()
-    # Their twin, the one that was fetched for both, changed since the listing was made.
-    left = [
-        _wanted(entry, secret)
-        for entry in files
-        if entry.path not in first.done and entry.path not in first.failed
-        if entry.sha256 is None or not repository.has(entry.sha256, entry.size)
-    ]
-    second = Fetch(carrier, staging, root, item, progress, left)
-    second.run()
-    done, failed = first.done | second.done, first.failed | second.failed
-    entries: list[Entry] = []
     missing: list[Omission] = []
-    for entry in files:
-        fetched = done.get(entry.path)
-        if fetched is None and entry.sha256 is not None and repository.has(entry.sha256, entry.size):
-            fetched = _wanted(entry, secret).listed()
-        if fetched is None and moving and failed[entry.path].startswith(GONE):
-            omitted.append(Omission(f"{root}\\{entry.path}", f"left out: it {failed[entry.path]}"))
-        elif fetched is None:
-            missing.append(Omission(f"{root}\\{entry.path}", _why(failed[entry.path], used_by)))
-        else:
-            entries.append(_entry(item, entry.path, fetched, is_secret(entry.path, secret)))
-    return Copied(
-        tuple(entries),
-        tuple(omitted),
-        (*refused, *missing),
-        first.sent_files + second.sent_files,
-        first.sent_bytes + second.sent_bytes,
-    )
+
+    def entries() -> Iterator[Entry]:
+        for number, entry in enumerate(listing):
+            path = f"{root}\\{entry.path}"
+            match entry.state:
+                case "file" | "unreadable" if unsafe := _unsafe(item, entry.path):
+                    refused.append(Omission(path, unsafe))
+                case "file" | "unreadable":
+                    came = pull.came(number, entry)
+                    if isinstance(came, Fetched):
+                        yield _entry(item, entry.path, came, is_secret(entry.path, secret))
+                    elif moving and came.startswith(GONE):
+                        omitted.append(Omission(path, f"left out: it {came}"))
+                    else:
+                        missing.append(Omission(path, _why(came, used_by)))
+                case "excluded":
+                    omitted.append(Omission(path, left_out))
+                case "reparse":
+                    what = "a link to a folder in another place; exremote does not follow it"
+                    refused.append(Omission(path, what))
+                case "directory" | "unhashed":
+                    pass
+
+    found = compact_entries(entries())
+    return Copied(found, tuple(omitted), (*refused, *missing), pull.sent_files, pull.sent_bytes)
+
+
+class _Pull:
+    """The files of one listing on their way, some at a time: of a million, few are in the making at once."""
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        repository: Repository,
+        staging: Staging,
+        item: str,
+        root: str,
+        listing: Sequence[FileEntry],
+        secret: Sequence[str],
+        progress: Progress,
+    ) -> None:
+        self._carrier = carrier
+        self._repository = repository
+        self._staging = staging
+        self._item = item
+        self._root = root
+        self._listing = listing
+        self._secret = secret
+        self._progress = progress
+        self._here = bytearray(len(listing))  # 1 for each file that the repository has as it is listed
+        self._other: dict[str, Fetched] = {}  # what came and is not as it is listed, by path
+        self._failed: dict[str, str] = {}  # by path: why
+        self._asked = set[str]()  # contents that are to be fetched next
+        self._twins = False  # whether a file waits for another one of its content
+        self.sent_files = 0
+        """files that travelled"""
+        self.sent_bytes = 0
+        """their bytes, before compression"""
+
+    def fetch_what_lacks(self) -> None:
+        """Bring what the repository lacks. Raise HostError if the host is lost."""
+        self._fetch(self._lacking(once=True))
+        if self._twins:  # the one that was fetched for both may have changed since the listing was made
+            self._fetch(self._lacking(once=False))
+
+    def came(self, number: int, entry: FileEntry) -> Fetched | str:
+        """Given a file of the listing, return it as it came; why not, if it did not."""
+        if self._here[number]:
+            return _wanted(entry, self._secret).listed()
+        return self._other.get(entry.path) or self._failed[entry.path]
+
+    def _lacking(self, *, once: bool) -> Iterator[tuple[int, Wanted]]:
+        """Yield the files that are to be fetched, each with its number. `once`: of those with one content,
+        which the repository needs once for all hosts together, the first.
+        """
+        for number, entry in enumerate(self._listing):
+            if self._here[number] or entry.state not in ("file", "unreadable"):
+                continue
+            if entry.path in self._other or entry.path in self._failed or _unsafe(self._item, entry.path):
+                continue
+            if entry.sha256 is not None and self._repository.has(entry.sha256, entry.size):
+                self._here[number] = 1
+            elif once and entry.sha256 in self._asked:
+                self._twins = True
+            else:
+                self._asked.update(filter(None, [entry.sha256]))
+                yield number, _wanted(entry, self._secret)
+
+    def _fetch(self, lacking: Iterator[tuple[int, Wanted]]) -> None:
+        """Given files to be fetched, bring them, so many at a time."""
+        while some := list(islice(lacking, AT_ONCE)):
+            self._asked.clear()  # what came of it, the repository has now
+            fetch = Fetch(
+                self._carrier,
+                self._staging,
+                self._root,
+                self._item,
+                self._progress,
+                [wanted for _, wanted in some],
+            )
+            fetch.run()
+            for number, wanted in some:
+                fetched = fetch.done.get(wanted.path)
+                if fetched is not None and wanted.expected is not None and fetched == wanted.listed():
+                    self._here[number] = 1
+                elif fetched is not None:
+                    self._other[wanted.path] = fetched
+            self._failed.update(fetch.failed)
+            self.sent_files += fetch.sent_files
+            self.sent_bytes += fetch.sent_bytes
 
 
 def pull_files(

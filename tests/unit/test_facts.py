@@ -16,6 +16,7 @@ from exremote.facts import (
     ConnectorObject,
     EventCount,
     FactError,
+    FileEntry,
     HostFact,
     HostFacts,
     NotesIni,
@@ -193,6 +194,11 @@ def test_of_a_notes_ini_only_what_is_needed_is_kept() -> None:
 TIMES = st.datetimes(datetime(1990, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC))
 for _kind, _strategy in ((datetime, TIMES), (int, st.integers(0, 3_155_378_975_999_999_999))):
     st.register_type_strategy(_kind, _strategy)
+# What JSON gives back is a tuple; a listing of a host, which is kept in another way, equals it.
+st.register_type_strategy(
+    TreeFact,
+    st.builds(TreeFact, entries=st.lists(st.from_type(FileEntry), max_size=3).map(tuple)),
+)
 
 
 @settings(max_examples=40, deadline=None)
