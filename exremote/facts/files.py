@@ -80,7 +80,7 @@ class TreeFact:
     digest: str
     """Identity of the tree; '' if it is not there."""
     entries: Sequence[FileEntry] = ()
-    """Sorted by path; of a million, so read as `Compact` says."""
+    """Sorted by path; of a `Compact` each is made anew when it is looked at."""
 
     @classmethod
     def parse(cls, record: Record, entries: Iterable[_Entry] = ()) -> Self:

@@ -94,7 +94,7 @@ class Listing:
     """A tree as it was."""
 
     entries: Sequence[TreeEntry]
-    """in the order of the host; of a million, so read as `Compact` says"""
+    """in the order of the host; of a `Compact` each is made anew when it is looked at"""
     digest: str
     """SHA-256 over the lines that are not left out; equal digests mean equal trees"""
 

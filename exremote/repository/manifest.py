@@ -181,7 +181,7 @@ class SnapshotDraft:
     complete: bool = True
     """nothing that belongs to it is missing"""
     entries: Sequence[Entry] = ()
-    """the files; of a million, so read as `Compact` says"""
+    """the files; of a `Compact` each is made anew when it is looked at"""
     omitted: tuple[Omission, ...] = ()
     """left out on purpose"""
     missing: tuple[Omission, ...] = ()
@@ -233,7 +233,7 @@ class Manifest:
     head: Head
     """who, when, what kind"""
     entries: Sequence[Entry]
-    """the files; of a million, so read as `Compact` says"""
+    """the files; of a `Compact` each is made anew when it is looked at"""
     documents: tuple[Document, ...]
     """the files of our own, SHA256SUMS among them"""
     trees: Mapping[str, TreeRecord]

@@ -32,7 +32,7 @@ class Copied:
     """What became of one item."""
 
     entries: Sequence[Entry] = ()
-    """Files that the repository holds now; of a million, so read as `Compact` says."""
+    """Files that the repository holds now, each made anew when it is looked at."""
     omitted: tuple[Omission, ...] = ()
     """Files left out on purpose, each with the reason."""
     missing: tuple[Omission, ...] = ()
@@ -84,9 +84,10 @@ def pull_tree(
                 case "file" | "unreadable" if unsafe := _unsafe(item, entry.path):
                     refused.append(Omission(path, unsafe))
                 case "file" | "unreadable":
-                    came = pull.came(number, entry)
+                    wanted = _wanted(entry, secret)
+                    came = pull.came(number, wanted)
                     if isinstance(came, Fetched):
-                        yield _entry(item, entry.path, came, is_secret(entry.path, secret))
+                        yield _entry(item, entry.path, came, wanted.secret)
                     elif moving and came.startswith(GONE):
                         omitted.append(Omission(path, f"left out: it {came}"))
                     else:
@@ -141,11 +142,11 @@ class _Pull:
         if self._twins:  # the one that was fetched for both may have changed since the listing was made
             self._fetch(self._lacking(once=False))
 
-    def came(self, number: int, entry: FileEntry) -> Fetched | str:
+    def came(self, number: int, wanted: Wanted) -> Fetched | str:
         """Given a file of the listing, return it as it came; why not, if it did not."""
         if self._here[number]:
-            return _wanted(entry, self._secret).listed()
-        return self._other.get(entry.path) or self._failed[entry.path]
+            return wanted.listed()
+        return self._other.get(wanted.path) or self._failed[wanted.path]
 
     def _lacking(self, *, once: bool) -> Iterator[tuple[int, Wanted]]:
         """Yield the files that are to be fetched, each with its number. `once`: of those with one content,
