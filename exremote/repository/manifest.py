@@ -66,9 +66,9 @@ class Entry:
     """only the owner may read it"""
 
 
-Row = tuple[str, str, str, int, bytes, int, int, bool]
-"""The values of an entry as `Compact` keeps them, in the order of its fields: the digest is 32 bytes, the
-moment microseconds."""
+Row = tuple[str, str, str | None, int, bytes, int, int, bool]
+"""The values of an entry as `Compact` keeps them, in the order of its fields: the place is None where nothing
+in the path had to be escaped, the digest is 32 bytes, the moment microseconds."""
 
 
 def row_of(entry: Entry) -> Row:
@@ -76,7 +76,7 @@ def row_of(entry: Entry) -> Row:
     return (
         entry.item,
         entry.path,
-        entry.stored,
+        None if entry.stored == _plain_place(entry.item, entry.path) else entry.stored,
         entry.size,
         bytes.fromhex(entry.sha256),
         (entry.modified - _EPOCH) // _MICROSECOND,
@@ -88,7 +88,7 @@ def row_of(entry: Entry) -> Row:
 def entry_of_row(
     item: str,
     path: str,
-    stored: str,
+    stored: str | None,
     size: int,
     digest: bytes,
     microseconds: int,
@@ -96,8 +96,14 @@ def entry_of_row(
     secret: bool,
 ) -> Entry:
     """Given the values of a row, return the entry."""
+    place = _plain_place(item, path) if stored is None else stored
     modified = _EPOCH + timedelta(microseconds=microseconds)
-    return Entry(item, path, stored, size, digest.hex(), modified, attributes, secret)
+    return Entry(item, path, place, size, digest.hex(), modified, attributes, secret)
+
+
+def _plain_place(item: str, path: str) -> str:
+    """Given an item and a path of the host, return where the file lies if nothing has to be escaped."""
+    return f"{FILES}/{item}/" + path.replace("\\", "/")
 
 
 def compact_entries(entries: Iterable[Entry]) -> Compact[Entry]:
