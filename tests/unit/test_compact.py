@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import sys
 import tracemalloc
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from exremote.compact import Compact, Crowd
 from exremote.pack import parse_listing
+from exremote.repository.manifest import (
+    Document,
+    Entry,
+    Head,
+    Manifest,
+    compact_entries,
+    write_manifest,
+)
 from exremote.repository.names import Distinct, Places, UnsafeName, are_apart
+from exremote.repository.reading import read_manifest
+
+FILES = 20_000
 
 
 @dataclass(frozen=True)
@@ -42,16 +55,38 @@ def test_what_goes_in_comes_out(
 def test_a_listing_takes_little_more_memory_than_its_text() -> None:
     lines = (
         b"64\t631139040000000000\t32\t%064x\tfolder%05d\\file%07d.dat\n" % (n, n // 100, n)
-        for n in range(20_000)
+        for n in range(FILES)
     )
     text = b"".join(lines)
     tracemalloc.start()
     listing = parse_listing(text)
     now, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert len(listing.entries) == 20_000
+    assert len(listing.entries) == FILES
     assert now < 1.3 * len(text)
     assert peak < 1.3 * len(text) + (4 << 20)
+
+
+def test_a_manifest_is_read_in_little_memory() -> None:
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    head = Head(
+        "20260101T000000Z-notes-0123ab", "r", "H", "notes", moment, "run", "full", True, FILES, FILES, "e"
+    )
+    entries = (
+        Entry(
+            "i", f"d{n // 100:03d}\\f{n:05d}", f"files/i/d{n // 100:03d}/f{n:05d}", 1, f"{n:064x}", moment, 32
+        )
+        for n in range(FILES)
+    )
+    sums = Document("SHA256SUMS", 1, "0" * 64)
+    lines = b"".join(write_manifest(Manifest(head, compact_entries(entries), (sums,), {}, (), (), ())))
+    tracemalloc.start()
+    manifest = read_manifest(io.BytesIO(lines))
+    now, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (len(manifest.entries), manifest.entries[-1].path) == (FILES, "d199\\f19999")
+    assert now < 150 * FILES, "as objects they took 395 bytes each"
+    assert peak < 250 * FILES, "and while they were read 619"
 
 
 @given(st.lists(st.text("aAbB/", max_size=4), max_size=8))
