@@ -47,6 +47,10 @@ def wrong_text(wrong: Sequence[Evidence]) -> list[str]:
     return [f"  NOT YET: {e.what}: {e.said}{f' -> {e.remedy}' if e.remedy else ''}" for e in wrong]
 
 
+def _words(answer: Answer) -> str:
+    return f"{answer.by}: {answer.words}".rstrip(": ")
+
+
 class Attendant:
     """One person, or several at several terminals, for all hosts of a recovery."""
 
@@ -87,20 +91,36 @@ class Attendant:
             return self._asked(host, step)
 
     def confirm(self, host: str, step: Confirm) -> str:
-        """Given what a person has to do while step 8 goes on, ask until it is done. Return the answer."""
+        """Given what a person has to do once his files are there, ask until it is done. Return the answer.
+
+        Who has answered it once is not asked again. Raise Waiting if nobody is there.
+        """
+        record = self._record.hosts[host]
+        if (known := next((a for a in record.answers if a.step == step.name), None)) is not None:
+            return _words(known)
+        asked = record.noted.get(recover.ASKED)
+        names = [*asked] if isinstance(asked, list) else []
+        if step.name not in names:  # from now on it can be confirmed
+            record.noted[recover.ASKED] = [*names, step.name]
+            self._journal.event(recover.NOTED, host=host, asked=[*names, step.name])
         if (answer := self._elsewhere(host, step.name)) is not None:
             self._note(answer)
-            return f"{answer.by}: {answer.words}".rstrip(": ")
+            return _words(answer)
         if not has_terminal():
-            raise PlanRefused(f"{host}: nobody is there to confirm {step.name}: {step.text}")
+            raise Waiting(
+                f"{host}: its files are in place, and services are as they were found; {step.name} is to be "
+                f"done by a person: {step.text}",
+                f"Then `exremote confirm {self._record.id} {step.name} --words TEXT` and `exremote resume "
+                f"{self._record.id}`, which starts the services.",
+            )
         answer = self._turn_or_answer(host, step.name)
         if answer is None:
             with self._in_turn():
                 self._report.note(f"{host}: {step.text}")
-                asked = Step(step.name, 8, "person", step.text)
-                answer = self._asked(host, asked)
+                asked_step = Step(step.name, 8, "person", step.text)
+                answer = self._asked(host, asked_step)
         self._note(answer)
-        return f"{answer.by}: {answer.words}".rstrip(": ")
+        return _words(answer)
 
     def approve(self, host: str, plan: ChangePlan, yes: bool) -> None:
         """Given the plan of step 8, show it, and have it approved.
@@ -110,13 +130,11 @@ class Attendant:
         step = recover.CONNECTORS
         approved = f"plan {plan.digest[:12]}"
         if (answer := self._turn_or_answer(host, step, plan.digest)) is not None:
-            self._answerable(host, plan)
             self._note(answer)
             return
         with self._in_turn():
             if not self._report.as_json:
                 show_plans(self._report, [plan], self._place)
-            self._answerable(host, plan)
             if yes:
                 self._note(self._own(host, step, f"--yes, {approved}"))
                 return
@@ -135,17 +153,6 @@ class Attendant:
             f"`exremote confirm {self._record.id} {step} --words TEXT`, then `exremote resume "
             f"{self._record.id}`.",
         )
-
-    def _answerable(self, host: str, plan: ChangePlan) -> None:
-        """Raise Waiting if a person is needed while the plan goes on, and there is none, nor his answer."""
-        open_ = [one for one in plan if isinstance(one, Confirm) and not self._has_answer(host, one.name)]
-        if open_ and not has_terminal():
-            raise Waiting(
-                f"{host}: a step of the plan is for a person ({open_[0].name}), and there is no terminal to "
-                f"ask at: {open_[0].text}",
-                f"Answer beforehand: `exremote confirm {self._record.id} {open_[0].name} --words TEXT`, "
-                f"then `exremote resume {self._record.id}`.",
-            )
 
     # ------------------------------------------------------------ at this terminal
 
@@ -236,9 +243,6 @@ class Attendant:
                             self._read[path.name] = read_run(path)
             return list(recover.answers_for(self._record.id, self._read.values()))
 
-    def _has_answer(self, host: str, step: str) -> bool:
-        return any((a.host, a.step) == (host, step) for a in self._answers())
-
     def _elsewhere(self, host: str, step: str, plan: str = "") -> Answer | None:
         """Return an answer that was given by `confirm` and not taken up yet; with `plan`, about that plan."""
         for answer in self._answers():
@@ -266,4 +270,5 @@ class Attendant:
         return Answer(host, step, account_name(), words, {}, now(), self._journal.run_id)
 
     def _note(self, answer: Answer) -> None:
+        self._record.hosts[answer.host].take(answer)
         self._journal.event(recover.CONFIRMED, **recover.answer_fields(answer))

@@ -155,7 +155,10 @@ def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
             else f"{n} is at {at_text(record, n)}"
             for n in chosen
         )
-        raise PlanRefused(f"It is not the turn of {step}: {turns}.", "Nothing was noted.")
+        then = "Nothing was noted."
+        if all(host.plan.step(step) is None for host in record.hosts.values()):
+            then += f" It is asked for when its files are there: `exremote resume {record.id}` says so."
+        raise PlanRefused(f"It is not the turn of {step}: {turns}.", then)
     if len(at) > 1:
         raise UsageError(f"{', '.join(at)} are at {step}.", "Say which with --host.")
     return at[0]
@@ -204,7 +207,14 @@ def _is_at(record: HostRecord, step: str) -> bool:
         return False
     known = Connector.load_all()
     names = [one.of for one in record.plan.connectors]
-    return any(human.name == step for name in names if name in known for human in known[name].human_steps)
+    human = any(human.name == step for name in names if name in known for human in known[name].human_steps)
+    return human and step in _asked_for(record)
+
+
+def _asked_for(record: HostRecord) -> list[str]:
+    """Return what a person was asked for while the connectors were restored: its files are there."""
+    asked = record.noted.get(recover.ASKED)
+    return [str(name) for name in asked] if isinstance(asked, list) else []
 
 
 def _questions(record: HostRecord, step: str) -> tuple[Question, ...]:

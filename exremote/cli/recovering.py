@@ -306,6 +306,7 @@ def _errand(
         partial(visit.session, silently=True),
         attendant,
         approve_plan,
+        attendant.confirm,
         restorer,
         going.wait_s,
         run.api_account,

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from exremote.recover.reaching import temporary_host
     from exremote.recover.record import (
         ANSWERED,
+        ASKED,
         CONFIRM,
         CONFIRMED,
         GIVEN_UP,
@@ -70,7 +71,7 @@ else:
             "exremote.recover.planning": "newest passed_over plan_recovery",
             "exremote.recover.reaching": "temporary_host",
             "exremote.recover.record": (
-                "ANSWERED CONFIRM CONFIRMED GIVEN_UP NOTED VERB Answer HostRecord "
+                "ANSWERED ASKED CONFIRM CONFIRMED GIVEN_UP NOTED VERB Answer HostRecord "
                 "RecoveryRecord answer_fields answers_for plans_in read_recovery recoveries recovery_of "
                 "runs_of"
             ),
@@ -81,6 +82,7 @@ else:
 
 __all__ = [
     "ANSWERED",
+    "ASKED",
     "CONFIRM",
     "CONFIRMED",
     "CONNECTORS",

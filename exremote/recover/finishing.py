@@ -3,6 +3,16 @@
 from __future__ import annotations
 
 from exremote import restore
+from exremote.changes import (
+    ChangePlan,
+    Confirm,
+    MakeFolders,
+    RemoveFolders,
+    SendFiles,
+    SetAccessLists,
+    SetValues,
+    SwapFiles,
+)
 from exremote.errors import (
     PlanRefused,
 )
@@ -11,6 +21,9 @@ from exremote.recover.ground import Ground
 from exremote.recover.steps import Evidence, Step
 from exremote.repository import Composed, Snapshot
 from exremote.runner import State
+
+_PUTS = SendFiles | SwapFiles | MakeFolders | RemoveFolders | SetAccessLists | SetValues
+"""Steps that put something in place."""
 
 
 class Finishing(Ground):
@@ -42,17 +55,33 @@ class Finishing(Ground):
         with self.errand.session(self.host) as session:
             planned = self.errand.restorer(work, None)(self.host, session)
             plan = planned.detail.plan
+            said = self._people_first(plan)
             if not plan.steps:
-                return [Evidence("connectors", "ok", "nothing differs from the snapshots")]
-            self.errand.approve(self.host.name, plan)
+                return [Evidence("connectors", "ok", "nothing differs from the snapshots"), *said]
+            if not said:  # else it is the end of a plan that was approved
+                self.errand.approve(self.host.name, plan)
             doing = self.errand.restorer(work, {self.host.name: plan})
             with doing.guard(self.host):
                 done = doing(self.host, session)
+                if done.state is State.DONE:  # a run that was killed may have had more to clear than this one
+                    left = restore.scratch_left(self.errand.repository.runs_folder, self.host.name)
+                    restore.clear_scratch(session, self.journal, self.host.name, left)
         if done.state is not State.DONE:
             raise PlanRefused(
                 f"{self.host.name}: {done.message}", f"Then `exremote resume {self.errand.record.id}`."
             )
-        return [Evidence("connectors", "ok", done.message)]
+        return [Evidence("connectors", "ok", done.message), *said]
+
+    def _people_first(self, plan: ChangePlan) -> list[Evidence]:
+        """Given the plan as the machine is now, have people do what it wants of them, if all that they need
+        is in place: no service is stopped to wait for them. Else they are asked when it is.
+
+        Return the evidence. Raise Waiting if nobody is there.
+        """
+        if any(isinstance(step, _PUTS) for step in plan):
+            return []
+        wanted = [step for step in plan if isinstance(step, Confirm)]
+        return [Evidence(step.name, "ok", self.errand.confirm(self.host.name, step)) for step in wanted]
 
     def _prove(self, step: Step) -> list[Evidence]:
         with self.errand.session(self.host) as session:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from exremote import restore
-from exremote.changes import ChangePlan
+from exremote.changes import ChangePlan, Confirm
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
 from exremote.errors import (
@@ -69,6 +69,8 @@ class Shared:
     """who does what a machine cannot"""
     approve: Callable[[str, ChangePlan], None]
     """shows a plan of step 8 and asks; raises PlanRefused or Waiting"""
+    confirm: Callable[[str, Confirm], str]
+    """has a person do what step 8 wants of him once his files are there; raises Waiting if nobody is"""
     restorer: Callable[[Mapping[str, restore.Work], Mapping[str, ChangePlan] | None], restore.Errand]
     """makes the errand of step 8, given what is approved"""
     wait_s: float

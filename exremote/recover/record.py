@@ -27,6 +27,8 @@ PLANS = "recovery-plans"
 STEP = "recovery-step"
 CONFIRMED = "recovery-confirmed"
 NOTED = "recovery-noted"
+ASKED = "asked"
+"""Noted: what a person was asked for while the connectors were restored, by name; from then on he answers."""
 GIVEN_UP = "recovery-given-up"
 ANSWERED = "answered"
 

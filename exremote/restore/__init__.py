@@ -26,10 +26,11 @@ owing     what those that broke off owe the host
 
 from exremote.restore.aim import Aim, aim_of, aim_of_undo, name_of, parts_of
 from exremote.restore.approval import ONLY_PLANNED, check_approved
+from exremote.restore.deed import clear_scratch
 from exremote.restore.drill import Drilled, DrillErrand, Subject
 from exremote.restore.erased import erased_note
 from exremote.restore.errand import Errand, Restored, Work
-from exremote.restore.history import Undoable, last_down_s, undoable
+from exremote.restore.history import Undoable, last_down_s, scratch_left, undoable
 from exremote.restore.into import IntoErrand, Laid
 from exremote.restore.owing import Owed, owed
 from exremote.restore.planning import plan_changes
@@ -53,6 +54,7 @@ __all__ = [
     "aim_of",
     "aim_of_undo",
     "check_approved",
+    "clear_scratch",
     "erased_note",
     "in_waves",
     "last_down_s",
@@ -60,6 +62,7 @@ __all__ = [
     "owed",
     "parts_of",
     "plan_changes",
+    "scratch_left",
     "undoable",
     "verify_whole",
 ]

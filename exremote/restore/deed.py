@@ -7,7 +7,7 @@ a kill leaves, the next run puts back (`runner.standing`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import assert_never
 
@@ -29,7 +29,7 @@ from exremote.changes import (
     change_to_json,
 )
 from exremote.connector import below
-from exremote.errors import HostError, ScriptFailed
+from exremote.errors import HostError, ScriptFailed, Waiting
 from exremote.facts import INHERIT, FileDeed, RegistrySetting, SwapFile
 from exremote.folding import folded
 from exremote.inventory import Host
@@ -95,7 +95,7 @@ class Deed:
     moved: Callable[[int, int], None]
     """told of files and bytes that were sent; raises after an interrupt"""
     confirm: Callable[[Confirm], str]
-    """asks a person; gives what was answered, and raises PlanRefused if it was no"""
+    """asks a person; gives what was answered, raises PlanRefused if it was no, Waiting if he is not there"""
     prove: Callable[[Prove], Sequence[str]]
     """proves; gives a sentence for each thing that is not proven"""
     clock: Callable[[], float]
@@ -143,8 +143,11 @@ class Deed:
                 with self._told(numbers[id(step)], step):
                     self._perform(step, done)
         except BaseException as error:
-            if standing_still and not self._put_back():
+            if standing_still and not self._put_back(error):
                 standing.tell_left(error, self.found)
+            elif isinstance(error, Waiting) and not done.failed:  # all is in place that goes before a person
+                with suppress(HostError):
+                    self._clear()
             raise
         if standing_still:
             self._are_back(done, began)
@@ -305,7 +308,7 @@ class Deed:
             else:
                 done.values += 1
 
-    def _put_back(self) -> bool:
+    def _put_back(self, why: BaseException) -> bool:
         """Bring the services back as they were found, though the run was told to stop; return if it could."""
         try:
             with self.session.insisting(PUT_BACK_S):
@@ -323,6 +326,11 @@ class Deed:
             self.journal.event("services-left", host=self.host.name, error=error.text)
             return False
         self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id, failed=failed)
+        if isinstance(why, Waiting):  # who is waited for is told how the services are meanwhile
+            stood = [name for name, (state, _) in self.found.items() if state != "Running"]
+            why.leave(f"Until then these stand, as before: {', '.join(stood)}." if stood else "")
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+            why.leave(f"These did not start again: {reasons}." if failed else "")
         return True
 
     def _clear(self) -> None:

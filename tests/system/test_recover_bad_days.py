@@ -636,9 +636,7 @@ def test_what_is_damaged_after_it_was_verified_names_the_way_on(recovery: Recove
     assert recovery.resume()["step"] == "restore-system-state"
 
     programs_back(recovery)
-    recovery.act("storage-groups", temp=TEMP)
-    recovery.confirm("restore-storage-groups", *GROUPS)
-    recovery.act("reboot")
+    groups_back(recovery)
     damage(contents_of(recovery, "groupwise"))
     row = recovery.resume(code=13)
     assert row["step"] == "restore-connectors"
@@ -672,3 +670,35 @@ def test_a_copy_of_the_repository_does_not_go_on_beside_it(recovery: Recovery, t
     for name in forked - {path.name for path in before}:
         (runs / name).unlink()
     assert recovery.resume()["step"] == "restore-system-state"
+
+
+def groups_back(recovery: Recovery) -> None:
+    """Go on with a recovery whose programs are back, up to the machine's last restart."""
+    recovery.act("storage-groups", temp=TEMP)
+    recovery.confirm("restore-storage-groups", *GROUPS)
+    recovery.act("reboot")
+
+
+def test_the_notes_client_is_asked_for_when_its_files_are_there(recovery: Recovery) -> None:
+    """Without a terminal: files first, services as found, then a person; also where it was killed between."""
+    half_recovered(recovery)
+    groups_back(recovery)
+    assert "asked for when its files are there" in recovery.confirm("notes-client", *WORDS, code=4).err
+    found = recovery.client.lost(HOST, now=True)["services"]
+    assert killed(recovery.cli, 44, "resume", recovery.run) not in (0, 6)  # all is in place, nobody was asked
+    assert not any(e.get("asked") for e in recovery.events() if e["kind"] == "recovery-noted")
+    row = recovery.resume()
+    assert (row["step"], row["done"]) == ("restore-connectors", "8 of 10")
+    assert "its files are in place, and services are as they were found; notes-client" in row["message"]
+    now, was = (recovery.client.lost(HOST, now=flag) for flag in (True, False))
+    assert same(now)["files"] == same(was)["files"]
+    assert now["services"] == found
+    assert not [path for path in now["files"] if "exremote-" in path and "exremote-recover" not in path]
+    assert "notes-client" in recovery.resume()["message"]
+    assert recovery.said("notes-client", *WORDS, code=0)["done"] == "10 of 10"
+    assert same(recovery.client.lost(HOST, now=True)) == same(was)
+    told = {step["step"]: step for step in recovery.cli("evidence", recovery.run, "--json").json["steps"]}
+    assert [answer["by"] for answer in told["restore-connectors"]["answers"]][-1] == "Anna"
+    cleared = {folder for e in recovery.events() for folder in e.get("folders") or ()}
+    assert any(folder.endswith("exremote-aside-conndata") for folder in cleared)
+    ends_well(recovery)
