@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, nullcontext, redirect_stdout, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -254,8 +255,10 @@ def _back_up(
     line = ["backup", *(host.name for host in hosts)]
     files = ["--inventory", str(site.path), "--repository", str(place.path)]
     parts = [text for part in ("systemstate", "storagegroups") for text in ("--only", part)]
-    code = nested(context, [*line, *files], "", planned=True)
-    code = code or nested(context, [*line, *parts, *files], "", planned=True)
+    # A program reads one document, which is that of the recovery.
+    with redirect_stdout(sys.stderr) if report.as_json else nullcontext():
+        code = nested(context, [*line, *files], "", planned=True)
+        code = code or nested(context, [*line, *parts, *files], "", planned=True)
     if code != EXIT_OK:
         raise PlanRefused(
             f"The backup of {', '.join(h.name for h in hosts)} ended with {code}, so no move is begun.",

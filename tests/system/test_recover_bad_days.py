@@ -702,3 +702,15 @@ def test_the_notes_client_is_asked_for_when_its_files_are_there(recovery: Recove
     cleared = {folder for e in recovery.events() for folder in e.get("folders") or ()}
     assert any(folder.endswith("exremote-aside-conndata") for folder in cleared)
     ends_well(recovery)
+
+
+def test_a_planned_move_backs_the_living_server_up_though_another_recovery_had_begun(
+    recovery: Recovery,
+) -> None:
+    cli = recovery.cli
+    cli("recover", HOST, "--yes", "--json", code=6)
+    cli("backup", HOST, code=4)
+    ran = cli("recover", HOST, "--anew", "--planned", "--yes", "--json", code=6)
+    newest = [s["id"] for s in cli.snapshots() if s["connector"] == "systemstate"][-1]
+    plan = cli("evidence", ran.json["recovery"], "--json").json["plan"]
+    assert [one["snapshot"] for one in plan["saved"] if one["of"] == "systemstate"] == [f"{HOST}/{newest}"]
