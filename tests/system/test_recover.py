@@ -264,6 +264,8 @@ def test_each_step_done_wrong_is_noticed_and_mended(recovery: Recovery) -> None:
     assert row["step"] == "restart-recovered"
     assert "was not restarted since the storage groups" in row["message"]
     recovery.act("reboot")
-    assert recovery.go_on()["step"] == "restore-connectors"
+    row = recovery.go_on()
+    assert row["step"] == "restore-connectors"
+    assert re.search(r"Until then these stand, as before: .*LME-NOTES", row["message"])
     assert recovery.said("notes-client", *WORDS, code=0, at=True)["done"] == "10 of 10"
     assert same(client.lost(HOST, now=True)) == same(client.lost(HOST))

@@ -555,11 +555,10 @@ def test_a_clock_that_is_set_is_no_restart(recovery: Recovery) -> None:
     recovery.act("storage-groups", temp=TEMP)
     row = recovery.said("restore-storage-groups", *GROUPS)
     assert "was not restarted since the storage groups" in row["message"]
-    for offset in (-7200.0, 7200.0):
-        recovery.client.edit(HOST, "set_clock", offset_s=offset)
-        row = recovery.go_on()
-        assert row["step"] == "restart-recovered", row
-        assert "was not restarted since the storage groups" in row["message"]
+    recovery.client.edit(HOST, "set_clock", offset_s=-7200.0)
+    row = recovery.go_on()
+    assert row["step"] == "restart-recovered", row
+    assert "was not restarted since the storage groups" in row["message"]
     recovery.act("reboot")
     assert recovery.resume()["step"] == "restore-connectors"
 
