@@ -197,7 +197,8 @@ def forget(
     The policy holds for each host, connector and kind (full, tables alone, safety) by itself; --kind has
     another one for each. It counts complete snapshots only, and days on which a run found nothing changed
     count for the snapshot that they confirmed. An incomplete snapshot stays while no complete one is newer, a
-    damaged one until it is named, and what a recovery under way stands on until that is through.
+    damaged one until it is named, what a recovery under way stands on until that is through, and what is from
+    before one that left its machine half recovered.
     """
     with speaking(as_json) as report:
         policy = KeepPolicy(last, daily, weekly, monthly, duration(within) if within is not None else None)
