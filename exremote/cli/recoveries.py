@@ -102,18 +102,13 @@ def locked(place: Repository, hosts: Sequence[Host], report: Report) -> Iterator
         yield
 
 
-def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> list[str]:
-    """Given that another recovery begins, say what is given up for it, and ask. Return these recoveries: the
-    new one says that it ends them. Raise PlanRefused.
-    """
-    ended: list[str] = []
+def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
+    """Given that another recovery begins, say what is given up for it, and ask. Raise PlanRefused."""
     for one in all_recoveries(place).values():
         for name in (h.name for h in hosts if h.name in one.unfinished):
             done = one.hosts[name].progress
             report.note(f"note: the recovery {one.id} of {name} is given up for a new one: {done} steps done")
             approve(f"Give {one.id} up, and begin another one?", yes, "`exremote evidence` shows it")
-            ended += [one.id] if one.id not in ended else []
-    return ended
 
 
 def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
@@ -152,13 +147,11 @@ def begun(
     at: str | None,
     rehearse: bool,
     planned: bool,
-    ends: Sequence[str],
 ) -> RecoveryRecord:
     """Plan a recovery for each host. Return a record in which nothing is done yet, and what cannot be planned
     as a problem of it, if that is what is asked. Else raise PlanRefused.
 
-    `planned`: the servers live, and were backed up just now: that is taken, whatever came before. `ends` are
-    the recoveries that are given up for it.
+    `planned`: the servers live, and were backed up just now: that is taken, whatever came before.
     """
     named = [place.pick_current(name, now()) for name in names]
     if strangers := [s for s in named if s.host not in {h.name for h in hosts}]:
@@ -186,6 +179,7 @@ def begun(
             problems.append(error.text)
             continue
         found[host.name] = recover.HostRecord(plan)
+    ends = [one.id for one in all_recoveries(place).values() if found.keys() & one.hosts.keys()]
     return RecoveryRecord("", (), found, problems, ends=tuple(ends))
 
 

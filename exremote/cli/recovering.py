@@ -164,11 +164,12 @@ def recover_command(
         if give_up:
             end_for_good(place, report, hosts, yes)
         record = under_way(place, hosts, resume, anew, looks, at)
-        ends = supersede(place, report, hosts, yes) if anew and not looks else []
+        if anew and not looks:
+            supersede(place, report, hosts, yes)
         if planned:
             _back_up(context, report, hosts, site, place)
         if record is None:
-            record = begun(place, site, hosts, snapshots or (), connectors, at, rehearse, planned, ends)
+            record = begun(place, site, hosts, snapshots or (), connectors, at, rehearse, planned)
         elif snapshots:
             raise UsageError(
                 "A recovery that is under way has its snapshots.", "Leave --snapshot out, or --anew."

@@ -159,7 +159,8 @@ class RecoveryRecord:
     forks: list[str] = field(default_factory=list)
     """a sentence for each run that goes on from one from which another one goes on: problems, too"""
     ends: tuple[str, ...] | None = None
-    """the recoveries that were given up for it; None in a journal of an exremote that did not note that"""
+    """those of its hosts that were there when it began: what they had not done nobody goes on with; None in a
+    journal of an exremote that did not note that"""
 
     @property
     def last(self) -> RunRecord:
@@ -202,23 +203,34 @@ def runs_of(folder: Path, *verbs: str) -> list[RunRecord]:
 
 
 def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
-    """Given runs, return the recoveries among them, by id, each behind those that were given up for it, else
-    the oldest first.
+    """Given runs, return the recoveries among them, by id, each behind those that were there when it began,
+    else the oldest first.
 
     A recovery says itself which ones it ends: clocks of two jump hosts may disagree. In journals of an
-    exremote that did not note that, a later one of a host ends what an earlier one has not done there.
+    exremote that did not note that, a later one of a host ends what an earlier such one has not done there.
     """
     groups: dict[str, list[RunRecord]] = {}
     for record in sorted(records, key=lambda r: (str(r.started), r.run_id)):
         if record.verb == VERB and record.count:
             groups.setdefault(recovery_of(record), []).append(record)
     found = {name: read_recovery(name, group) for name, group in groups.items()}
-    ended: dict[str, list[str]] = {}
-    for number, (name, recovery) in enumerate(found.items()):
-        before = list(found)[:number] if recovery.ends is None else recovery.ends
-        ended[name] = [n for n in before if n in found and n != name and name not in (found[n].ends or ())]
-        for earlier in ended[name]:
-            _end(found[earlier], recovery)
+    ended: dict[str, list[str]] = {name: [] for name in found}
+
+    def end(earlier: str, later: str, hosts: Iterable[str]) -> None:
+        if earlier in found and earlier != later:
+            ended[later].append(earlier)
+            _end(found[earlier], found[later], hosts)
+
+    silent = [name for name, recovery in found.items() if recovery.ends is None]
+    for name, recovery in found.items():
+        for earlier in silent[: silent.index(name)] if recovery.ends is None else recovery.ends:
+            end(earlier, name, recovery.hosts)
+    for name in silent:  # begun by an older exremote behind one that would have ended it, had it been there
+        for earlier in [*found][: [*found].index(name)]:
+            if earlier not in silent and name not in (found[earlier].ends or ()):
+                alive = set(found[name].unfinished) & found[earlier].hosts.keys()
+                if alive:
+                    end(earlier, name, alive)
     ordered: dict[str, RecoveryRecord] = {}
 
     def put(name: str, above: frozenset[str]) -> None:
@@ -232,10 +244,10 @@ def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
     return ordered
 
 
-def _end(earlier: RecoveryRecord, later: RecoveryRecord) -> None:
-    """Note what of a recovery was given up for another one."""
+def _end(earlier: RecoveryRecord, later: RecoveryRecord, hosts: Iterable[str]) -> None:
+    """Note which hosts of a recovery were given up for another one."""
     run = later.runs[0]
-    for name in later.hosts:
+    for name in hosts:
         host = earlier.hosts.get(name)
         if host is not None and host.next and host.given_up is None:
             host.given_up = Ended(run.started, run.run_id, str(run.start.get("user", "")), later.id)

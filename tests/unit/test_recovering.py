@@ -14,8 +14,8 @@ from exremote.facts import HostFact, NamedFile, RegistryValue, ServiceState
 from exremote.facts.host import Disk
 from exremote.inventory import split_address
 from exremote.journal import Journal, RunRecord
-from exremote.recover import build_text, checks, instructions, read_recovery
-from exremote.recover.record import CONFIRMED, NOTED, PLANNED, STEP, moment
+from exremote.recover import build_text, checks, instructions, read_recovery, recoveries
+from exremote.recover.record import CONFIRMED, NOTED, PLANNED, PLANS, STEP, moment
 from exremote.recover.steps import (
     Evidence,
     Original,
@@ -285,6 +285,34 @@ def test_runs_follow_their_links_and_not_the_clocks_of_jump_hosts(tmp_path: Path
     assert "r-3 goes on from r-1, as r-2 does: it does not count" in forked.problems
     orphan = read_recovery("r-1", [second])
     assert "the journal of r-1, with which it began, is gone" in orphan.problems
+
+
+def begun(folder: Path, name: str, minutes: int, ends: list[str] | None) -> RunRecord:
+    """Write the journal of a recovery that has just begun; without `ends`, as it was written before."""
+    at = NOW + timedelta(minutes=minutes)
+    journal = Journal.create(folder, name, "recover", ["recover", "EX01"], lambda: at, user="Anna")
+    if ends is None:
+        journal.event(PLANS, plans={"EX01": PLAN.to_json()})
+    else:
+        journal.event(PLANS, plans={"EX01": PLAN.to_json()}, ends=ends)
+    journal.close("6")
+    return Journal.read(journal.path)
+
+
+def test_a_recovery_says_which_ones_it_ends_and_an_old_journal_ends_what_is_older(tmp_path: Path) -> None:
+    old, older = begun(tmp_path, "r-2", 0, None), begun(tmp_path, "r-1", -5, None)
+    behind = begun(tmp_path, "r-3", -90, ["r-2"])
+    found = recoveries([old, behind, older])
+    assert [*found] == ["r-1", "r-2", "r-3"]
+    assert [one.id for one in found.values() if one.unfinished] == ["r-3"]
+    ended = found["r-2"].hosts["EX01"].given_up
+    assert ended is not None
+    assert (
+        ended.text == "it was given up on 2026-11-26 00:30 UTC, by Anna, for another one that was begun, r-3"
+    )
+    # Two that end each other are in no order, and neither is gone on with.
+    ring = recoveries([begun(tmp_path, "r-4", 0, ["r-5"]), begun(tmp_path, "r-5", 1, ["r-4"])])
+    assert sorted(ring) == ["r-4", "r-5"]
 
 
 @given(st.dictionaries(st.sampled_from(["started", "said"]), st.text(max_size=12)))
