@@ -203,16 +203,20 @@ class Verifier:
                 yield self._problem(path, "others than its owner may read it")
 
     def _extra(self, top: Path, under: str, files: Container[str], folders: Container[str]) -> Iterator[str]:
+        odd: list[tuple[str, bool]] = []  # of a million names in a folder, only those that matter are kept
         try:
-            found = sorted(os.scandir(top / under), key=lambda e: e.name)
+            with os.scandir(top / under) as found:
+                for item in found:
+                    name = f"{under}/{item.name}" if under else item.name
+                    ours = item.is_dir(follow_symlinks=False) and not disk.is_link(Path(item.path))
+                    if (ours and name in folders) or name not in files:
+                        odd.append((name, ours and name in folders))
         except OSError:
             return  # whatever should be in it is named as missing or unreadable
-        for item in found:
-            name = f"{under}/{item.name}" if under else item.name
-            ours = item.is_dir(follow_symlinks=False) and not disk.is_link(Path(item.path))
-            if ours and name in folders:
+        for name, is_folder in sorted(odd):
+            if is_folder:
                 yield from self._extra(top, name, files, folders)
-            elif name not in files:
+            else:
                 yield name
 
     def _file(self, path: Path, size: int | None, sha256: str) -> Iterator[Problem]:
