@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from exremote import recover
 from exremote.cli.common import now
+from exremote.cli.underway import doubts_about
 from exremote.errors import PlanRefused, RepositoryError, SnapshotNotFound, UsageError
 from exremote.inventory import FOLDER_ON_HOST, Host, Inventory
 from exremote.journal import Journal
@@ -50,6 +52,8 @@ class Chosen:
     """newer tables over them where there are"""
     left_out: list[LeftOut] = field(default_factory=list)
     """what else --latest would have taken"""
+    notes: list[str] = field(default_factory=list)
+    """what is to be known of snapshots that may be of a half recovered machine"""
 
 
 def chosen_snapshots(
@@ -69,17 +73,23 @@ def chosen_snapshots(
     Raise UsageError, SnapshotNotFound, or IntegrityError.
     """
     something_named(names, latest, groups)
+    doubts = doubts_about(place)
     if not latest:
-        return Chosen([_named(place, name) for name in dict.fromkeys(names)])
+        found = [_named(place, name) for name in dict.fromkeys(names)]
+        return Chosen(found, notes=[*filter(None, (_doubted(place, one, doubts) for one in found))])
     chosen = Chosen()
     for host in site.select([*names, *groups]):
         full = (s for s in place.snapshots(host.name) if s.kind == "full" and s.connector not in PARTS)
         last = {s.connector: s for s in full}
-        newest = {c: _newest(place, host.name, c) for c in last}
-        taken: list[Snapshot | Composed] = [one for one in newest.values() if one is not None]
-        lacking = [last[c] for c, one in newest.items() if one is None]
-        taken += [one for one in lacking if incomplete and not _damage(place, one)]
-        left = [_left_out(place, one, take_it) for one in lacking if one not in taken]
+        ours = doubts.get(host.name, [])
+        newest = {one.connector: one for one in recover.newest(place, host.name, (), now(), ours)}
+        taken: list[Snapshot | Composed] = [newest[c] for c in last if c in newest]
+        lacking = [one for c, one in last.items() if c not in newest]
+        why = {one.connector: _doubted(place, one, doubts) for one in lacking}
+        taken += [one for one in lacking if incomplete and not why[one.connector] and not _damage(place, one)]
+        left = [_left_out(place, one, take_it, why[one.connector]) for one in lacking if one not in taken]
+        passed = recover.passed_over(place, host.name, taken, now(), ours, "Name it")
+        chosen.notes += [note for note in passed if not any(one.snapshot in note for one in left)]
         if not taken:
             raise SnapshotNotFound(
                 f"there is no complete snapshot of {host.name}.",
@@ -106,10 +116,25 @@ def _damage(place: Repository, snapshot: Snapshot) -> str:
     return place.damage_in(snapshot) or place.damage(snapshot)
 
 
-def _left_out(place: Repository, newest: Snapshot, take_it: str) -> LeftOut:
-    """Given the newest snapshot of a connector that has no good one, return what is said of it."""
+def _doubted(
+    place: Repository, one: Snapshot | Composed, doubts: Mapping[str, Sequence[recover.Doubt]]
+) -> str:
+    """Given a snapshot, return a sentence if it may be of a half recovered machine, else an empty text."""
+    full = one.full if isinstance(one, Composed) else one
+    doubt = recover.doubt_about(full, place.last_true(full, now()), doubts.get(one.host, ()))
+    if doubt is None:
+        return ""
+    return f"{one.host}/{full.id} may be of a half recovered machine: {recover.doubt_text(doubt)}"
+
+
+def _left_out(place: Repository, newest: Snapshot, take_it: str, doubted: str) -> LeftOut:
+    """Given the newest snapshot of a connector that has no good one, return what is said of it. `doubted`:
+    that it may be of a half recovered machine, if it may.
+    """
     name = f"{newest.host}/{newest.id}"
-    if damage := _damage(place, newest):
+    if doubted:
+        why, remedy = doubted, "Name it if it is of a whole server."
+    elif damage := _damage(place, newest):
         why = f"its newest snapshot, {name}, is damaged ({damage})"
         remedy = f"`exremote verify {name}` says what of it is good; back the host up again."
     else:
@@ -153,14 +178,6 @@ def something_named(names: Sequence[str], latest: bool, groups: Sequence[str]) -
             f"--latest takes hosts, and {snapshots[0]} names a snapshot.",
             f"Leave --latest out, or name {snapshots[0].partition('/')[0]}.",
         )
-
-
-def _newest(place: Repository, host: str, connector: str) -> Composed | None:
-    """Given a host and a connector, return what it had last: the newest full snapshot whose files are all
-    there, with newer tables over it.
-    """
-    full = place.reliable(host, connector, now=now())
-    return place.current(host, connector, now=now(), full=full) if full is not None else None
 
 
 def _named(place: Repository, name: str) -> Snapshot | Composed:

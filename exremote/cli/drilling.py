@@ -86,7 +86,7 @@ def drill(
         def code(outcomes: Sequence[Outcome]) -> int:
             return _code(outcomes) or (EXIT_BAD_NEWS if chosen.left_out else EXIT_OK)
 
-        for warning in site.warnings:
+        for warning in (*site.warnings, *chosen.notes):
             report.note(f"note: {warning}")
         subjects: dict[str, list[restore.Subject]] = {}
         folders: dict[str, str] = {}

@@ -284,7 +284,7 @@ def restore_command(
             sources = ", ".join(sorted({s.host for s in snapshots}))
             approve(f"{to} is not {sources}, which the snapshot is of. Restore there?", yes, "Use --dry-run")
         # Whoever is asked is to know it; all else reads it behind the result.
-        for warning in (*site.warnings, *(() if yes or dry_run else chosen.left_out)):
+        for warning in (*site.warnings, *chosen.notes, *(() if yes or dry_run else chosen.left_out)):
             report.note(f"note: {warning}")
         waves = waves_of(site, [host.name for host in hosts], canaries or (), wave, "restored")
         order = {name: n for n, name in enumerate(name for w in waves for name in w)}

@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from exremote.ondemand import ondemand
 
 if TYPE_CHECKING:
-    from exremote.recover.doubts import IN_SERVICE, Doubt, doubts_of, names_in
+    from exremote.recover.doubts import IN_SERVICE, Doubt, doubt_about, doubt_text, doubts_of, names_in
     from exremote.recover.editions import build_text
     from exremote.recover.errand import RecoveryErrand
     from exremote.recover.ground import Person
@@ -62,7 +62,7 @@ else:
     __getattr__ = ondemand(
         __name__,
         {
-            "exremote.recover.doubts": "IN_SERVICE Doubt doubts_of names_in",
+            "exremote.recover.doubts": "IN_SERVICE Doubt doubt_about doubt_text doubts_of names_in",
             "exremote.recover.editions": "build_text",
             "exremote.recover.errand": "RecoveryErrand",
             "exremote.recover.ground": "Person",
@@ -108,6 +108,8 @@ __all__ = [
     "build_text",
     "chain",
     "console_text",
+    "doubt_about",
+    "doubt_text",
     "doubts_of",
     "names_in",
     "newest",

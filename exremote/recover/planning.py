@@ -56,6 +56,7 @@ def passed_over(
     chosen: Sequence[Snapshot | Composed],
     now: datetime,
     doubts: Sequence[Doubt],
+    name_it: str = "Name it with --snapshot",
 ) -> list[str]:
     """Given what was chosen of a host, return a sentence for each newer snapshot that was not, for it may be
     of a half recovered machine.
@@ -75,8 +76,8 @@ def passed_over(
                 continue
             instead = f"; {name_of(own)} is taken" if own is not None else "; there is no other one"
             notes.append(
-                f"{host}/{last.id} is passed over, for {doubt_text(doubt)}{instead}. Name it with --snapshot "
-                "if it is of a whole server"
+                f"{host}/{last.id} is passed over, for {doubt_text(doubt)}{instead}. {name_it} if it is "
+                "of a whole server"
             )
     return notes
 

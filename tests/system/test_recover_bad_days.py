@@ -537,6 +537,10 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     passed = [note for note in plan["notes"] if "passed over" in note]
     assert passed and recovery.run in passed[0] and "it was given up on" in passed[0]
     assert "passed over" in cli("runbook", HOST).out
+    ran = cli("restore", "--latest", HOST, "--dry-run", "--json", code=None)
+    assert f"{HOST}/{half} is passed over" in ran.err
+    assert {one.partition("/")[2] for one in ran.json["hosts"][0]["plan"]["sources"]}.isdisjoint({half})
+    assert "half recovered machine" in cli("restore", f"{HOST}/{half}", "--dry-run", code=None).err
     plan = cli("recover", HOST, "--snapshot", half, "--dry-run", "--json").json["plans"][0]
     assert any(one["snapshot"].endswith(half) for one in plan["saved"])
 
