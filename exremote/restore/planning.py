@@ -158,9 +158,12 @@ def plan_changes(
             proven = {}  # what was sick before is to be so again
         steps.append(Prove(running, tuple(proven)))
     if steps and owed.broken and verb == "restore":
+        own = "an undo of this restore brings back how that left it; after it, "
+        if all(isinstance(step, Prove) for step in steps):
+            own = ""
         notes.append(
-            f"{owed.broken} changed something here and broke off: an undo of this restore brings back how "
-            f"that left it; after it, `exremote undo {owed.broken}` brings back what was before"
+            f"{owed.broken} changed something here and broke off: {own}`exremote undo {owed.broken}` brings "
+            "back what was before"
         )
     if unlisted:
         notes.append(NO_LISTS if not lists else f"{', '.join(unlisted)}: {NO_LISTS}")

@@ -119,6 +119,7 @@ def test_a_kill_while_it_waits_for_the_proof_leaves_services_as_they_were_to_be(
     assert services(cli)["LME-NOTES"] == ("Running", "Automatic")
     shown = cli(*restore(cli), "--dry-run").out
     assert re.search("^  1. prove: health of notes", shown, re.MULTILINE)
+    assert "an undo of this restore" not in shown
     resumed = cli("resume", "latest")
     assert "what was left to prove is proven" in resumed.out
     assert "exremote undo" not in resumed.err  # it has changed nothing
