@@ -483,7 +483,7 @@ def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None
     runs = dict.fromkeys(o.detail.run for o in outcomes if isinstance(o.detail, restore.Restored))
     for run in filter(None, runs):
         names = [o.host for o in outcomes if isinstance(o.detail, restore.Restored) and o.detail.run == run]
-        broken = broken_before(job.place, run, names)
+        broken = broken_before(job.place, run, names) if job.verb == "restore" else []
         then = (
             f", as {broken[0]} had left it; `exremote undo {broken[0]}` then undoes that one"
             if broken

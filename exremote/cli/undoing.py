@@ -84,7 +84,8 @@ def undo(
                 f"The run {record.run_id} changed nothing on {strangers[0]}.",
                 f"It changed {', '.join(changed)}.",
             )
-        for earlier in broken_before(place, record.run_id, wanted):
+        before = broken_before(place, record.run_id, wanted) if record.verb != "undo" else []
+        for earlier in before:
             report.note(
                 f"{record.run_id} went on where {earlier} had broken off: `exremote undo {earlier}` behind "
                 "this one brings back what was there before that"

@@ -159,3 +159,5 @@ def test_an_interrupt_behind_the_change_says_what_is_saved_and_the_ways_on(cli: 
     told = cli("undo", run, *DO)
     assert world.read(HOST, AMAP) == DAMAGED
     assert "went on where" not in told.err
+    (undo,) = re.findall(r"exremote undo (\S+?)`", told.err)  # of the undo, and of nothing else
+    assert "went on where" not in cli("undo", undo, "--dry-run").err
