@@ -258,9 +258,12 @@ class Attendant:
             self._report.note(line)
         for line in wrong_text(wrong):
             self._report.note(line)
+        # Where there is no terminal nobody asks him: whoever reads this alone is to know what is asked.
+        asked = "".join(f" --answer {question.name}=yes|no" for question in step.asks)
+        confirm = f"exremote confirm {self._record.id} {step.name}{asked}"
         return Waiting(
             f"{host}: {step.name} is to be done by a person: {step.title}.{not_yet}",
-            f"Then `exremote confirm {self._record.id} {step.name}` and `exremote resume {self._record.id}`.",
+            f"Then `{confirm}` and `exremote resume {self._record.id}`.",
         )
 
     def _text(self, host: str, step: Step) -> list[str]:

@@ -247,7 +247,9 @@ def test_each_step_done_wrong_is_noticed_and_mended(recovery: Recovery) -> None:
     assert "LME-GWISE" in recovery.wrong()["components"]
     assert "build of Exchange" in recovery.wrong()
     recovery.act("exchange")
-    assert recovery.said("install-exchange", at=True)["step"] == "restore-storage-groups"
+    row = recovery.said("install-exchange", at=True)
+    assert row["step"] == "restore-storage-groups"
+    assert "--answer last-backup-set=yes|no --answer mounted=yes|no`" in row["message"]
 
     recovery.act("reboot")  # too early
     recovery.act("storage-groups", temp=TEMP, last_set=False)
