@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from exremote.changes import ChangePlan, Prove
 from exremote.errors import PlanRefused
-from exremote.journal import RunRecord, journals, read_run
+from exremote.journal import RunRecord, is_of, journals, read_run
 from exremote.restore.aim import ServiceAim
 from exremote.runner import standing
 
@@ -22,8 +23,8 @@ LISTS_LEFT = "lists-left"
 """Said of an item whose access lists were not all set."""
 WORK_FILES_LEFT = "work-files-left"
 """Said of an item whose work files were not all erased."""
-LOOKED_AT = 200
-"""How many journals are looked at."""
+_LOOKED_AT = 200
+"""How many journals of runs that change hosts are looked at, however many other runs were since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +41,15 @@ class Undoable:
     """as they were found"""
 
 
+def changing_runs(folder: Path) -> Iterator[RunRecord]:
+    """Given the folder of journals, yield the last runs that change hosts, the newest first."""
+    paths = (path for path in journals(folder) if is_of(path, *VERBS))
+    yield from map(read_run, islice(paths, _LOOKED_AT))
+
+
 def last_down_s(folder: Path, host: str) -> float | None:
     """Given the folder of journals and a host, return for how long its services stood last, in seconds."""
-    for path in journals(folder)[:LOOKED_AT]:
-        record = read_run(path)
-        if record.verb not in VERBS:
-            continue
+    for record in changing_runs(folder):
         began = ended = None
         with suppress(OSError, ValueError):
             for event in record.events:
@@ -64,10 +68,7 @@ def scratch_left(folder: Path, host: str) -> list[str]:
     """Given the folder of journals and a host, return the folders on it that killed runs have left."""
     left: dict[str, None] = {}
     gone: set[str] = set()
-    for path in journals(folder)[:LOOKED_AT]:
-        record = read_run(path)
-        if record.verb not in VERBS:
-            continue
+    for record in changing_runs(folder):
         made: dict[str, None] = {}
         with suppress(OSError, ValueError):  # gone or changed since, or of another version: it stops nobody
             for event in record.events:

@@ -13,9 +13,9 @@ from datetime import datetime
 from pathlib import Path
 
 from exremote.changes import ChangePlan, Confirm, EraseWorkFiles, Prove, SetAccessLists, SetValues, SwapFiles
-from exremote.journal import Event, RunRecord, journals, read_run
+from exremote.journal import Event, RunRecord
 from exremote.restore import history
-from exremote.restore.history import LOOKED_AT, PLANNED, VERBS
+from exremote.restore.history import PLANNED, changing_runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,7 @@ def _deeds(folder: Path, host: str, before: str) -> list[_Deed]:
     Names do not say which of two runs of one second was first; their plans do: a host has one run at a time.
     """
     deeds: list[_Deed] = []
-    for path in journals(folder)[:LOOKED_AT]:
-        record = read_run(path)
-        if record.verb not in VERBS:
-            continue
+    for record in changing_runs(folder):
         found: list[_Deed] = []
         with suppress(OSError, ValueError):  # gone or changed since, or of another version: it stops nobody
             for event in record.events:

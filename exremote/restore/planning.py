@@ -192,9 +192,10 @@ def _taken_up(
                 f"{run} broke off before it had erased the work files in {erase.root}: it is done now"
             )
     wanted = {tree.item for tree in aim.trees} | {key.item for key in aim.keys}
-    for step in (step for name in aim.connectors for step in connectors[name].human_steps):
-        if (run := owed.people.get(step.name)) is not None and (own := wanted & set(step.items)):
-            items |= own
+    own = [connectors[name] for name in aim.connectors if name in connectors]
+    for step in (step for connector in own for step in connector.human_steps):
+        if (run := owed.people.get(step.name)) is not None and (due := wanted & set(step.items)):
+            items |= due
             notes.append(f"{run} broke off before a person was asked ({step.name}): it is done now")
     return items, notes
 

@@ -68,6 +68,17 @@ def test_what_was_not_done_behind_a_change_is_owed_and_a_later_run_settles_it(tm
     assert owed(tmp_path, "EX1", first) == Owed()
 
 
+def test_however_many_backups_were_since(tmp_path: Path) -> None:
+    """Those of the tables come every quarter of an hour: a restore that broke off is found all the same."""
+    first = ran(tmp_path, "0", (1,), begun=2)
+    journal = (tmp_path / f"{first}.jsonl").read_bytes()
+    for n in range(201):
+        name = f"20261126T020001Z-{n:06x}"
+        data = journal.replace(b'"verb":"restore"', b'"verb":"backup"').replace(first.encode(), name.encode())
+        (tmp_path / f"{name}.jsonl").write_bytes(data)
+    assert owed(tmp_path, "EX1").broken == first
+
+
 def test_nothing_is_owed_where_nothing_was_changed_or_all_was_undone(tmp_path: Path) -> None:
     ran(tmp_path, "a", ())
     assert owed(tmp_path, "EX1") == Owed()
