@@ -33,15 +33,19 @@ def doubts_about(place: Repository, hosts: Collection[str] = ()) -> dict[str, li
 def under_recovery(place: Repository, hosts: Sequence[Host]) -> dict[str, PlanRefused]:
     """Given hosts that are to be saved, return by name why a host is not: its recovery is under way.
 
-    What is not recovered yet would be saved as the newest of it.
+    What is not recovered yet would be saved as the newest of it. Until a new machine was seen it is the
+    server itself that answers, if any does, and each snapshot of it is welcome.
     """
     found: dict[str, PlanRefused] = {}
     for one in all_recoveries(place).values():
         for host in hosts:
-            if host.name in one.unfinished:
+            own = one.hosts.get(host.name)
+            if own is None or host.name not in one.unfinished:
+                continue
+            if recover.machine_seen(own) or one.problems:
                 found[host.name] = PlanRefused(
                     f"{host.name}: nothing is saved of it while its recovery is under way ({one.id}, "
-                    f"{one.hosts[host.name].progress} steps are done): a half recovered machine would be the "
+                    f"{own.progress} steps are done): a half recovered machine would be the "
                     "newest snapshot.",
                     f"Go on with `exremote resume {one.id}`. If the lost server lives after all, give the "
                     f"recovery up: `exremote recover {host.name} --give-up`.",

@@ -29,7 +29,15 @@ from typing import TYPE_CHECKING
 from exremote.ondemand import ondemand
 
 if TYPE_CHECKING:
-    from exremote.recover.doubts import IN_SERVICE, Doubt, doubt_about, doubt_text, doubts_of, names_in
+    from exremote.recover.doubts import (
+        IN_SERVICE,
+        Doubt,
+        doubt_about,
+        doubt_text,
+        doubts_of,
+        machine_seen,
+        names_in,
+    )
     from exremote.recover.editions import build_text
     from exremote.recover.errand import RecoveryErrand
     from exremote.recover.ground import Person
@@ -62,7 +70,9 @@ else:
     __getattr__ = ondemand(
         __name__,
         {
-            "exremote.recover.doubts": "IN_SERVICE Doubt doubt_about doubt_text doubts_of names_in",
+            "exremote.recover.doubts": (
+                "IN_SERVICE Doubt doubt_about doubt_text doubts_of machine_seen names_in"
+            ),
             "exremote.recover.editions": "build_text",
             "exremote.recover.errand": "RecoveryErrand",
             "exremote.recover.ground": "Person",
@@ -111,6 +121,7 @@ __all__ = [
     "doubt_about",
     "doubt_text",
     "doubts_of",
+    "machine_seen",
     "names_in",
     "newest",
     "passed_over",

@@ -54,7 +54,7 @@ def doubts_of(
     for number, one in enumerate(ours):
         own = one.hosts[host]
         began = one.began or (one.runs[0].started if one.runs else None)
-        if not own.next or began is None or not (_machine_seen(own) or one.problems):
+        if not own.next or began is None or not (machine_seen(own) or one.problems):
             continue
         later = ours[number + 1 :]
         said = [a for each in (one, *later) for a in answers.get(each.id, ())]
@@ -98,7 +98,7 @@ def doubt_text(doubt: Doubt) -> str:
     )
 
 
-def _machine_seen(host: HostRecord) -> bool:
+def machine_seen(host: HostRecord) -> bool:
     """Return whether a new machine was looked at, or somebody said that it is there."""
     steps = host.plan.steps
     return bool(host.answers) or any(host.is_done(step.name) for step in steps if step.who == "person")

@@ -717,3 +717,14 @@ def test_a_planned_move_backs_the_living_server_up_though_another_recovery_had_b
     newest = [s["id"] for s in cli.snapshots() if s["connector"] == "systemstate"][-1]
     plan = cli("evidence", ran.json["recovery"], "--json").json["plan"]
     assert [one["snapshot"] for one in plan["saved"] if one["of"] == "systemstate"] == [f"{HOST}/{newest}"]
+
+
+def test_a_server_that_comes_back_is_saved_while_no_new_machine_was_seen(recovery: Recovery) -> None:
+    """Somebody began a recovery, and the old server started once more: its last mail is worth a snapshot."""
+    recovery.lose()
+    recovery.begin()
+    recovery.client.revive(HOST)
+    recovery.cli("backup", HOST)
+    recovery.client.revive(HOST, off=True)
+    recovery.said("reinstall-windows")
+    assert "its recovery is under way" in recovery.cli("backup", HOST, code=4).out
