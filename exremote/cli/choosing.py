@@ -27,9 +27,9 @@ class LeftOut:
     host: str
     """whose it is"""
     connector: str
-    """its name"""
+    """its name, or `everything`"""
     snapshot: str
-    """HOST/ID of its newest snapshot"""
+    """HOST/ID of its newest snapshot; empty if there is none"""
     why: str
     """why that is not taken, in a clause"""
     remedy: str
@@ -65,11 +65,13 @@ def chosen_snapshots(
     *,
     take_it: str,
     incomplete: bool = False,
+    keep_going: bool = False,
 ) -> Chosen:
     """Given what the command line says, return the snapshots, and the connectors that --latest leaves out.
 
     `incomplete`: where no snapshot of a connector is complete, the newest of it is taken. `take_it` says
-    which command takes an incomplete one, with SNAPSHOT in it.
+    which command takes an incomplete one, with SNAPSHOT in it. `keep_going`: a host of which nothing can be
+    taken is left out where there are others.
     Raise UsageError, SnapshotNotFound, or IntegrityError.
     """
     something_named(names, latest, groups)
@@ -77,7 +79,7 @@ def chosen_snapshots(
     if not latest:
         found = [_named(place, name) for name in dict.fromkeys(names)]
         return Chosen(found, notes=[*filter(None, (_doubted(place, one, doubts) for one in found))])
-    chosen = Chosen()
+    chosen, bare = Chosen(), None
     for host in site.select([*names, *groups]):
         full = (s for s in place.snapshots(host.name) if s.kind == "full" and s.connector not in PARTS)
         last = {s.connector: s for s in full}
@@ -91,13 +93,19 @@ def chosen_snapshots(
         passed = recover.passed_over(place, host.name, taken, now(), ours, "Name it")
         chosen.notes += [note for note in passed if not any(one.snapshot in note for one in left)]
         if not taken:
-            raise SnapshotNotFound(
+            makes = f"`exremote backup {host.name}` makes one."
+            bare = bare or SnapshotNotFound(
                 f"there is no complete snapshot of {host.name}.",
                 path=place.path,
-                remedy=" ".join(map(str, left)) or f"`exremote backup {host.name}` makes one.",
+                remedy=" ".join(map(str, left)) or makes,
             )
+            if not keep_going:
+                raise bare
+            left = left or [LeftOut(host.name, "everything", "", "there is no snapshot of it", makes)]
         chosen.snapshots += taken
         chosen.left_out += left
+    if bare is not None and not chosen.snapshots:
+        raise bare
     return chosen
 
 

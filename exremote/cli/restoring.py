@@ -274,6 +274,7 @@ def restore_command(
             groups or (),
             take_it="`exremote restore SNAPSHOT --allow-incomplete`",
             incomplete=allow_incomplete,
+            keep_going=keep_going,
         )
         snapshots = chosen.snapshots
         if not allow_incomplete and saved is None:

@@ -306,6 +306,13 @@ def test_what_the_newest_leave_out_is_named_and_counts(cli: Cli, world: World) -
     assert world.read("EXNOTES01", DLL) == b"MZ another version"
     told = cli("runs", run_of(cli, "restore")).out
     assert "EXNOTES01: left notes out: none of its snapshots is complete" in told
+    cli.inventory("EXNOTES01", "EXGW01", "EXSICK01")
+    line = ("restore", "--latest", "EXSICK01", "EXNOTES01", "--dry-run")
+    assert "there is no complete snapshot of EXSICK01" in cli(*line, code=12).err
+    assert (
+        "EXSICK01: everything is left out: there is no snapshot of it"
+        in cli(*line, "--keep-going", code=3).out
+    )
     left = cli("restore", "--latest", "EXNOTES01", "--dry-run", "--json", code=3).json
     assert [(one["connector"], one["snapshot"]) for one in left["left_out"]] == [("notes", lacking)]
     assert left["exit_code"] == 3
