@@ -109,11 +109,15 @@ def parse_listing(data: bytes | Iterable[bytes]) -> Listing:
 
     def rows() -> Iterator[Row]:
         nonlocal sorted_so_far
-        last = ""
+        last, behind = "", set[str]()
         for number, line in enumerate(_lines(_cut(data) if isinstance(data, bytes) else data), 1):
             row = _parse_line(line, number)
             sorted_so_far = sorted_so_far and last < row[0]
             last = row[0]
+            if not sorted_so_far:  # what comes again and again, without an end, is known by then
+                if last in behind:
+                    raise _twice(number, last)
+                behind.add(last)
             if row[5] != "excluded":
                 digest.update(line)
                 digest.update(b"\n")
@@ -124,11 +128,13 @@ def parse_listing(data: bytes | Iterable[bytes]) -> Listing:
         seen = set[str]()
         for number, entry in enumerate(entries, 1):
             if entry.path in seen:
-                raise PackError(
-                    f"line {number} of the listing names a path for the second time: {entry.path!r}"
-                )
+                raise _twice(number, entry.path)
             seen.add(entry.path)
     return Listing(entries, digest.hexdigest())
+
+
+def _twice(number: int, path: str) -> PackError:
+    return PackError(f"line {number} of the listing names a path for the second time: {path!r}")
 
 
 def _cut(data: bytes) -> Iterator[bytes]:

@@ -293,6 +293,14 @@ def test_a_malformed_listing_is_refused(bad: bytes) -> None:
         parse_listing(bad)
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("lines", [LISTING.splitlines(keepends=True)[:1], LISTING.splitlines(keepends=True)])
+def test_a_listing_that_comes_again_and_again_is_known_by_its_paths(lines: list[bytes]) -> None:
+    """It has no end, so that nobody may wait for that."""
+    with pytest.raises(PackError, match="for the second time"):
+        parse_listing(itertools.cycle(lines))
+
+
 @given(st.binary(max_size=200) | st.text("0123456789-\t\nax!r\\").map(str.encode))
 def test_any_bytes_as_a_listing_are_a_listing_or_pack_error(data: bytes) -> None:
     with contextlib.suppress(PackError):
