@@ -37,12 +37,14 @@ def under_recovery(place: Repository, hosts: Sequence[Host]) -> dict[str, PlanRe
     server itself that answers, if any does, and each snapshot of it is welcome.
     """
     found: dict[str, PlanRefused] = {}
-    for one in all_recoveries(place).values():
+    runs = recover.runs_of(place.runs_folder, recover.VERB, recover.CONFIRM)
+    for one in recover.recoveries(runs).values():
+        said = list(recover.answers_for(one.id, runs))
         for host in hosts:
             own = one.hosts.get(host.name)
             if own is None or host.name not in one.unfinished:
                 continue
-            if recover.machine_seen(own) or one.problems:
+            if recover.machine_seen(own, said) or one.problems:
                 found[host.name] = PlanRefused(
                     f"{host.name}: nothing is saved of it while its recovery is under way ({one.id}, "
                     f"{own.progress} steps are done): a half recovered machine would be the "

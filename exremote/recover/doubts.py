@@ -54,7 +54,8 @@ def doubts_of(
     for number, one in enumerate(ours):
         own = one.hosts[host]
         began = one.began or (one.runs[0].started if one.runs else None)
-        if not own.next or began is None or not (machine_seen(own) or one.problems):
+        seen = machine_seen(own, answers.get(one.id, ())) or one.problems
+        if not own.next or began is None or not seen:
             continue
         later = ours[number + 1 :]
         said = [a for each in (one, *later) for a in answers.get(each.id, ())]
@@ -98,10 +99,13 @@ def doubt_text(doubt: Doubt) -> str:
     )
 
 
-def machine_seen(host: HostRecord) -> bool:
-    """Return whether a new machine was looked at, or somebody said that it is there."""
+def machine_seen(host: HostRecord, said: Iterable[Answer]) -> bool:
+    """Return whether a new machine was looked at, or somebody said that it is there: what people confirmed of
+    the recovery counts before it is taken up.
+    """
     steps = host.plan.steps
-    return bool(host.answers) or any(host.is_done(step.name) for step in steps if step.who == "person")
+    told = any(a.host == host.plan.host and a.step != IN_SERVICE for a in (*host.answers, *said))
+    return told or any(host.is_done(step.name) for step in steps if step.who == "person")
 
 
 def _through(host: HostRecord) -> datetime | None:

@@ -711,7 +711,8 @@ def test_a_planned_move_backs_the_living_server_up_though_another_recovery_had_b
     recovery: Recovery,
 ) -> None:
     cli = recovery.cli
-    cli("recover", HOST, "--yes", "--json", code=6)
+    began = cli("recover", HOST, "--yes", "--json", code=6).json["recovery"]
+    cli("confirm", began, "reinstall-windows", "--words", "it is there")  # nobody went on since
     cli("backup", HOST, code=4)
     ran = cli("recover", HOST, "--anew", "--planned", "--yes", "--json", code=6)
     newest = [s["id"] for s in cli.snapshots() if s["connector"] == "systemstate"][-1]
