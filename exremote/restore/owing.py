@@ -34,6 +34,8 @@ class Owed:
     broken: str = ""
     """the newest run that changed something and did not come to its end; empty if none did, or all of them
     were undone since"""
+    damaged: tuple[str, ...] = ()
+    """runs whose journals are damaged, if no later one came to its end here: what they owe nobody can tell"""
 
 
 @dataclass(slots=True)
@@ -55,6 +57,11 @@ class _Deed:
         return any(isinstance(steps[n - 1], SwapFiles | SetValues) for n in self.begun if n <= len(steps))
 
     @property
+    def items(self) -> set[str]:
+        """Return the items that it was to change."""
+        return {step.item for step in self.plan if isinstance(step, SwapFiles | SetValues)}
+
+    @property
     def ended(self) -> bool:
         """Return whether it came to its last step's end; what that found is another matter."""
         return len(self.plan.steps) in self.done
@@ -64,21 +71,21 @@ def owed(folder: Path, host: str, before: str = "") -> Owed:
     """Given the folder of journals and a host, return what earlier runs owe it.
 
     `before`: a run; only what was done before it counts. An undo that came to its end ends what was owed by
-    the run that it undid, and by those between: all is as it was before that one.
+    the run that it undid, and by those between that changed nothing else: that is as it was before.
     """
     lists: dict[str, bool] = {}
     work: dict[str, str] = {}
     people: dict[str, str] = {}
     proof: dict[str, str] = {}
     broken: str | None = None
-    until = ""
-    for deed in _deeds(folder, host, before):
+    deeds, damaged = _deeds(folder, host, before)
+    undone: set[int] = set()
+    for place, deed in enumerate(deeds):
         _note_lists(lists, deed)
-        if until:
-            until = "" if deed.run.run_id == until else until
+        if place in undone:
             continue
         if deed.run.verb == "undo" and deed.ended:
-            until = _undid(deed.run, host)
+            undone |= _undone(deeds, place, host)
         elif broken is None and (deed.ended or deed.changed):
             broken = "" if deed.ended else deed.run.run_id
         for number, step in enumerate(deed.plan, start=1):
@@ -101,36 +108,52 @@ def owed(folder: Path, host: str, before: str = "") -> Owed:
         {name: run for name, run in people.items() if run},
         {name: run for name, run in proof.items() if run},
         broken or "",
+        tuple(damaged),
     )
 
 
-def _undid(run: RunRecord, host: str) -> str:
-    """Given an undo, return the run that it undid on a host; what no run is called if it does not say."""
-    subjects = run.start.get("subjects")
+def _undone(deeds: list[_Deed], place: int, host: str) -> set[int]:
+    """Given deeds, the newest first, and the place of an undo, return the places of those that it made as if
+    they had not been: the one that it undid, and of those between each that changed nothing else.
+    """
+    subjects = deeds[place].run.start.get("subjects")
     named = subjects.get(host) if isinstance(subjects, Mapping) else None
-    return str(named[0]) if isinstance(named, list) and named else "unknown"
+    undid = str(named[0]) if isinstance(named, list) and named else ""
+    behind = range(place + 1, len(deeds))
+    last = next((n for n in behind if deeds[n].run.run_id == undid), None)
+    if last is None:
+        return set()  # its journal is gone: what the undo itself did settles what it can
+    return {n for n in range(place + 1, last + 1) if deeds[n].items <= deeds[last].items}
 
 
-def _deeds(folder: Path, host: str, before: str) -> list[_Deed]:
-    """Return what earlier runs did on a host, the newest first.
+def _deeds(folder: Path, host: str, before: str) -> tuple[list[_Deed], list[str]]:
+    """Return what earlier runs did on a host, the newest first, and runs that may have done something, for
+    their journals are damaged.
 
     Names do not say which of two runs of one second was first; their plans do: a host has one run at a time.
     """
     deeds: list[_Deed] = []
+    damaged: list[tuple[datetime, str]] = []
     for record in changing_runs(folder):
-        found: list[_Deed] = []
+        command = record.start.get("command")  # verb and hosts
+        named = isinstance(command, list) and host in command
+        if not record.intact and record.started is not None and named:
+            damaged.append((record.started, record.run_id))
+        own: list[_Deed] = []
         with suppress(OSError, ValueError):  # gone or changed since, or of another version: it stops nobody
             for event in record.events:
                 if event.fields.get("host") != host:
                     continue
                 if event.kind == PLANNED:  # a recovery can come to a plan more than once
-                    found.append(_Deed(record, event.at, ChangePlan(host, "", "restore", (), ())))
-                elif found:
-                    _take(found[-1], event)
-        deeds += [deed for deed in found if deed.plan.steps]
+                    own.append(_Deed(record, event.at, ChangePlan(host, "", "restore", (), ())))
+                elif own:
+                    _take(own[-1], event)
+        deeds += [deed for deed in own if deed.plan.steps]
     deeds.sort(key=lambda deed: deed.at, reverse=True)
     until = next((n for n, deed in enumerate(deeds) if deed.run.run_id == before), -1)
-    return [deed for deed in deeds[until + 1 :] if deed.run.run_id != before]
+    found = [deed for deed in deeds[until + 1 :] if deed.run.run_id != before]
+    well = max((deed.at for deed in found if deed.ended), default=None)
+    return found, [run for at, run in damaged if well is None or at > well]
 
 
 def _take(deed: _Deed, event: Event) -> None:

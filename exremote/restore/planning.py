@@ -165,6 +165,11 @@ def plan_changes(
             f"{owed.broken} changed something here and broke off: {own}`exremote undo {owed.broken}` brings "
             "back what was before"
         )
+    notes += [
+        f"the journal of {run} is damaged: what it left undone here, and which services it had stopped, "
+        f"nobody can tell; `exremote runs {run}` says what is left of it, `exremote health {host}` how it is"
+        for run in owed.damaged
+    ]
     if unlisted:
         notes.append(NO_LISTS if not lists else f"{', '.join(unlisted)}: {NO_LISTS}")
     others = [c.name for c in users if c.name not in aim.connectors]

@@ -110,7 +110,7 @@ def test_a_kill_while_it_waits_for_the_proof_leaves_services_as_they_were_to_be(
 ) -> None:
     """One of them was disabled: it was to run, it runs, and no later run takes that back."""
     disable(world)
-    with cli.started(*restore(cli), "--yes", "--grace", "3") as process:
+    with cli.started(*restore(cli), "--yes", "--grace", "6") as process:
         wait_for(cli, "step-started", '"prove"')
         process.kill()
         process.wait()
@@ -161,3 +161,16 @@ def test_an_interrupt_behind_the_change_says_what_is_saved_and_the_ways_on(cli: 
     assert "went on where" not in told.err
     (undo,) = re.findall(r"exremote undo (\S+?)`", told.err)  # of the undo, and of nothing else
     assert "went on where" not in cli("undo", undo, "--dry-run").err
+
+
+@pytest.mark.not_under_wine("apart")
+def test_a_damaged_journal_of_a_run_that_broke_off_is_said(cli: Cli, world: World) -> None:
+    """Nobody can tell what it owes; a plan that says nothing of it would look whole."""
+    world.fault(f"{HOST}:Remove-WorkFile:1:throw=LabFault")
+    ran = cli(*restore(cli), *DO, code=22)
+    world.fault()
+    (run,) = set(re.findall(r"exremote undo (\S+?)`", ran.out))
+    path = cli.repository / "runs" / f"{run}.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"kind":"safety"', b'"kind":"safetz"'))
+    shown = cli(*restore(cli), "--dry-run").out
+    assert f"the journal of {run} is damaged: what it left undone here" in shown

@@ -6,7 +6,16 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from exremote.changes import ChangePlan, Confirm, EraseWorkFiles, FileChange, Prove, SwapFiles
+from exremote.changes import (
+    ChangePlan,
+    Confirm,
+    EraseWorkFiles,
+    FileChange,
+    Prove,
+    SetValues,
+    SwapFiles,
+    ValueChange,
+)
 from exremote.journal import Journal
 from exremote.restore import Owed, owed
 
@@ -35,14 +44,17 @@ def ran(
     after_s: float = 0.0,
     left: str = "",
     undoes: str = "",
+    plan: ChangePlan = PLAN,
 ) -> str:
     """Write the journal of a run of one and the same second that did so many steps. Return its name."""
     folder.mkdir(exist_ok=True)
     name = f"20261126T020000Z-{tail * 6}"
     more = {"subjects": {"EX1": [undoes]}} if undoes else {}
-    journal = Journal.create(folder, name, verb, [verb], lambda: T0 + timedelta(seconds=after_s), **more)
+    journal = Journal.create(
+        folder, name, verb, [verb, "EX1"], lambda: T0 + timedelta(seconds=after_s), **more
+    )
     journal.event("planned", host="EX1", digest="", steps=len(PLAN.steps))
-    journal.event("safety", host="EX1", snapshots=[], plan=PLAN.to_json())
+    journal.event("safety", host="EX1", snapshots=[], plan=plan.to_json())
     for number in (*done, *([begun] if begun else [])):
         journal.event("step-started", host="EX1", number=number, step={})
         if number in done:
@@ -99,6 +111,30 @@ def test_an_undo_ends_what_its_own_run_owed_and_not_what_was_before(tmp_path: Pa
     assert found.broken == first
     assert found.work_files == {}  # the undo has erased them
     ran(tmp_path, "d", (1, 2, 3, 4), verb="undo", undoes=first, after_s=3)
+    assert owed(tmp_path, "EX1") == Owed()
+
+
+def test_an_undo_of_something_else_leaves_what_is_owed(tmp_path: Path) -> None:
+    """A run of another connector, older than the one that broke off, is undone."""
+    value = SetValues("calendar", "HKLM\\C", (ValueChange("HKLM\\C", "V", "1", "2"),))
+    other = ChangePlan("EX1", "EX1", "restore", (), (value, Prove((), ("calendar",))))
+    well = ran(tmp_path, "a", (1, 2), plan=other)
+    broken = ran(tmp_path, "b", (1,), begun=2, after_s=1)
+    before = owed(tmp_path, "EX1")
+    assert before.work_files == {"conndata": broken}
+    ran(tmp_path, "c", (1, 2), plan=other, verb="undo", undoes=well, after_s=2)
+    assert owed(tmp_path, "EX1") == before
+    ran(tmp_path, "d", (1, 2), plan=other, verb="undo", undoes="20260101T000000Z-gone00", after_s=3)
+    assert owed(tmp_path, "EX1") == before
+
+
+def test_a_damaged_journal_is_named_until_a_later_run_came_to_its_end(tmp_path: Path) -> None:
+    run = ran(tmp_path, "a", (1,), begun=2)
+    path = tmp_path / f"{run}.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"safety"', b'"safetz"'))
+    assert owed(tmp_path, "EX1") == Owed(damaged=(run,))
+    assert owed(tmp_path, "EX2") == Owed()
+    ran(tmp_path, "b", (1, 2, 3, 4), after_s=1)
     assert owed(tmp_path, "EX1") == Owed()
 
 
