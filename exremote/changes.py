@@ -412,6 +412,11 @@ class ChangePlan:
         return iter(self.steps)
 
     @property
+    def only_proves(self) -> bool:
+        """Return whether it changes nothing: a proof at most."""
+        return all(isinstance(step, Prove) for step in self.steps)
+
+    @property
     def swaps(self) -> tuple[SwapFiles, ...]:
         """Return the steps that put files in place."""
         return tuple(step for step in self.steps if isinstance(step, SwapFiles))

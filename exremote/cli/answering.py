@@ -98,8 +98,7 @@ class Attendant:
         record = self._record.hosts[host]
         if (known := next((a for a in record.answers if a.step == step.name), None)) is not None:
             return _words(known)
-        asked = record.noted.get(recover.ASKED)
-        names = [*asked] if isinstance(asked, list) else []
+        names = record.asked
         if step.name not in names:  # from now on it can be confirmed
             record.noted[recover.ASKED] = [*names, step.name]
             self._journal.event(recover.NOTED, host=host, asked=[*names, step.name])

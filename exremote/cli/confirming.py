@@ -208,13 +208,7 @@ def _is_at(record: HostRecord, step: str) -> bool:
     known = Connector.load_all()
     names = [one.of for one in record.plan.connectors]
     human = any(human.name == step for name in names if name in known for human in known[name].human_steps)
-    return human and step in _asked_for(record)
-
-
-def _asked_for(record: HostRecord) -> list[str]:
-    """Return what a person was asked for while the connectors were restored: its files are there."""
-    asked = record.noted.get(recover.ASKED)
-    return [str(name) for name in asked] if isinstance(asked, list) else []
+    return human and step in record.asked
 
 
 def _questions(record: HostRecord, step: str) -> tuple[Question, ...]:

@@ -481,19 +481,8 @@ def show_restored(report: Report, job: Job, outcomes: Sequence[Outcome]) -> None
                 report.line(f"{outcome.host}: not done: {sentence}")
     for left in job.left_out:
         report.line(str(left))
-    runs = dict.fromkeys(o.detail.run for o in outcomes if isinstance(o.detail, restore.Restored))
-    for run in filter(None, runs):
-        names = [o.host for o in outcomes if isinstance(o.detail, restore.Restored) and o.detail.run == run]
-        broken = broken_before(job.place, run, names) if job.verb == "restore" else []
-        then = (
-            f", as {broken[0]} had left it; `exremote undo {broken[0]}` then undoes that one"
-            if broken
-            else ""
-        )
+    details = [o.detail for o in outcomes if isinstance(o.detail, restore.Restored)]
+    for run in filter(None, dict.fromkeys(one.run for one in details)):
+        broken = next((one.broken for one in details if one.run == run and one.broken), "")
+        then = f", as {broken} had left it; `exremote undo {broken}` then undoes that one" if broken else ""
         report.note(f"`exremote undo {run}` brings back what was there before{then}")
-
-
-def broken_before(place: Repository, run: str, hosts: Sequence[str]) -> list[str]:
-    """Given a run and its hosts, return what had changed something there before it and broke off."""
-    found = (restore.owed(place.runs_folder, host, run).broken for host in hosts)
-    return list(dict.fromkeys(filter(None, found)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from exremote import recover
@@ -22,9 +22,23 @@ def doubts_about(place: Repository, hosts: Collection[str] = ()) -> dict[str, li
     """Given the repository and hosts, or none for all, return by host when it may have been half recovered,
     if that ever was.
     """
+    return _doubts(*_recoveries_and_answers(place), hosts)
+
+
+def _recoveries_and_answers(
+    place: Repository,
+) -> tuple[dict[str, RecoveryRecord], dict[str, list[recover.Answer]]]:
+    """Given the repository, return its recoveries by id, in order, and what people confirmed of each."""
     runs = recover.runs_of(place.runs_folder, recover.VERB, recover.CONFIRM)
     found = recover.recoveries(runs)
-    answers = {name: list(recover.answers_for(name, runs)) for name in found}
+    return found, {name: list(recover.answers_for(name, runs)) for name in found}
+
+
+def _doubts(
+    found: Mapping[str, RecoveryRecord],
+    answers: Mapping[str, Iterable[recover.Answer]],
+    hosts: Collection[str] = (),
+) -> dict[str, list[Doubt]]:
     names = hosts or dict.fromkeys(name for one in found.values() for name in one.hosts)
     every = {name: recover.doubts_of(name, found, answers) for name in names}
     return {name: doubts for name, doubts in every.items() if doubts}
@@ -37,14 +51,13 @@ def under_recovery(place: Repository, hosts: Sequence[Host]) -> dict[str, PlanRe
     server itself that answers, if any does, and each snapshot of it is welcome.
     """
     found: dict[str, PlanRefused] = {}
-    runs = recover.runs_of(place.runs_folder, recover.VERB, recover.CONFIRM)
-    for one in recover.recoveries(runs).values():
-        said = list(recover.answers_for(one.id, runs))
+    recoveries, answers = _recoveries_and_answers(place)
+    for one in recoveries.values():
         for host in hosts:
             own = one.hosts.get(host.name)
             if own is None or host.name not in one.unfinished:
                 continue
-            if recover.machine_seen(own, said) or one.problems:
+            if recover.machine_seen(own, answers[one.id]) or one.problems:
                 found[host.name] = PlanRefused(
                     f"{host.name}: nothing is saved of it while its recovery is under way ({one.id}, "
                     f"{own.progress} steps are done): a half recovered machine would be the "
@@ -60,13 +73,14 @@ def wanted_by_recoveries(place: Repository) -> dict[str, str]:
     that was given up would have to, and why.
     """
     found: dict[str, str] = {}
-    for host, doubts in doubts_about(place).items():
+    recoveries, answers = _recoveries_and_answers(place)
+    for host, doubts in _doubts(recoveries, answers).items():
         chosen = recover.newest(place, host, (), now(), doubts)
         if recover.passed_over(place, host, chosen, now(), doubts):
             said = f"the last from before the recovery {doubts[0].recovery}, which was not through"
             tables = [one.tables for one in chosen if isinstance(one, Composed) and one.tables is not None]
             found |= {f"{host}/{one.id}": said for one in (*chosen, *tables)}
-    for record in all_recoveries(place).values():
+    for record in recoveries.values():
         for host in record.unfinished:
             said = f"wanted by the recovery {record.id}, which is not through"
             found |= dict.fromkeys(recover.names_in(record.hosts[host]), said)

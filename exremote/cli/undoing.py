@@ -26,7 +26,6 @@ from exremote.cli.restoring import (
     GraceOption,
     Job,
     ServiceDeadlineOption,
-    broken_before,
     carry_out,
     known_steps,
     waves_of,
@@ -84,8 +83,8 @@ def undo(
                 f"The run {record.run_id} changed nothing on {strangers[0]}.",
                 f"It changed {', '.join(changed)}.",
             )
-        before = broken_before(place, record.run_id, wanted) if record.verb != "undo" else []
-        for earlier in before:
+        before = (restore.owed(place.runs_folder, name, record.run_id).broken for name in wanted)
+        for earlier in dict.fromkeys(filter(None, before)) if record.verb != "undo" else ():
             report.note(
                 f"{record.run_id} went on where {earlier} had broken off: `exremote undo {earlier}` behind "
                 "this one brings back what was there before that"

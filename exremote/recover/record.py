@@ -127,6 +127,12 @@ class HostRecord:
         said = self.noted.get("address")
         return said if isinstance(said, str) else None
 
+    @property
+    def asked(self) -> list[str]:
+        """Return what a person was asked for while the connectors were restored: its files are there."""
+        said = self.noted.get(ASKED)
+        return [str(name) for name in said] if isinstance(said, list) else []
+
     def note(self, step: str, state: StepState) -> None:
         """Given how a step stands now, note it. What was found last stays, until it is looked at again."""
         last = self.steps.get(step)

@@ -52,6 +52,8 @@ class Restored:
     """HOST/ID of the snapshots that were taken before"""
     run: str = ""
     """the run that did it, for `undo`; '' if it was only planned"""
+    broken: str = ""
+    """of a restore: the run that had changed something here before it and broke off; empty if none had"""
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -171,10 +173,8 @@ class Errand:
         check_approved(host.name, self.approved.get(host.name), plan)
         saved: list[str] = []
 
-        only_proof = all(isinstance(step, Prove) for step in plan)
-
         def save() -> None:
-            if only_proof:  # nothing is replaced; the plan has to stand in the journal all the same
+            if plan.only_proves:  # nothing is replaced; the plan has to stand in the journal all the same
                 self.journal.event("safety", host=host.name, snapshots=[], plan=plan.to_json())
                 return
             self.stage(host.name, "saving what will be touched")
@@ -220,14 +220,15 @@ class Errand:
         except ExremoteError as error:
             error.leave(self._left(deed, saved))
             raise
-        detail = Restored(plan, done, tuple(saved), "" if only_proof else self.journal.run_id)
+        run = "" if plan.only_proves else self.journal.run_id
+        detail = Restored(plan, done, tuple(saved), run, left.broken if self.verb == "restore" else "")
         if done.failed:
             more = f" (and {count_text(len(done.failed) - 1, 'more thing')})" if len(done.failed) > 1 else ""
             remedy = f" `exremote undo {detail.run}` brings back what was." if detail.run else ""
             message = f"{done.failed[0]}{more}.{remedy}"
             self.waves.ended(host.name, False)
             return ended(State.INCOMPLETE, EXIT_INCOMPLETE, message, detail)
-        message = "nothing differs any more, and what was left to prove is proven" if only_proof else ""
+        message = "nothing differs any more, and what was left to prove is proven" if plan.only_proves else ""
         return ended(State.DONE, EXIT_OK, message or sent_text(done), detail)
 
     def _left(self, deed: Deed, saved: list[str]) -> str:

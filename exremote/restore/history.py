@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from exremote.changes import ChangePlan, Prove
+from exremote.changes import ChangePlan
 from exremote.errors import PlanRefused
 from exremote.journal import RunRecord, is_of, journals, read_run
 from exremote.restore.aim import ServiceAim
@@ -117,7 +117,7 @@ def undoable(record: RunRecord) -> list[Undoable]:
             pairs = standing.services_in(event.fields.get("services"))
             found[host] = {name: ServiceAim(state, mode) for name, (state, mode) in pairs.items()}
     # What was only proven cannot be undone.
-    plans = {host: one for host, one in plans.items() if any(not isinstance(s, Prove) for s in one[0])}
+    plans = {host: one for host, one in plans.items() if not one[0].only_proves}
     if not plans:
         raise PlanRefused(
             f"The run {record.run_id} changed nothing on any host.", "`exremote runs RUN` says what it did."

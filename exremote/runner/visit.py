@@ -146,9 +146,10 @@ class Visit:
                 self.stage(host.name, "connecting")
             self._clear(host, session)
             session.open()
-            if owed := self.owed.get(host.name, ()):  # a service may take minutes
+            owed = self.owed.get(host.name, ())
+            if owed:  # a service may take minutes
                 self.stage(host.name, f"putting services back as the killed run {owed[0].run} had found them")
-            for sentence in put_back(session, host.name, self.owed.get(host.name, ()), self.journal):
+            for sentence in put_back(session, host.name, owed, self.journal):
                 self.say(f"{host.name}: {sentence}")
             yield session
 
