@@ -328,7 +328,8 @@ class Prove:
 
     def describe(self) -> str:
         """Return one line for the operator."""
-        parts = [f"{', '.join(self.services)} still run after their grace time"] if self.services else []
+        runs, whose = ("run", "their") if len(self.services) > 1 else ("runs", "its")
+        parts = [f"{', '.join(self.services)} still {runs} after {whose} grace time"] if self.services else []
         parts += [f"health of {', '.join(self.connectors)} again"] if self.connectors else []
         return f"prove: {'; '.join(parts) or 'services are as they are to be'}"
 

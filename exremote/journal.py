@@ -18,7 +18,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
@@ -55,6 +55,13 @@ _FLAGS = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0) | get
 def new_run_id(now: datetime) -> str:
     """Given the moment, return a name for a run that begins now: it sorts by time and is not used twice."""
     return f"{now.astimezone(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+def run_moment(run_id: str) -> datetime | None:
+    """Given a run's name, return when it began, to the second; None if it is none of ours."""
+    with suppress(ValueError):
+        return datetime.strptime(run_id[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,13 +65,13 @@ def chosen_snapshots(
     *,
     take_it: str,
     incomplete: bool = False,
-    keep_going: bool = False,
+    keep_going: bool | None = None,
 ) -> Chosen:
     """Given what the command line says, return the snapshots, and the connectors that --latest leaves out.
 
     `incomplete`: where no snapshot of a connector is complete, the newest of it is taken. `take_it` says
     which command takes an incomplete one, with SNAPSHOT in it. `keep_going`: a host of which nothing can be
-    taken is left out where there are others.
+    taken is left out where there are others; None: the command has no such option.
     Raise UsageError, SnapshotNotFound, or IntegrityError.
     """
     something_named(names, latest, groups)
@@ -80,7 +80,8 @@ def chosen_snapshots(
         found = [_named(place, name) for name in dict.fromkeys(names)]
         return Chosen(found, notes=[*filter(None, (_doubted(place, one, doubts) for one in found))])
     chosen, bare = Chosen(), None
-    for host in site.select([*names, *groups]):
+    hosts = site.select([*names, *groups])
+    for host in hosts:
         full = (s for s in place.snapshots(host.name) if s.kind == "full" and s.connector not in PARTS)
         last = {s.connector: s for s in full}
         ours = doubts.get(host.name, [])
@@ -94,10 +95,11 @@ def chosen_snapshots(
         chosen.notes += [note for note in passed if not any(one.snapshot in note for one in left)]
         if not taken:
             makes = f"`exremote backup {host.name}` makes one."
+            others = " --keep-going goes on without it." if keep_going is not None and len(hosts) > 1 else ""
             bare = bare or SnapshotNotFound(
                 f"there is no complete snapshot of {host.name}.",
                 path=place.path,
-                remedy=" ".join(map(str, left)) or makes,
+                remedy=f"{' '.join(map(str, left)) or makes}{others}",
             )
             if not keep_going:
                 raise bare

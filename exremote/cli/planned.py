@@ -208,15 +208,20 @@ def _folders(step: MakeFolders | RemoveFolders) -> Iterator[str]:
 
 
 def _lists(step: SetAccessLists) -> Iterator[str]:
-    for change in step.lists[:SHOWN]:
+    anew = "set anew for the file is sent, or was by a run that was broken off"
+    same = [change for change in step.lists if change.was == change.will == INHERIT]
+    shown = [change for change in step.lists if len(same) == 1 or change not in same]
+    for change in shown[:SHOWN]:
         place = below(step.root, change.path) if change.path else step.root
         now = {"": "nothing is there", INHERIT: "inherits all"}.get(change.was, change.was)
         then = "inherits all" if change.will == INHERIT else change.will
         if change.was == change.will:
-            then = "the same, set anew for the file is sent, or was by a run that was broken off"
+            then = f"the same, {anew}"
         yield f"     {place}: {now} -> {then}"
-    if len(step.lists) > SHOWN:
-        yield f"     and {count_text(len(step.lists) - SHOWN, 'more access list')}; --json has them all"
+    if len(shown) > SHOWN:
+        yield f"     and {count_text(len(shown) - SHOWN, 'more access list')}; --json has them all"
+    if len(same) > 1:
+        yield f"     {count_text(len(same), 'file')}: inherits all -> the same, {anew}"
 
 
 def _values(step: SetValues) -> Iterator[str]:

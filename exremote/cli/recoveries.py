@@ -128,13 +128,14 @@ def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: 
                 journal.event(recover.GIVEN_UP, host=name, plan=one.hosts[name].plan.digest)
         report.line(f"{', '.join(names)}: the recovery {one.id} is given up; what it did is still there")
         for name, doubts in doubts_about(place, names).items():
-            if any(doubt.recovery == one.id for doubt in doubts):
-                report.note(
-                    f"note: {name} may be half recovered. Snapshots made from now on are passed over by "
-                    "`recover`, and `forget` keeps those from before, until a recovery of it is through, or "
-                    f"somebody says that it is whole: `exremote confirm {one.id} {recover.IN_SERVICE} "
-                    f"--host {name} --words TEXT`"
-                )
+            of = one.id if any(doubt.recovery == one.id for doubt in doubts) else doubts[0].recovery
+            since = "from now on" if of == one.id else f"since {of} had begun"
+            report.note(
+                f"note: {name} may be half recovered. Snapshots made {since} are passed over by "
+                "`recover`, and `forget` keeps those from before, until a recovery of it is through, or "
+                f"somebody says that it is whole: `exremote confirm {of} {recover.IN_SERVICE} "
+                f"--host {name} --words TEXT`"
+            )
     raise typer.Exit(EXIT_OK)
 
 

@@ -43,7 +43,7 @@ from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, PlanRefused, UsageError
 from exremote.inventory import Host, Inventory
 from exremote.report import Report
 from exremote.repository import Repository
-from exremote.runner import Outcome, exit_code, failed
+from exremote.runner import Heal, LeftDown, Outcome, exit_code, failed
 from exremote.session import Session
 
 GraceOption = Annotated[
@@ -439,6 +439,7 @@ def _run(
             run.expect,
             run.api_account,
             clears=not dry_run,
+            left_down=run.owed if dry_run else LeftDown(),
         )
 
     return on_hosts(
@@ -449,7 +450,7 @@ def _run(
         repository=job.place,
         parallel=job.parallel,
         writes=approved is not None,
-        heals=not dry_run,
+        heal=Heal.SHOW if dry_run else Heal.YES,
         ends_with=(lambda planned: job.code(job.judged(planned))) if approved is None else job.code,
         told=job.told if approved is not None else None,
     )

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from exremote.cli.common import journal_folders, now
@@ -21,6 +21,8 @@ from exremote.report import Report
 from exremote.repository import Repository
 from exremote.runner import (
     UNLIMITED,
+    Heal,
+    LeftDown,
     Limits,
     Outcome,
     Stopped,
@@ -56,6 +58,8 @@ class Run:
     """Raises `Stopped` after an interrupt."""
     paused: Callable[[], AbstractContextManager[None]] = nullcontext
     """Clears the screen for a question."""
+    owed: LeftDown = field(default_factory=LeftDown)
+    """Services that earlier runs have left down."""
 
     def api_account(self, host: Host) -> Secret | ExremoteError | None:
         """Given a host, return the account for its second hop to the GroupWise API directory, if any."""
@@ -95,7 +99,7 @@ def on_hosts(
     repository: Repository | None,
     parallel: int,
     writes: bool = False,
-    heals: bool | None = None,
+    heal: Heal | None = None,
     ends_with: Callable[[Sequence[Outcome]], int] = exit_code,
     limits: Limits = UNLIMITED,
     told: Told | None = None,
@@ -105,7 +109,8 @@ def on_hosts(
     """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
 
     `writes`: the journal lies in the repository, or nothing is done; else with this user if it takes none.
-    `heals`: services that a killed run stopped are put back first; as a rule by what writes.
+    `heal`: what is done about services that earlier runs have left down; as a rule what writes puts back
+    those that killed runs left.
     `ends_with` makes the exit code of the outcomes: the journal records the one that the process ends with.
     `limits` bound the run as a whole. `told`: what the journal says of the command line, for `resume`.
     `through`, in the place of `work`, opens sessions itself, when and where it needs one; `also` are hosts
@@ -115,7 +120,8 @@ def on_hosts(
     past = journal_folders(repository)
     folders = past[:1] if writes else past
     leftovers = leftover_shells(past, now())
-    owed = left_down(past, now()) if (writes if heals is None else heals) else {}
+    healing = heal if heal is not None else Heal.YES if writes else Heal.NO
+    owed = left_down(past, now()) if healing is not Heal.NO else LeftDown()
     stop = threading.Event()
     for folder in past:
         clear_dead_runs(folder)
@@ -147,7 +153,7 @@ def on_hosts(
                     f"to be stopped, {count_text(len(left), 'host')} not begun"
                 )
 
-            run = Run(journal, stage, moved, live.expect, secrets, going_on, live.paused)
+            run = Run(journal, stage, moved, live.expect, secrets, going_on, live.paused, owed)
             visit = Visit(
                 ScriptLibrary.load(),
                 secrets,
@@ -158,6 +164,7 @@ def on_hosts(
                 stage,
                 limits=limits,
                 owed=owed,
+                heal=healing,
                 say=report.note,
             )
             outcomes = each_host(

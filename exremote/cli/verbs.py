@@ -36,7 +36,7 @@ from exremote.inventory import Host
 from exremote.ntbackup import PARTS
 from exremote.report import Report, size_text
 from exremote.repository import Repository, is_private
-from exremote.runner import Outcome, State, exit_code, failed, living_runs
+from exremote.runner import Heal, Outcome, State, exit_code, failed, living_runs
 from exremote.session import Session
 from exremote.wording import count_text
 
@@ -152,6 +152,7 @@ def back_up(
             limits=limits,
             told=Told.of(context, site.path, place.path),
             writes=True,
+            heal=Heal.SHOW if dry_run else Heal.AGAIN,
             ends_with=lambda ended: exit_code(with_others(ended)),
         )
         outcomes = with_twins(with_others(done))

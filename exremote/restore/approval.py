@@ -24,5 +24,5 @@ def check_approved(host: str, approved: ChangePlan | None, now: ChangePlan) -> N
     raise PlanRefused(
         f"{host}: the server is not what it was when the plan was approved. "
         f"{' '.join(drift[:_SAID])}{more}".rstrip(),
-        "Look at the plan again and approve that. Nothing was changed.",
+        "Look at the plan again and approve that. Nothing of it was done.",
     )

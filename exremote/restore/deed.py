@@ -70,6 +70,8 @@ class Done:
     """a sentence for each owner that could not be set"""
     failed: list[str] = field(default_factory=list)
     """a sentence for each thing of the plan that could not be done"""
+    unstarted: dict[str, str] = field(default_factory=dict)
+    """by service that did not start: why; it is among what failed, too"""
     down_s: float = 0.0
     """how long services stood, in seconds"""
 
@@ -157,7 +159,8 @@ class Deed:
 
     def _are_back(self, done: Done, began: float) -> None:
         """Journal that the services are as the plan has them; note how long they stood."""
-        self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id)
+        failed = {n: why for n, why in done.unstarted.items() if self.found.get(n, ("",))[0] == "Running"}
+        self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id, failed=failed)
         done.down_s = self.clock() - began if self.plan.stops else 0.0
 
     @contextmanager
@@ -205,6 +208,7 @@ class Deed:
                 try:
                     self.session.set_service(step.service, step.will, step.deadline_s, mode)
                 except ScriptFailed as error:  # the others are started all the same
+                    done.unstarted[step.service] = error.message
                     self._fail(done, f"service {step.service}: {error.message}")
             case Prove():
                 for sentence in self.prove(step):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
@@ -35,7 +35,7 @@ from exremote.restore.planning import Standing, check_machine, plan_changes
 from exremote.restore.saving import save_before
 from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves
-from exremote.runner import Outcome, State, Stopped
+from exremote.runner import Heal, LeftDown, Outcome, State, Stopped, as_put_back
 from exremote.session import Session
 from exremote.wording import count_text
 
@@ -127,6 +127,8 @@ class Errand:
     """gives the account for a host's second hop to the GroupWise API directory, or why there is none"""
     clears: bool = False
     """whether folders that a killed run left are taken away where nothing else is to be done"""
+    left_down: LeftDown = field(default_factory=LeftDown)
+    """services that are put back before the deed, and were not before this look"""
 
     def __call__(self, host: Host, session: Session) -> Outcome:
         """Given a host and an open session, plan, and if that was approved, do it. Return the outcome.
@@ -150,6 +152,9 @@ class Errand:
             # A gateway does not know the accounts of the host itself.
             strangers=self.verb == "restore" and (self.elsewhere or host.gateway is None),
         )
+        if standings := self.left_down.standings_of(host.name, Heal.SHOW):  # the deed finds it so
+            services = as_put_back(there.facts.services, standings)
+            there = replace(there, facts=replace(there.facts, services=services))
         if not self.elsewhere:
             check_machine(host.name, work.aim, there.facts)
         parts = {tree.part for connector in self.connectors.values() for tree in connector.file_trees}

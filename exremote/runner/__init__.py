@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exremote.runner.lists import document_of, root_of, unread_words
     from exremote.runner.ntbackup import JobEnd
     from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
-    from exremote.runner.standing import left_down
+    from exremote.runner.standing import Heal, LeftDown, as_put_back, left_down
     from exremote.runner.steps import Harvest, Workplace, execute, to_document, to_pieces
     from exremote.runner.visit import Stopped, Visit, leftover_shells, tell_end
 else:
@@ -38,7 +38,7 @@ else:
             "exremote.runner.lists": "document_of root_of unread_words",
             "exremote.runner.ntbackup": "JobEnd",
             "exremote.runner.outcome": "Outcome State exit_code failed interrupted",
-            "exremote.runner.standing": "left_down",
+            "exremote.runner.standing": "Heal LeftDown as_put_back left_down",
             "exremote.runner.steps": "Harvest Workplace execute to_document to_pieces",
             "exremote.runner.visit": "Stopped Visit leftover_shells tell_end",
         },
@@ -47,7 +47,9 @@ else:
 __all__ = [
     "UNLIMITED",
     "Harvest",
+    "Heal",
     "JobEnd",
+    "LeftDown",
     "Limits",
     "Outcome",
     "State",
@@ -55,6 +57,7 @@ __all__ = [
     "Visit",
     "Workplace",
     "alive_runs",
+    "as_put_back",
     "clear_dead_runs",
     "distant_runs",
     "document_of",

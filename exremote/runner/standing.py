@@ -7,24 +7,47 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum
 from pathlib import Path
 from typing import Literal, Protocol
 
-from exremote.errors import ExremoteError, HostError
-from exremote.journal import Journal, journals, read_run
+from exremote.errors import ExremoteError, HostError, ScriptFailed
+from exremote.facts import ServiceState
+from exremote.journal import Event, Journal, RunRecord, journals, read_run, run_moment
 from exremote.repository import read_lock
 
 FOUND = "services-found"
 BACK = "services-back"
+UNTOLD = "services-untold"
+"""Somebody was told that nobody can tell what a run, whose journal is damaged, left standing."""
+VERBS = ("restore", "undo", "backup", "drill", "recover", "resume")
+"""Those that may stop services."""
 LOOK_BACK = timedelta(days=30)
 """How far back killed runs are looked for."""
 OURS = timedelta(hours=1)
 """For how long a service that a killed run started is taken for its doing alone: nobody wants a connector
 stopped, by a backup at night, that he found running and was glad of."""
+TRY_AGAIN = timedelta(days=1)
+"""For how long a service that did not start when it was put back is tried again."""
+_SETTLED = ("ExRemote.ServiceDisabled", "ExRemote.ServiceMissing")
+"""Whoever made it so has decided that it is not to run."""
 START_S = 120
 """How long one start may take, in seconds, where nobody says."""
+
+
+class Heal(Enum):
+    """What a run does about services that earlier runs have left down."""
+
+    NO = "no"
+    """nothing"""
+    SHOW = "show"
+    """it says what the deed would put back"""
+    YES = "yes"
+    """it puts back what killed runs left"""
+    AGAIN = "again"
+    """that, and what did not start then, which counts against it: nobody else looks at night"""
 
 
 class ServiceSetter(Protocol):
@@ -52,71 +75,178 @@ class Standing:
     """those that did not run and that it started, or may have, in lower case"""
     old: bool = False
     """it was killed so long ago that somebody may have seen to them since"""
+    again_until: datetime | None = None
+    """it was tried and they did not start: till when it is tried again; None: nobody has tried"""
 
 
-def left_down(folders: Iterable[Path], now: datetime) -> dict[str, list[Standing]]:
-    """Given folders of journals, return by host what killed runs have not put back, the newest first.
+@dataclass(frozen=True, slots=True)
+class LeftDown:
+    """What runs have not put back."""
+
+    standings: Mapping[str, Sequence[Standing]] = field(default_factory=dict)
+    """by host, the newest first"""
+    untold: Sequence[RunRecord] = ()
+    """runs whose journals are damaged"""
+    said: Collection[tuple[str, str]] = ()
+    """such a run, and a host of which somebody was told"""
+
+    def standings_of(self, host: str, heal: Heal) -> list[Standing]:
+        """Given a host and what is done about it, return what is put back, the newest first."""
+        left = self.standings.get(host, ()) if heal is not Heal.NO else ()
+        return [standing for standing in left if heal is Heal.AGAIN or standing.again_until is None]
+
+    def untold_of(self, host: str) -> list[str]:
+        """Given a host, return the runs of which nobody can tell what they left standing there."""
+        return [
+            record.run_id
+            for record in self.untold
+            if (record.started is None or host in record.hosts or host in record.command)
+            and (record.run_id, host) not in self.said
+        ]
+
+
+def left_down(folders: Iterable[Path], now: datetime) -> LeftDown:
+    """Given folders of journals, return what killed runs have not put back, and what did not start then.
 
     A run whose process is alive, here or for all we know on another machine, still will.
     """
-    back: set[tuple[str, str]] = set()
+    tries: dict[tuple[str, str], list[Event]] = {}
+    standings: list[tuple[str, Standing]] = []
+    untold: list[RunRecord] = []
+    said: set[tuple[str, str]] = set()
+    for path in journals(*folders):
+        if (named := run_moment(path.stem)) is not None and now - named > LOOK_BACK:
+            break
+        record = read_run(path)
+        if record.started is not None and record.verb not in VERBS:
+            continue
+        found: dict[str, Mapping[str, tuple[str, str]]] = {}
+        started: dict[str, set[str]] = {}
+        last = record.started or now
+        with suppress(OSError, ValueError):  # gone or changed since: no journal stops a run
+            for event in record.events:
+                host, of, last = str(event.fields.get("host", "")), str(event.fields.get("of", "")), event.at
+                if event.kind == FOUND:
+                    found[host] = services_in(event.fields.get("services"))
+                elif event.kind == BACK:
+                    tries.setdefault((of, host), []).append(event)
+                elif event.kind == UNTOLD:
+                    said.add((of, host))
+                elif event.kind == "step-started" and (name := _starts(event.fields.get("step"))):
+                    started.setdefault(host, set()).add(name)
+        lock = read_lock(path.with_suffix(".lock"))
+        if record.ended is None and lock is not None and lock.owner is not None and not lock.dead:
+            continue
+        untold += [] if record.intact else [record]
+        for host, services in found.items():
+            ran = {n.lower() for n, (state, _) in services.items() if state == "Running"}
+            own = frozenset(started.get(host, set()) - ran)
+            standings.append((host, Standing(record.run_id, services, own, now - last > OURS)))
     left: dict[str, list[Standing]] = {}
-    for folder in folders:
-        for record in map(read_run, journals(folder)):
-            if record.started is None:
-                continue
-            if now - record.started > LOOK_BACK:
-                break
-            if record.verb not in ("restore", "undo", "backup", "drill", "recover", "resume"):
-                continue
-            found: dict[str, Standing] = {}
-            started: dict[str, set[str]] = {}
-            last = record.started
-            with suppress(OSError, ValueError):  # gone or changed since: no journal stops a run
-                for event in record.events:
-                    host, last = str(event.fields.get("host", "")), event.at
-                    if event.kind == FOUND:
-                        found[host] = Standing(record.run_id, services_in(event.fields.get("services")))
-                    elif event.kind == BACK:
-                        back.add((str(event.fields.get("of", "")), host))
-                    elif event.kind == "step-started" and (name := _starts(event.fields.get("step"))):
-                        started.setdefault(host, set()).add(name)
-            lock = read_lock(folder / f"{record.path.stem}.lock")
-            if record.ended is None and lock is not None and lock.owner is not None and not lock.dead:
-                continue
-            for host, standing in found.items():
-                if (standing.run, host) not in back:
-                    ran = {n.lower() for n, (state, _) in standing.services.items() if state == "Running"}
-                    own = frozenset(started.get(host, set()) - ran)
-                    left.setdefault(host, []).append(replace(standing, started=own, old=now - last > OURS))
-    return left
+    for host, standing in standings:
+        if (still := _still(standing, tries.get((standing.run, host), []), now)) is not None:
+            left.setdefault(host, []).append(still)
+    return LeftDown(left, untold, said)
 
 
-def put_back(session: ServiceSetter, host: str, standings: Sequence[Standing], journal: Journal) -> list[str]:
-    """Given an open session and what killed runs left, start what ran, and journal it. Return sentences.
+def _still(standing: Standing, tries: Sequence[Event], now: datetime) -> Standing | None:
+    """Given what a run left, and each time that it was put back, return what of it still stands, if any."""
+    if not tries:
+        return standing
+    failed = max(tries, key=lambda event: event.at).fields.get("failed")
+    names = set(map(str, failed)) if isinstance(failed, Mapping) else set[str]()
+    until = min(event.at for event in tries) + TRY_AGAIN
+    services = {name: how for name, how in standing.services.items() if name in names}
+    return replace(standing, services=services, again_until=until) if services and now < until else None
 
-    Raise HostError if the host is lost; a service that does not start is said and journaled.
-    """
-    said = []
+
+def would_put_back(standings: Sequence[Standing]) -> list[str]:
+    """Given what runs left, return a sentence about each: what is put back before anything else is done."""
+    return [
+        f"{', '.join(names)}: put back first as {standing.run} had found it"
+        for standing in reversed(standings)
+        if (names := [name for name, _, _ in _to_set(standing)])
+    ]
+
+
+def as_put_back(services: Iterable[ServiceState], standings: Sequence[Standing]) -> tuple[ServiceState, ...]:
+    """Given services as they are, and what runs left, return them as they are once that is put back."""
+    found = {service.name.lower(): service for service in services}
     for standing in reversed(standings):
-        alone = standing.started if standing.old else frozenset()
-        services = {n: how for n, how in standing.services.items() if n.lower() not in alone}
-        failed = restart(session, services, started=standing.started)
-        for name, reason in failed.items():
-            said.append(
-                f"{name} could not be put back as the killed run {standing.run} had found it: {reason}"
-            )
-        touched = [n for n, (s, _) in services.items() if s == "Running" or n.lower() in standing.started]
-        if touched and not failed:
-            said.append(f"{', '.join(touched)}: put back as the killed run {standing.run} had found it")
-        said += [
-            f"{name}: left as it is now; the killed run {standing.run} had found it {state} ({mode}), and "
-            "had started it"
-            for name, (state, mode) in standing.services.items()
-            if name.lower() in alone
-        ]
+        for name, state, mode in _to_set(standing):
+            if (service := found.get(name.lower())) is not None and service.exists:
+                known = start_mode(mode) or service.start_mode
+                found[name.lower()] = replace(service, state=state, start_mode=known)
+    return tuple(found.values())
+
+
+def _to_set(standing: Standing) -> list[tuple[str, str, str]]:
+    """Given what a run left, return name, state and start mode of each service that is brought to them."""
+    return [
+        (name, state, mode)
+        for name, (state, mode) in standing.services.items()
+        if state == "Running" or (name.lower() in standing.started and not standing.old)
+    ]
+
+
+def put_back(
+    session: ServiceSetter, host: str, standings: Sequence[Standing], journal: Journal
+) -> tuple[list[str], list[str]]:
+    """Given an open session and what runs left, start what ran, and journal it.
+
+    Return sentences about what was done, and about what could not be. Raise HostError if the host is lost.
+    """
+    said: list[str] = []
+    unpaid: list[str] = []
+    for standing in reversed(standings):
+        how = _start_again if standing.again_until is not None else _as_found
+        failed = how(session, standing, said)
         journal.event(BACK, host=host, of=standing.run, failed=failed)
-    return said
+        unpaid += [
+            f"{name} could not be put back as {standing.run} had found it: {reason}"
+            for name, reason in failed.items()
+        ]
+    return said, unpaid
+
+
+def _as_found(session: ServiceSetter, standing: Standing, said: list[str]) -> dict[str, str]:
+    """Given what a killed run left, bring it back as it was. Return why, by name, for each that fails."""
+    alone = standing.started if standing.old else frozenset()
+    services = {n: how for n, how in standing.services.items() if n.lower() not in alone}
+    failed = restart(session, services, started=standing.started)
+    if well := [name for name, _, _ in _to_set(standing) if name not in failed]:
+        said.append(f"{', '.join(well)}: put back as the killed run {standing.run} had found it")
+    said += [
+        f"{name}: left as it is now; the killed run {standing.run} had found it {state} ({mode}), and "
+        "had started it"
+        for name, (state, mode) in standing.services.items()
+        if name.lower() in alone
+    ]
+    return failed
+
+
+def _start_again(session: ServiceSetter, standing: Standing, said: list[str]) -> dict[str, str]:
+    """Given what did not start when it was put back, try again what ran; somebody may have settled it since.
+
+    Return why by name for each that does not start.
+    """
+    failed: dict[str, str] = {}
+    for name, (state, mode) in standing.services.items():
+        wanted: Literal["Running"] | None = "Running" if state == "Running" else None
+        try:
+            # Its start mode is whatever somebody has made of it since.
+            session.set_service(name, wanted, START_S, None if wanted else start_mode(mode))
+            said.append(f"{name}: put back as {standing.run} had found it; it could not be before")
+        except HostError as error:
+            if error.transient:
+                raise
+            if isinstance(error, ScriptFailed) and error.error_id in _SETTLED:
+                said.append(
+                    f"{name}: left as it is, though it ran when {standing.run} stopped it: {error.text}"
+                )
+                continue
+            failed[name] = error.text
+    return failed
 
 
 def restart(
@@ -136,8 +266,12 @@ def restart(
     for name in (*reversed(stopped), *(name for name in services if name not in stopped)):
         wanted = start_mode(services[name][1])
         try:
-            if name not in stopped:
-                session.set_service(name, "Running", deadline_s, wanted if wanted != "Disabled" else None)
+            if name not in stopped and wanted == "Disabled":
+                # It ran though it was not to start any more: as that it is not to be had again at once.
+                session.set_service(name, "Running", deadline_s, "Manual")
+                session.set_service(name, None, deadline_s, wanted)
+            elif name not in stopped:
+                session.set_service(name, "Running", deadline_s, wanted)
             elif name.lower() in started:
                 session.set_service(name, "Stopped", deadline_s, wanted)
             elif wanted is not None:

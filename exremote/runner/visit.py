@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 
 from exremote.credential import Credential
 from exremote.credential import Secret as Account
-from exremote.errors import ExremoteError, HostError, Unreachable
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, HostError, Unreachable
 from exremote.gate import LogonGate
 from exremote.inventory import Host
 from exremote.journal import (
@@ -28,8 +28,8 @@ from exremote.journal import (
 from exremote.repository import read_lock
 from exremote.runner.alive import run_lock
 from exremote.runner.limits import UNLIMITED, Limits
-from exremote.runner.outcome import Outcome, failed, interrupted
-from exremote.runner.standing import Standing, put_back
+from exremote.runner.outcome import Outcome, State, failed, interrupted
+from exremote.runner.standing import UNTOLD, Heal, LeftDown, put_back, would_put_back
 from exremote.script import ScriptLibrary
 from exremote.session import Session
 
@@ -78,6 +78,14 @@ def tell_end(journal: Journal, outcome: Outcome) -> None:
     )
 
 
+def _unpaid(outcome: Outcome, sentences: Sequence[str]) -> Outcome:
+    """Given how it ended, and what services could not be put back, return it as no better than incomplete."""
+    if not sentences or outcome.exit_code != EXIT_OK:
+        return outcome
+    message = " ".join(filter(None, (outcome.message, *sentences)))
+    return replace(outcome, state=State.INCOMPLETE, exit_code=EXIT_INCOMPLETE, message=message)
+
+
 @runtime_checkable
 class Guarded(Protocol):
     """Work that is done under a lock, from before the first connection."""
@@ -108,10 +116,14 @@ class Visit:
     """One host tries a credential before the others."""
     shares: LogonGate = field(default_factory=LogonGate)
     """The same for the accounts of shares."""
-    owed: Mapping[str, Sequence[Standing]] = field(default_factory=dict)
-    """By host: services that a killed run stopped and did not put back."""
+    owed: LeftDown = field(default_factory=LeftDown)
+    """Services that earlier runs stopped and did not put back."""
+    heal: Heal = Heal.NO
+    """What is done about them."""
     say: Callable[[str], None] = lambda sentence: None
     """Told what the operator should read."""
+    unpaid: dict[str, list[str]] = field(default_factory=dict)
+    """By host that was seen to: a sentence for each service that could not be put back."""
     limits: Limits = UNLIMITED
     """What bounds the run as a whole."""
 
@@ -122,6 +134,8 @@ class Visit:
         try:
             with self._guard(host), self.session(host) as session:
                 outcome = self.work(host, session)
+            if self.heal is Heal.AGAIN:
+                outcome = _unpaid(outcome, self.unpaid[host.name])
         except Stopped as stopped:
             outcome = self._stopped(host, str(stopped))
         except ExremoteError as error:
@@ -146,12 +160,32 @@ class Visit:
                 self.stage(host.name, "connecting")
             self._clear(host, session)
             session.open()
-            owed = self.owed.get(host.name, ())
-            if owed:  # a service may take minutes
-                self.stage(host.name, f"putting services back as the killed run {owed[0].run} had found them")
-            for sentence in put_back(session, host.name, owed, self.journal):
-                self.say(f"{host.name}: {sentence}")
+            if host.name not in self.unpaid:  # a run may open several
+                self.unpaid[host.name] = self._see_to_services(host.name, session)
             yield session
+
+    def _see_to_services(self, host: str, session: Session) -> list[str]:
+        """Given an open session, put back what earlier runs left down, or say so.
+
+        Return a sentence for each service that could not be. Raise HostError if the host is lost.
+        """
+        owed = self.owed.standings_of(host, self.heal)
+        if self.heal is Heal.SHOW:
+            for sentence in would_put_back(owed):
+                self.say(f"{host}: {sentence}")
+            return []
+        if owed:  # a service may take minutes
+            self.stage(host, f"putting services back as {owed[0].run} had found them")
+        said, unpaid = put_back(session, host, owed, self.journal)
+        for run in self.owed.untold_of(host) if self.heal is Heal.AGAIN else ():
+            said.append(
+                f"the journal of {run} is damaged: whether it left services standing here, nobody can tell; "
+                f"`exremote health {host}` says how they are"
+            )
+            self.journal.event(UNTOLD, host=host, of=run)
+        for sentence in (*said, *unpaid):
+            self.say(f"{host}: {sentence}")
+        return unpaid
 
     def _is_to_stop(self) -> bool:
         return self.stop.is_set() or self.limits.over

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -157,7 +158,9 @@ def test_a_folder_made_again_has_its_list_and_what_was_sent_inherits(cli: Cli, w
     cli("restore", good, *DO, code=22)
     world.client.clear_faults()
     world.client.edit(HOST, "set_security", path=PLAIN, list="", strayed=True)  # as if nothing had been set
-    assert "set anew" in cli("restore", good, "--item", "conndata", "--dry-run").out
+    shown = cli("restore", good, "--item", "conndata", "--dry-run").out
+    assert re.search(r" \d+ files: inherits all -> the same, set anew", shown)
+    assert shown.count("inherits all -> the same") == 1
     cli("restore", good, *DO)
     assert [lists(world, p) for p in (FOLDER, FILE, PLAIN)] == [(CLOSED, False), (OWN, False), ("", False)]
 

@@ -544,6 +544,10 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     plan = cli("recover", HOST, "--snapshot", half, "--dry-run", "--json").json["plans"][0]
     assert any(one["snapshot"].endswith(half) for one in plan["saved"])
 
+    # Another one that saw no machine, and is given up as well, takes nothing of that back.
+    cli("recover", HOST, "--yes", "--wait", "1s", code=6)
+    assert f"since {recovery.run} had begun" in cli("recover", HOST, "--give-up", "--yes").err
+
     # Somebody brought it to its end by hand: from then on what is saved counts, though nothing changed.
     assert "Say what was seen" in recovery.confirm("in-service", code=2).err
     assert "counts again" in recovery.confirm("in-service", "--words", "users work on it").out

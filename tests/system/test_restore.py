@@ -308,7 +308,10 @@ def test_what_the_newest_leave_out_is_named_and_counts(cli: Cli, world: World) -
     assert "EXNOTES01: left notes out: none of its snapshots is complete" in told
     cli.inventory("EXNOTES01", "EXGW01", "EXSICK01")
     line = ("restore", "--latest", "EXSICK01", "EXNOTES01", "--dry-run")
-    assert "there is no complete snapshot of EXSICK01" in cli(*line, code=12).err
+    refused = cli(*line, code=12).err
+    assert "there is no complete snapshot of EXSICK01" in refused
+    assert "--keep-going goes on without it" in refused
+    assert "--keep-going" not in cli("restore", "--latest", "EXSICK01", "--dry-run", code=12).err
     assert (
         "EXSICK01: everything is left out: there is no snapshot of it"
         in cli(*line, "--keep-going", code=3).out

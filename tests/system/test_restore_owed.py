@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from conftest import CONNDATA, Cli, World
+from restore_support import HOST, restore, services
 
-HOST = "EXNOTES01"
 AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
 WORK = rf"{CONNDATA}\left.seq"
 LME = r"HKLM\SYSTEM\CurrentControlSet\Services\LME-NOTES"
@@ -36,19 +36,6 @@ def cli(world: World, tmp_path: Path) -> Iterator[Cli]:
     world.client.edit(HOST, "set_registry", key=LME, name="Start", data=2)
     assert cli.leaks() == []
     assert world.no_shell() == {}
-
-
-def restore(cli: Cli) -> tuple[str, ...]:
-    """Return what restores the folder of the first snapshot alone: no person is asked then."""
-    return ("restore", f"{HOST}/{cli.folders_of(HOST, 'notes')[0].name}", "--item", "conndata")
-
-
-def services(cli: Cli) -> dict[str, tuple[str, str]]:
-    """Return state and start mode of the services, as the host says."""
-    folder = cli.folder / f"facts{len(cli.ran)}"
-    cli("health", "--save-facts", str(folder), code=None)
-    found = json.loads((folder / f"{HOST}.json").read_text())["services"]
-    return {s["name"]: (s["state"], s["start_mode"]) for s in found if s["exists"]}
 
 
 def disable(world: World) -> None:
