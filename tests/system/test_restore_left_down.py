@@ -1,4 +1,4 @@
-"""Services that a killed restore left down: what shows them and puts them back, and those that do not start."""
+"""Services that a killed restore left down: what shows them, puts them back, and if they do not start."""
 
 from __future__ import annotations
 
