@@ -13,13 +13,13 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 from exremote import recover
 from exremote.changes import ChangePlan, Confirm
-from exremote.cli.asking import POLL_S, Lines, has_terminal
+from exremote.cli.asking import POLL_S, Lines
 from exremote.cli.common import now
 from exremote.cli.planned import show_plans
 from exremote.errors import PlanRefused, Waiting
 from exremote.journal import Journal, RunRecord, is_of, read_run
 from exremote.recover import Answer, Evidence, RecoveryRecord, Step
-from exremote.report import Report
+from exremote.report import Report, has_terminal
 from exremote.repository import Repository
 
 _LONGEST = 500

@@ -10,15 +10,10 @@ from contextlib import AbstractContextManager
 
 from exremote.changes import Confirm
 from exremote.errors import PlanRefused
-from exremote.report import Report
+from exremote.report import Report, has_terminal
 
 POLL_S = 0.3
 """How often it is looked whether something else happened, in seconds."""
-
-
-def has_terminal() -> bool:
-    """Return whether there is a person who can be asked."""
-    return sys.stdin is not None and sys.stdin.isatty()
 
 
 class Lines:

@@ -8,7 +8,6 @@ import typer
 
 from exremote import recover
 from exremote.cli.answering import account_name
-from exremote.cli.asking import has_terminal
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -22,7 +21,7 @@ from exremote.cli.underway import given_up
 from exremote.connector import Connector
 from exremote.errors import PlanRefused, UsageError
 from exremote.recover import HostRecord, Question, RecoveryRecord
-from exremote.report import time_text
+from exremote.report import has_terminal, time_text
 from exremote.repository import Repository
 from exremote.runner import alive_runs
 

@@ -34,7 +34,7 @@ from exremote.errors import (
     UsageError,
 )
 from exremote.journal import Journal
-from exremote.report import Report, size_text
+from exremote.report import Report, has_terminal, is_terminal, size_text
 from exremote.repository import (
     NEWEST,
     WHOLE,
@@ -100,10 +100,10 @@ def approve(question: str, yes: bool, look: str) -> None:
     """
     if yes:
         return
-    if sys.stdin is None or not sys.stdin.isatty():
+    if not has_terminal():
         raise PlanRefused("Nothing was changed: there is no terminal to ask at.", f"{look}, then use --yes.")
     # Into a pipe only whole lines arrive: who reads there would wait, and not know that he is waited for.
-    sys.stderr.write(f"{question} [y/N]{' ' if sys.stderr.isatty() else chr(10)}")
+    sys.stderr.write(f"{question} [y/N]{' ' if is_terminal(sys.stderr) else chr(10)}")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise PlanRefused("Nothing was changed: the answer was not yes.", "Answer y, or use --yes.")

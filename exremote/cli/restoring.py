@@ -11,7 +11,7 @@ import typer
 
 from exremote import restore
 from exremote.changes import ChangePlan, Confirm
-from exremote.cli.asking import Asker, has_terminal
+from exremote.cli.asking import Asker
 from exremote.cli.choosing import (
     LeftOut,
     all_complete,
@@ -41,7 +41,7 @@ from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.connector import Connector
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, PlanRefused, UsageError
 from exremote.inventory import Host, Inventory
-from exremote.report import Report
+from exremote.report import Report, has_terminal
 from exremote.repository import Repository
 from exremote.runner import Heal, LeftDown, Outcome, exit_code, failed
 from exremote.session import Session

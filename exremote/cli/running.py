@@ -17,7 +17,7 @@ from exremote.credential import Credential, Secret
 from exremote.errors import EXIT_OK, ConfigError, ExremoteError, UsageError
 from exremote.inventory import Host
 from exremote.journal import DEADLINE_PASSED, Journal
-from exremote.report import Report
+from exremote.report import Report, has_terminal
 from exremote.repository import Repository
 from exremote.runner import (
     UNLIMITED,
@@ -73,7 +73,7 @@ def ask_password(prompt: str) -> str:
 
 def resolve_secrets(hosts: Sequence[Host]) -> dict[str, Secret | ExremoteError]:
     """Given hosts, fetch each credential once, before any host is asked. Return it, or why there is none."""
-    prompt = ask_password if sys.stdin is not None and sys.stdin.isatty() else None
+    prompt = ask_password if has_terminal() else None
     secrets: dict[str, Secret | ExremoteError] = {}
 
     def fetch(credential: Credential) -> Secret | ExremoteError:

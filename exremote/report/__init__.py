@@ -3,6 +3,7 @@
 speaking  the mouth of one command: tables, lines, JSON
 live      progress of a run
 outlet    standard output and error as they may be
+terminal  whether a person sits there
 text      how values and texts are written
 
 account   what a run was, as a value; service_deeds is its part about services, against holds two together
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from exremote.ondemand import ondemand
 from exremote.report.outlet import Outlet, outlet, plain_letters
+from exremote.report.terminal import has_terminal, is_terminal
 
 if TYPE_CHECKING:
     from exremote.report.account import Account, account_of
@@ -44,6 +46,8 @@ __all__ = [
     "Report",
     "account_of",
     "count_text",
+    "has_terminal",
+    "is_terminal",
     "outlet",
     "plain_letters",
     "render_page",

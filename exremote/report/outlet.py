@@ -8,6 +8,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, TextIO
 
+from exremote.report.terminal import is_terminal
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -42,7 +44,7 @@ class Outlet(io.TextIOBase):
 
     def isatty(self) -> bool:
         """Return whether a person sees it."""
-        return self._stream is not None and self._stream.isatty()
+        return is_terminal(self._stream)
 
     def fileno(self) -> int:
         """Return the stream's own. Raise OSError if it has none."""

@@ -254,7 +254,11 @@ def _unsafe(item: str, path: str) -> str:
 
 def _why(reason: str, used_by: str) -> str:
     """Given why a file could not be had, return it with the services that use a locked one."""
-    return f"{reason}. Services that use it: {used_by}." if used_by and "locked" in reason else reason
+    return (
+        f"{reason.rstrip('.')}. Services that use it: {used_by}."
+        if used_by and "locked" in reason
+        else reason
+    )
 
 
 def _entry(item: str, path: str, fetched: Fetched, secret: bool) -> Entry:
