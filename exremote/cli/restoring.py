@@ -43,7 +43,7 @@ from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, PlanRefused, UsageError
 from exremote.inventory import Host, Inventory
 from exremote.report import Report, has_terminal
 from exremote.repository import Repository
-from exremote.runner import Heal, LeftDown, Outcome, exit_code, failed
+from exremote.runner import Heal, Outcome, exit_code, failed
 from exremote.session import Session
 
 GraceOption = Annotated[
@@ -439,7 +439,8 @@ def _run(
             run.expect,
             run.api_account,
             clears=not dry_run,
-            left_down=run.owed if dry_run else LeftDown(),
+            left_down=run.owed,
+            heal=Heal.SHOW if dry_run else Heal.YES,
         )
 
     return on_hosts(

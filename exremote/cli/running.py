@@ -165,6 +165,7 @@ def on_hosts(
                 limits=limits,
                 owed=owed,
                 heal=healing,
+                owed_now=lambda: left_down(past, now()),
                 say=report.note,
             )
             outcomes = each_host(

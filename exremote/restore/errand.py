@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -128,7 +128,9 @@ class Errand:
     clears: bool = False
     """whether folders that a killed run left are taken away where nothing else is to be done"""
     left_down: LeftDown = field(default_factory=LeftDown)
-    """services that are put back before the deed, and were not before this look"""
+    """services that earlier runs have left down"""
+    heal: Heal = Heal.NO
+    """whether they were put back before this look, or are only before the deed"""
 
     def __call__(self, host: Host, session: Session) -> Outcome:
         """Given a host and an open session, plan, and if that was approved, do it. Return the outcome.
@@ -152,7 +154,8 @@ class Errand:
             # A gateway does not know the accounts of the host itself.
             strangers=self.verb == "restore" and (self.elsewhere or host.gateway is None),
         )
-        if standings := self.left_down.standings_of(host.name, Heal.SHOW):  # the deed finds it so
+        standings = self.left_down.standings_of(host.name, self.heal)
+        if standings and self.heal is Heal.SHOW:  # the deed finds it so
             services = as_put_back(there.facts.services, standings)
             there = replace(there, facts=replace(there.facts, services=services))
         if not self.elsewhere:
@@ -169,7 +172,8 @@ class Errand:
 
         if not plan.steps:
             if self.clears:
-                with suppress(RepositoryError), self._lock(host):  # another run may be at it: that one clears
+                held = nullcontext() if self._puts_back(host) else self._lock(host)
+                with suppress(RepositoryError), held:  # another run may be at it: that one clears
                     scratch = scratch_left(self.repository.runs_folder, host.name)
                     clear_scratch(session, self.journal, host.name, scratch)
             return ended(State.DONE, EXIT_OK, "nothing differs: nothing to do", Restored(plan))
@@ -253,10 +257,16 @@ class Errand:
         Raise PlanRefused if another host failed before its turn, RepositoryLocked if another run is at it.
         """
         if self.approved is None:
-            yield
+            with self._lock(host) if self._puts_back(host) else nullcontext():
+                yield
             return
         with self.waves.turn(host.name), self._lock(host):
             yield
+
+    def _puts_back(self, host: Host) -> bool:
+        """Given a host that is only looked at, return whether services are put back there all the same."""
+        owed = self.approved is None and self.heal is not Heal.SHOW
+        return owed and bool(self.left_down.standings_of(host.name, self.heal))
 
     def _lock(self, host: Host) -> AbstractContextManager[object]:
         """Return the lock of a host's errand; one of a dead process is taken over, and that is journaled."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from exremote.errors import ExremoteError, HostError, ScriptFailed
-from exremote.facts import ServiceState
+from exremote.facts import ServiceChange, ServiceState
 from exremote.journal import Event, Journal, RunRecord, journals, read_run, run_moment
 from exremote.repository import read_lock
 
@@ -59,8 +59,8 @@ class ServiceSetter(Protocol):
         state: Literal["Running", "Stopped"] | None,
         deadline_s: float,
         start_mode: Literal["Automatic", "Manual", "Disabled"] | None = None,
-    ) -> object:
-        """Bring one service to a state and a start mode."""
+    ) -> ServiceChange:
+        """Bring one service to a state and a start mode. Return what became of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,8 +235,9 @@ def _start_again(session: ServiceSetter, standing: Standing, said: list[str]) ->
         wanted: Literal["Running"] | None = "Running" if state == "Running" else None
         try:
             # Its start mode is whatever somebody has made of it since.
-            session.set_service(name, wanted, START_S, None if wanted else start_mode(mode))
-            said.append(f"{name}: put back as {standing.run} had found it; it could not be before")
+            change = session.set_service(name, wanted, START_S, None if wanted else start_mode(mode))
+            if change.changed:  # else somebody has started it
+                said.append(f"{name}: put back as {standing.run} had found it; it could not be before")
         except HostError as error:
             if error.transient:
                 raise

@@ -120,6 +120,8 @@ class Visit:
     """Services that earlier runs stopped and did not put back."""
     heal: Heal = Heal.NO
     """What is done about them."""
+    owed_now: Callable[[], LeftDown] = LeftDown
+    """Looks once more: another run may have seen to them since."""
     say: Callable[[str], None] = lambda sentence: None
     """Told what the operator should read."""
     unpaid: dict[str, list[str]] = field(default_factory=dict)
@@ -170,6 +172,8 @@ class Visit:
         Return a sentence for each service that could not be. Raise HostError if the host is lost.
         """
         owed = self.owed.standings_of(host, self.heal)
+        if owed:
+            owed = self.owed_now().standings_of(host, self.heal)
         if self.heal is Heal.SHOW:
             for sentence in would_put_back(owed):
                 self.say(f"{host}: {sentence}")

@@ -10,6 +10,8 @@ import pytest
 from conftest import CONNDATA, Cli, World
 from restore_support import HOST, restore, services
 
+from exremote.repository import Repository
+
 AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
 LME = r"HKLM\SYSTEM\CurrentControlSet\Services\LME-NOTES"
 DAMAGED = b"not the table"
@@ -113,3 +115,22 @@ def test_a_damaged_journal_is_said_once(cli: Cli, world: World, line: int) -> No
     sentence = f"the journal of {run} is damaged: whether it left services standing here, nobody can tell"
     assert sentence in cli("backup", code=None).err
     assert "is damaged" not in cli("backup", code=None).err
+
+
+def test_nothing_is_put_back_while_another_run_is_at_the_host(cli: Cli, world: World) -> None:
+    """It may have stopped them on purpose; a plan is refused then, too, for its look would put them back."""
+    killed_while_they_stand(cli, world)
+    with Repository.open(cli.repository).lock("exremote backup", name=f"host-{HOST}"):
+        assert "exremote backup" in cli(*restore(cli), "--yes", code=11).out
+        assert {services(cli)[name][0] for name in ALL} == {"Stopped"}
+    cli(*restore(cli), "--yes", "--grace", "0")
+    assert {state for state, _ in services(cli).values()} == {"Running"}
+
+
+def test_what_a_later_restore_has_started_is_not_said_to_be_put_back(cli: Cli, world: World) -> None:
+    world.client.edit(HOST, "trouble_service", name="LME-NOTES", start_exit_code=1066)
+    cli(*restore(cli), "--yes", "--grace", "0", code=3)
+    world.client.edit(HOST, "trouble_service", name="LME-NOTES")
+    cli(*restore(cli), "--yes", "--grace", "0")
+    assert services(cli)["LME-NOTES"][0] == "Running"
+    assert "put back" not in cli("backup").err

@@ -89,7 +89,9 @@ def test_without_room_nothing_stops_and_what_is_held_is_missing(mail: Cli, world
         world._undo.append(lambda r=root: world.client.edit(HOST, "set_disk", root=r, free=21 * 1024**3))
     lacks = missing(mail("backup", "--json", code=3))
     assert set(older.HELD) <= set(lacks)
-    assert all("another process. Services that use it: MSExchangeMSMI, " in lacks[path] for path in older.HELD)
+    assert all(
+        "another process. Services that use it: MSExchangeMSMI, " in lacks[path] for path in older.HELD
+    )
     (why,) = [reason for what, reason in lacks.items() if what.startswith("a copy of")]
     assert "needs 268993712 bytes, and D:\\ has 100000000 bytes" in why
     assert "services-found" not in events(mail)
