@@ -199,6 +199,15 @@ class TransferMismatch(HostError):
     )
 
 
+def plain_path(path: str) -> str:
+    """Given a path of this machine in the form in which Windows allows long ones, return it as a person
+    writes it, and as Explorer takes it.
+    """
+    if path.startswith("\\\\?\\UNC\\"):
+        return "\\\\" + path[8:]
+    return path.removeprefix("\\\\?\\")
+
+
 class RepositoryError(ExremoteError):
     """The repository is not there, or not one of ours, or cannot be written."""
 
@@ -206,7 +215,7 @@ class RepositoryError(ExremoteError):
 
     def __init__(self, message: str, *, path: Path | str, remedy: str = "") -> None:
         super().__init__(message, remedy)
-        self.path = str(path)
+        self.path = plain_path(str(path))
 
     @property
     def said(self) -> str:

@@ -214,13 +214,6 @@ def extended(path: str, windows: bool) -> str:
     return "\\\\?\\" + path
 
 
-def plain(path: str) -> str:
-    """Given what `extended` returned, return it as a person writes it."""
-    if path.startswith("\\\\?\\UNC\\"):
-        return "\\\\" + path[8:]
-    return path.removeprefix("\\\\?\\")
-
-
 def _escape_part(part: str) -> str:
     escaped = _ILLEGAL.sub(lambda m: _percent(m[0]), part)
     if escaped[-1:] in (".", " "):

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound
+from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound, plain_path
 from exremote.repository import copying, disk, proofs
 from exremote.repository.composed import Composed, compose, scopes
 from exremote.repository.copying import Standing
@@ -40,7 +40,7 @@ from exremote.repository.lock import Lock, LockState, hold, list_locks
 from exremote.repository.manifest import Kind, SnapshotDraft, stamp
 from exremote.repository.mark import FORMAT, MARK, README, lost_mark, markless, no_repository
 from exremote.repository.mending import damage_in, mend, settle_notes
-from exremote.repository.names import checked_host, checked_word, extended, is_host, plain
+from exremote.repository.names import checked_host, checked_word, extended, is_host
 from exremote.repository.naming import find_folder, host_and_connector
 from exremote.repository.objects import ObjectStore, whole_files
 from exremote.repository.parts import parts_in
@@ -83,7 +83,7 @@ class Repository:
         self._root = root
         self.id = id_
         """told in every manifest"""
-        self.path = Path(plain(str(root)))
+        self.path = Path(plain_path(str(root)))
         """the folder, as a person writes it"""
         self.runs_folder = root / "runs"
         """the journals"""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exremote.errors import RepositoryError, plain_path
 from exremote.repository.names import (
     Distinct,
     UnsafeName,
@@ -14,7 +15,6 @@ from exremote.repository.names import (
     checked_word,
     extended,
     folded,
-    plain,
     remote_name,
     safe_relative,
     stored_path,
@@ -160,5 +160,7 @@ def test_windows_gets_the_form_that_has_no_limit() -> None:
     ):
         assert extended(path, windows=True) == long
         assert extended(long, windows=True) == long
-        assert plain(long) == path
-    assert plain("/srv/backup") == "/srv/backup"
+        assert plain_path(long) == path
+    assert plain_path("/srv/backup") == "/srv/backup"
+    error = RepositoryError("it is away.", path=r"\\?\UNC\NAS01\backup\exremote")
+    assert error.said == r"\\NAS01\backup\exremote: it is away."  # as a person finds it
