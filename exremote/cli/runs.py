@@ -261,7 +261,13 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
             names = fields.get("snapshots")
             return f"saved before: {', '.join(map(str, names)) if isinstance(names, list) else ''}"
         case "services-back":
+            failed = fields.get("failed")
+            names = ", ".join(map(str, failed)) if isinstance(failed, Mapping) else ""
+            if names:
+                return f"services that did not start again: {names}"
             return "services are as they were found, or as the plan wants them"
+        case "services-untold":
+            return f"the journal of {fields.get('of')} is damaged: what it left standing, nobody can tell"
         case "services-left":
             return f"services could not be put back, the next run will: {fields.get('error')}"
         case "not-done":

@@ -76,6 +76,8 @@ def test_what_does_not_start_is_tried_again_and_the_backup_is_no_ok(cli: Cli, wo
         assert f"LME-NOTES could not be put back as {run} had found it: " in told.out
         assert "LME-NOTES" not in told.err.partition("put back as the killed run")[0].rpartition("\n")[2]
     assert services(cli)["MSExchangeCoCo"][0] == "Running"
+    newest = next(r["run"] for r in cli("runs", "--json").json if r["verb"] == "backup")
+    assert "services that did not start again: LME-NOTES" in cli("runs", newest).out
     world.client.edit(HOST, "trouble_service", name="LME-NOTES")
     assert f"LME-NOTES: put back as {run} had found it; it could not be before" in cli("backup").err
     assert services(cli)["LME-NOTES"] == ("Running", "Automatic")
@@ -114,6 +116,8 @@ def test_a_damaged_journal_is_said_once(cli: Cli, world: World, line: int) -> No
     path.write_bytes(b"".join(lines))
     sentence = f"the journal of {run} is damaged: whether it left services standing here, nobody can tell"
     assert sentence in cli("backup", code=None).err
+    newest = cli("runs", "--json").json[0]["run"]
+    assert f"the journal of {run} is damaged" in cli("runs", newest).out
     assert "is damaged" not in cli("backup", code=None).err
 
 
