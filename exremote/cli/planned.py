@@ -54,6 +54,14 @@ class PlanFile:
     plans: list[ChangePlan]
     """one a host"""
 
+    @property
+    def options(self) -> list[str]:
+        """Return what it was asked for besides the snapshots, as a command line has it."""
+        found = [text for item in self.items for text in ("--item", item)]
+        found += ["--to", self.to] if self.to is not None else []
+        found += ["--in-transit"] if self.in_transit else []
+        return found + (["--service-deadline", str(self.service_deadline)] if self.service_deadline else [])
+
 
 @dataclass(frozen=True, slots=True)
 class _Head:

@@ -261,7 +261,7 @@ def restore_command(
         place = Repository.open(repository_path(repository or site.repository, inventory))
         saved: PlanFile | None = None
         if plan is not None:
-            if names or latest or groups or items or to or in_transit:
+            if names or latest or groups or items or to or in_transit or service_deadline:
                 raise UsageError("--plan FILE says what goes where.", "Leave the other choices out.")
             saved = read_plans(plan, place, "restore")
             names, items, to, in_transit = saved.names, saved.items, saved.to, saved.in_transit
@@ -313,6 +313,7 @@ def restore_command(
                 site.path,
                 place.path,
                 {n: [f"{s.host}/{restore.name_of(s)}" for s in found] for n, found in goes_to.items()},
+                saved.options if saved is not None else None,
             ),
             chosen.left_out,
             {p.host: p for p in saved.plans} if saved is not None else None,

@@ -68,7 +68,7 @@ def resume(
             record = resuming.with_options(record)
         left = resuming.remnant(record, alive, successors, over([path.parent]))
         line = resuming.KINDS[record.verb].line(record, left)
-        report.note(resuming.told(left, record))
+        report.note(resuming.told(left, record, line))
         if inventory is not None and not from_environment(context, "inventory"):
             line += ["--inventory", str(inventory)]
         home = place.path if place is not None and path.parent == place.runs_folder else None

@@ -8,6 +8,7 @@ by `register`.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,10 @@ from exremote.wording import count_text
 
 _TOLD_APART = frozenset({"inventory", "repository", "as_json"})
 """Options that have a place of their own in the first event, or are about the answer alone."""
+
+
+_CHOSEN = "chosen"
+"""In the first event: the options that a plan file stood for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +54,15 @@ class Told:
         inventory: Path,
         repository: Path,
         subjects: Mapping[str, Sequence[str]] | None = None,
+        chosen: Sequence[str] | None = None,
     ) -> Told:
-        """Given the context of a command, and the files in force, return what is to be told."""
+        """Given the context of a command, and the files in force, return what is to be told.
+
+        `chosen`: the options that a plan file stands for; None if none is carried out.
+        """
         resumes = context.obj.get("resumes", "") if isinstance(context.obj, dict) else ""
-        return cls(tuple(options_of(context)), inventory, repository, resumes, subjects or {})
+        more: dict[str, object] = {} if chosen is None else {_CHOSEN: list(chosen)}
+        return cls(tuple(options_of(context)), inventory, repository, resumes, subjects or {}, more)
 
     @property
     def fields(self) -> dict[str, object]:
@@ -105,33 +115,45 @@ def hosts_left(record: RunRecord) -> list[str]:
 
 def same_command(record: RunRecord, left: Sequence[str]) -> list[str]:
     """Given a run and what it left, return the command line that does the same for that."""
-    start = record.start
-    options = start.get("options")
-    line = [record.verb, *left, *(map(str, options) if isinstance(options, list) else ())]
-    return [*line, "--inventory", str(start.get("inventory"))]
+    return [record.verb, *left, *_options(record), "--inventory", str(record.start.get("inventory"))]
 
 
-_CHOOSING = frozenset({"--group", "--canary", "--plan", "--save-plan", "--host"})
+_CHOOSING = frozenset({"--group", "--plan", "--save-plan", "--host"})
 """Options, each with a value, that say what is worked on: a run that is taken up names that itself."""
 
 
 def same_subjects(record: RunRecord, left: Sequence[str]) -> list[str]:
-    """Given a run that names snapshots, or a run, and the hosts that it left, return the same for these."""
+    """Given a run that names snapshots, or a run, and the hosts that it left, return the same for these.
+
+    Of hosts that were to go first, those that are left still do. What a plan file chose is chosen again; that
+    plan itself was approved for servers that the run has changed since, so somebody is asked anew.
+    """
     start = record.start
     said = start.get("subjects")
     subjects = said if isinstance(said, Mapping) else {}
     names = dict.fromkeys(str(name) for host in left for name in subjects.get(host, ()))
     line = [record.verb, *names]
-    options = start.get("options")
-    words = iter(map(str, options) if isinstance(options, list) else ())
+    options = _options(record)
+    there = {host.casefold() for host in left}
+    words = iter(options)
     for word in words:
         if word in _CHOOSING:
             next(words, None)
-        elif word != "--latest":
+        elif word == "--canary":
+            first = next(words, "")
+            line += [word, first] if first.casefold() in there else []
+        elif word != "--latest" and not (word == "--yes" and "--plan" in options):
             line.append(word)
+    chosen = start.get(_CHOSEN)
+    line += map(str, chosen) if isinstance(chosen, list) else ()
     if record.verb == "undo":
         line += [text for host in left for text in ("--host", host)]
     return [*line, "--inventory", str(start.get("inventory"))]
+
+
+def _options(record: RunRecord) -> list[str]:
+    options = record.start.get("options")
+    return list(map(str, options)) if isinstance(options, list) else []
 
 
 def recovered_hosts(record: RunRecord) -> list[str]:
@@ -166,13 +188,18 @@ class Kind:
 
 
 def _dry(record: RunRecord) -> str:
-    options = record.start.get("options")
-    return "it was a dry run" if isinstance(options, list) and "--dry-run" in options else ""
+    return "it was a dry run" if "--dry-run" in _options(record) else ""
+
+
+def _restored(record: RunRecord) -> str:
+    if "--plan" in _options(record) and _CHOSEN not in record.start:
+        return "it is of an exremote that did not note what its plan file chose"
+    return _dry(record)
 
 
 KINDS: dict[str, Kind] = {
     "backup": Kind(against=_dry),
-    "restore": Kind(line=same_subjects, against=_dry),
+    "restore": Kind(line=same_subjects, against=_restored),
     "undo": Kind(line=same_subjects, against=_dry),
     "drill": Kind(line=same_subjects),
     "recover": Kind(recovered_hosts, same_recovery, by_any=True),
@@ -279,12 +306,18 @@ def successors_of(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
     return found
 
 
-def told(left: Sequence[str], record: RunRecord) -> str:
-    """Given what is left of a run, return what is said when it is taken up."""
+def told(left: Sequence[str], record: RunRecord, line: Sequence[str]) -> str:
+    """Given what is left of a run, and the command line for it, return what is said when it is taken up."""
     total = len(record.command) - 1
     some = ", ".join(left[:5]) + (" ..." if len(left) > 5 else "")
     of = f" of {total}" if total != len(left) else ""
-    return f"resuming {record.run_id}: {record.verb} of {count_text(len(left), 'host')}{of}: {some}"
+    said = f"resuming {record.run_id}: {record.verb} of {count_text(len(left), 'host')}{of}: {some}"
+    if _CHOSEN not in record.start:
+        return said
+    return (
+        f"{said}\nits plan file was approved before it changed anything: what is left is planned anew, and "
+        f"asked, by exremote {shlex.join(line)}"
+    )
 
 
 def nested(context: typer.Context, line: Sequence[str], run: str, *, planned: bool = False) -> int:
