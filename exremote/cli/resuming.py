@@ -246,8 +246,7 @@ def remnant(
             f"{run} is a run of {record.verb}, which is not resumed (what is: {able}).",
             f"Give its command again: exremote {' '.join(record.command)}",
         )
-    if run in alive:
-        raise PlanRefused(f"{run} is running still ({alive[run]}).", "Wait for its end, or interrupt it.")
+    refuse_alive(run, alive)
     if run in over:
         raise over[run]
     if run in successors and not kind.by_any:
@@ -269,6 +268,15 @@ def remnant(
             f"`exremote runs {run}` tells what. To do it again: exremote {' '.join(record.command)}",
         )
     return left
+
+
+def refuse_alive(run: str, alive: Mapping[str, str]) -> None:
+    """Given a run, and the runs that are alive with who they are, raise PlanRefused if it is one of them."""
+    if run in alive:
+        raise PlanRefused(
+            f"{run} is running still ({alive[run]}).",
+            "Wait for its end, or interrupt it. If its machine is gone for good, use `exremote unlock`.",
+        )
 
 
 def command_for(

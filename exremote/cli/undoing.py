@@ -30,13 +30,14 @@ from exremote.cli.restoring import (
     known_steps,
     waves_of,
 )
-from exremote.cli.resuming import Told
+from exremote.cli.resuming import Told, refuse_alive
 from exremote.cli.runs import NEWEST, RUN_HELP, one_run
 from exremote.connector import Connector
 from exremote.errors import PlanRefused, UsageError
 from exremote.journal import RunRecord, journals, read_run
 from exremote.repository import Repository
 from exremote.restore.history import VERBS
+from exremote.runner import alive_runs
 
 
 def _changed(record: RunRecord) -> bool:
@@ -74,6 +75,8 @@ def undo(
         place = Repository.open(repository_path(repository or site.repository, inventory))
         paths, folders = journals(place.runs_folder), [place.runs_folder]
         record = read_run(one_run(paths, run, folders, _changed, "no run has changed a host yet"))
+        # What it does behind our look would not be undone.
+        refuse_alive(record.run_id, alive_runs(place.runs_folder))
         if run == NEWEST:
             report.note(f"the newest run that changed a host is {record.run_id}")
         changed = {one.host: one for one in restore.undoable(record)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 from conftest import Cli
 
@@ -20,3 +21,18 @@ def services(cli: Cli) -> dict[str, tuple[str, str]]:
     cli("health", "--save-facts", str(folder), code=None)
     found = json.loads((folder / f"{HOST}.json").read_text())["services"]
     return {s["name"]: (s["state"], s["start_mode"]) for s in found if s["exists"]}
+
+
+def wait_for(cli: Cli, kind: str, *words: str) -> None:
+    """Wait until the journal of a restore that changes something has an event of a kind with these words."""
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        for path in (cli.repository / "runs").glob("*.jsonl"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            events = [json.loads(line) for line in lines if line.endswith("}")]
+            if any(e["kind"] == "safety" for e in events) and any(
+                e["kind"] == kind and all(word in json.dumps(e) for word in words) for e in events
+            ):
+                return
+        time.sleep(0.05)
+    raise AssertionError(f"no {kind} {words}")

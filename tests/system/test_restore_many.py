@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import CONNDATA, Cli, World
+from restore_support import wait_for
 
 ONE, OTHER = "EXNOTES01", "EXGW01"
 AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
@@ -73,3 +74,21 @@ def test_who_goes_first_goes_first_again_when_it_is_resumed(cli: Cli, world: Wor
     told = events(cli, newest(cli, "restore")["run"])
     assert told.index(("host-ended", OTHER)) < told.index(("planned", ONE))
     assert BAD not in (world.read(ONE, AMAP), world.read(OTHER, AMAP))
+
+
+@pytest.mark.not_under_wine("time")
+def test_what_still_runs_is_not_undone(cli: Cli, world: World) -> None:
+    """One host is through, and the other one would be restored behind the undo."""
+    world.client.edit(OTHER, "trouble_service", name="MSExchangeCoCo", stop_delay_s=3)
+    try:
+        with cli.started("restore", "--latest", ONE, OTHER, "--canary", ONE, *DO) as process:
+            wait_for(cli, "step-started", OTHER, "stop-service")
+            for name in (newest(cli, "restore")["run"], "latest"):
+                refused = " ".join(cli("undo", name, *DO[:3], code=4).err.split())
+                assert f"is running still (restore (process {process.pid} on " in refused
+            assert process.wait(60) == 0
+    finally:
+        world.client.edit(OTHER, "trouble_service", name="MSExchangeCoCo")
+    assert BAD not in (world.read(ONE, AMAP), world.read(OTHER, AMAP))
+    cli("undo", "latest", *DO[:3])
+    assert world.read(ONE, AMAP) == world.read(OTHER, AMAP) == BAD

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import signal
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import CONNDATA, Cli, World
-from restore_support import HOST, restore, services
+from restore_support import HOST, restore, services, wait_for
 
 AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
 WORK = rf"{CONNDATA}\left.seq"
@@ -42,21 +41,6 @@ def disable(world: World) -> None:
     """Have the connector's own service stand still, and not start by itself."""
     world.client.edit(HOST, "set_service", name="LME-NOTES", state="Stopped")
     world.client.edit(HOST, "set_registry", key=LME, name="Start", data=4)
-
-
-def wait_for(cli: Cli, kind: str, *words: str) -> None:
-    """Wait until the journal of a restore that changes something has an event of a kind with these words."""
-    end = time.monotonic() + 60
-    while time.monotonic() < end:
-        for path in (cli.repository / "runs").glob("*.jsonl"):
-            lines = path.read_text(encoding="utf-8").splitlines()
-            events = [json.loads(line) for line in lines if line.endswith("}")]
-            if any(e["kind"] == "safety" for e in events) and any(
-                e["kind"] == kind and all(word in json.dumps(e) for word in words) for e in events
-            ):
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"no {kind} {words}")
 
 
 @pytest.mark.not_under_wine("time")
