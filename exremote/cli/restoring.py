@@ -383,7 +383,8 @@ def carry_out(
         hosts=[host for host in job.hosts if host.name in to_do],
         waves=[[name for name in wave if name in to_do] for wave in job.waves],
     )
-    done = {o.host: o for o in _run(doing, report, approved)}
+    rest = [outcome for outcome in planned if outcome.host not in to_do]
+    done = {o.host: o for o in _run(doing, report, approved, rest=rest)}
     outcomes = [done.get(o.host, o) for o in planned]
     show_restored(report, job, outcomes)
     raise typer.Exit(job.code(outcomes))
@@ -408,9 +409,16 @@ def _answerable(job: Job, plans: Sequence[ChangePlan]) -> None:
 
 
 def _run(
-    job: Job, report: Report, approved: Mapping[str, ChangePlan] | None, dry_run: bool = False
+    job: Job,
+    report: Report,
+    approved: Mapping[str, ChangePlan] | None,
+    dry_run: bool = False,
+    rest: Sequence[Outcome] = (),
 ) -> list[Outcome]:
-    """Given a job, plan it for each host, or do what was approved. Return the outcomes."""
+    """Given a job, plan it for each host, or do what was approved. Return the outcomes.
+
+    `rest`: how it ended for hosts of which nothing is done: the journal ends with the code of all of them.
+    """
 
     def work(run: Run) -> Callable[[Host, Session], Outcome]:
         note_left_out(run.journal, job.left_out)
@@ -453,8 +461,9 @@ def _run(
         parallel=job.parallel,
         writes=approved is not None,
         heal=Heal.SHOW if dry_run else Heal.YES,
-        ends_with=(lambda planned: job.code(job.judged(planned))) if approved is None else job.code,
+        ends_with=lambda done: job.code(job.judged(done) if approved is None else [*done, *rest]),
         told=job.told if approved is not None else None,
+        out=[outcome for outcome in rest if outcome.exit_code != EXIT_OK],
     )
 
 

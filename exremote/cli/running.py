@@ -105,6 +105,7 @@ def on_hosts(
     told: Told | None = None,
     through: Callable[[Run, Visit], Callable[[Host], Outcome]] | None = None,
     also: Sequence[Host] = (),
+    out: Sequence[Outcome] = (),
 ) -> list[Outcome]:
     """Given hosts and the work of one verb, do it on each, with a journal, and return the outcomes.
 
@@ -114,7 +115,8 @@ def on_hosts(
     `ends_with` makes the exit code of the outcomes: the journal records the one that the process ends with.
     `limits` bound the run as a whole. `told`: what the journal says of the command line, for `resume`.
     `through`, in the place of `work`, opens sessions itself, when and where it needs one; `also` are hosts
-    whose secrets it needs besides.
+    whose secrets it needs besides. `out`: how it ended already for hosts that this run was for, too; the
+    journal has them, and `resume` takes them up.
     """
     secrets = resolve_secrets([*hosts, *also])
     past = journal_folders(repository)
@@ -126,7 +128,10 @@ def on_hosts(
     for folder in past:
         clear_dead_runs(folder)
     names = [h.name for h in hosts]
-    with journaled(folders, verb, names, report.note, told.fields if told else None) as journal:
+    every = [*names, *(outcome.host for outcome in out)]
+    with journaled(folders, verb, every, report.note, told.fields if told else None) as journal:
+        for outcome in out:
+            tell_end(journal, outcome)
         with report.progress(verb, names) as live:
 
             def going_on() -> None:

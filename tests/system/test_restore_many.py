@@ -92,3 +92,16 @@ def test_what_still_runs_is_not_undone(cli: Cli, world: World) -> None:
     assert BAD not in (world.read(ONE, AMAP), world.read(OTHER, AMAP))
     cli("undo", "latest", *DO[:3])
     assert world.read(ONE, AMAP) == world.read(OTHER, AMAP) == BAD
+
+
+@pytest.mark.not_under_wine("wire")
+def test_a_host_that_was_away_when_it_was_planned_is_left_for_resume(cli: Cli, world: World) -> None:
+    """The others go on; the journal ends as the command does, and says what is left."""
+    world.fault(f"{ONE}:any:*:close")
+    cli("restore", "--latest", ONE, OTHER, "--keep-going", *DO, code=3)
+    world.client.clear_faults()
+    assert (world.read(ONE, AMAP), world.read(OTHER, AMAP) == BAD) == (BAD, False)
+    run = newest(cli, "restore")
+    assert (run["exit_code"], run["hosts"]) == (3, 2)
+    assert f"resuming {run['run']}: restore of 1 host of 2: {ONE}" in cli("resume", run["run"]).err
+    assert world.read(ONE, AMAP) != BAD
