@@ -33,7 +33,7 @@ from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, UsageError
 from exremote.inventory import Host, Inventory
 from exremote.report import Report, size_text
 from exremote.repository import Repository
-from exremote.runner import Outcome, exit_code
+from exremote.runner import Outcome
 from exremote.session import Session
 
 
@@ -84,7 +84,7 @@ def drill(
         snapshots = chosen.snapshots
 
         def code(outcomes: Sequence[Outcome]) -> int:
-            return _code(outcomes) or (EXIT_BAD_NEWS if chosen.left_out else EXIT_OK)
+            return restore.drill_code(outcomes) or (EXIT_BAD_NEWS if chosen.left_out else EXIT_OK)
 
         for warning in (*site.warnings, *chosen.notes):
             report.note(f"note: {warning}")
@@ -128,12 +128,6 @@ def drill(
         raise typer.Exit(code(outcomes))
 
 
-def _code(outcomes: Sequence[Outcome]) -> int:
-    """Given how the hosts ended, return the exit code: what is red is bad news, however many there are."""
-    codes = {o.exit_code for o in outcomes}
-    return EXIT_BAD_NEWS if codes <= {0, EXIT_BAD_NEWS} and EXIT_BAD_NEWS in codes else exit_code(outcomes)
-
-
 def _where(site: Inventory, name: str, on: str | None, folder: str | None) -> tuple[Host, str]:
     """Given whose snapshots are tried, return where and in which folder. Raise UsageError if nobody says."""
     own = next((h for h in site.hosts.values() if h.name.casefold() == name.casefold()), None)
@@ -151,6 +145,12 @@ def _where(site: Inventory, name: str, on: str | None, folder: str | None) -> tu
             "Use --folder FOLDER, or `drill_folder = 'D:\\drill'` in the inventory.",
         )
     return host, scratch
+
+
+def _state(result: restore.Drilled) -> str:
+    if result.broken is not None:
+        return "failed"
+    return "ok" if result.green else "critical" if result.wrong else "unknown"
 
 
 def _show(
@@ -175,7 +175,7 @@ def _show(
         rows.append(
             {
                 "host": result.host,
-                "state": "ok" if result.green else "critical" if result.wrong else "unknown",
+                "state": _state(result),
                 "tried_on": outcome.host,
                 "equal": f"{result.files} files ({size_text(result.bytes)}), {result.values} values",
                 "seconds": f"{result.seconds:.1f}",
@@ -185,6 +185,8 @@ def _show(
     columns = ["host", "state", "tried_on", "equal", "seconds", "restore_takes"]
     report.rows("Drill", columns, rows, style_by="state", nothing="nothing was tried")
     for _, result in results:
+        if result.broken is not None:
+            report.line(f"{result.host}: failed: {result.broken.text}")
         for sentence in result.wrong:
             report.line(f"{result.host}: not equal: {sentence}")
         for sentence in result.unchecked:

@@ -13,6 +13,7 @@ _PHRASES: Mapping[str, str] = {
     "confirmed": "a person confirmed {name}: {answer}",
     "copying": "copies from {source}",
     "damaged": "the snapshot {snapshot} is damaged: {place}",
+    "drill-cleared": "took away {folder} and {key}",
     "drilling": "tries the snapshots of {of} in {folder} and {key}",
     "erased": "erased {path} ({size} bytes)",
     "folder-left": "left {path}: something is in it by now",

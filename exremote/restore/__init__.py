@@ -27,7 +27,7 @@ owing     what those that broke off owe the host
 from exremote.restore.aim import Aim, aim_of, aim_of_undo, name_of, parts_of
 from exremote.restore.approval import ONLY_PLANNED, check_approved
 from exremote.restore.deed import clear_scratch
-from exremote.restore.drill import Drilled, DrillErrand, Subject
+from exremote.restore.drill import Drilled, DrillErrand, Subject, drill_code
 from exremote.restore.erased import erased_note
 from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, scratch_left, undoable
@@ -55,6 +55,7 @@ __all__ = [
     "aim_of_undo",
     "check_approved",
     "clear_scratch",
+    "drill_code",
     "erased_note",
     "in_waves",
     "last_down_s",

@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from exremote import regfile
 from exremote.connector import below
-from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, HostError, PlanRefused
+from exremote.errors import (
+    EXIT_BAD_NEWS,
+    EXIT_OK,
+    ExremoteError,
+    HostError,
+    IntegrityError,
+    PlanRefused,
+    RepositoryLocked,
+    ScriptFailed,
+)
 from exremote.facts import RegistrySetting
 from exremote.folding import folded
 from exremote.inventory import Host
@@ -23,11 +32,11 @@ from exremote.journal import Journal
 from exremote.regfile import RegFile
 from exremote.repository import Proof, Repository, Snapshot
 from exremote.restore.aim import Aim, value_in
-from exremote.restore.history import last_down_s
+from exremote.restore.history import DRILL_CLEARED, DRILLING, drills_left, last_down_s
 from exremote.restore.into import hollow, make_hollow, outgoing
 from exremote.restore.planning import SPARE, free_on
 from exremote.restore.verifying import verify_whole
-from exremote.runner import Outcome, State
+from exremote.runner import Outcome, State, Stopped, exit_code
 from exremote.session import Session
 from exremote.transfer import Outgoing, push_files
 from exremote.wording import count_text
@@ -60,11 +69,25 @@ class Drilled:
     """how long all of it took, in seconds"""
     estimate_s: float | None = None
     """how long a restore would take, by this and by the last time that services stood; None if unknown"""
+    broken: ExremoteError | None = None
+    """why it did not come to its end"""
 
     @property
     def green(self) -> bool:
         """Return whether everything was checked and is equal."""
-        return not self.wrong and not self.unchecked
+        return not self.said
+
+    @property
+    def said(self) -> list[str]:
+        """Return a sentence for each thing that keeps it from being green."""
+        return [*([self.broken.text] if self.broken is not None else ()), *self.wrong, *self.unchecked]
+
+    @property
+    def exit_code(self) -> int:
+        """Return what it means for the exit code."""
+        if self.broken is not None:
+            return self.broken.exit_code
+        return EXIT_OK if self.green else EXIT_BAD_NEWS
 
     def to_json(self) -> dict[str, Any]:
         """Return it as plain values."""
@@ -77,6 +100,7 @@ class Drilled:
             "values": self.values,
             "wrong": self.wrong,
             "unchecked": self.unchecked,
+            "error": self.broken.text if self.broken is not None else "",
             "transfer_seconds": round(self.transfer_s, 2),
             "seconds": round(self.seconds, 2),
             "estimate_seconds": None if self.estimate_s is None else round(self.estimate_s, 1),
@@ -119,30 +143,79 @@ class DrillErrand:
     def __call__(self, host: Host, session: Session) -> Outcome:
         """Given a host and an open session, try all its subjects, one after another. Return the outcome.
 
-        Raise PlanRefused if there is no room, HostError if the host is lost.
+        What is wrong with one subject stops no other. Raise HostError if the host is lost.
         """
         started = self.now()
-        results = [self._try(host, session, subject) for subject in self.subjects[host.name]]
+        self._clear_dead(host, session)
+        results: list[Drilled] = []
+        for subject in self.subjects[host.name]:
+            result = Drilled(subject.host, tuple(f"{s.host}/{s.id}" for s in subject.snapshots))
+            try:
+                with self._lock(host, subject.host):
+                    self._try(host, session, subject, result)
+            except Stopped as stopped:
+                raise Stopped(" ".join(filter(None, (str(stopped), _tried(results))))) from None
+            except (IntegrityError, RepositoryLocked, PlanRefused, ScriptFailed) as error:
+                result.broken = error
+            except ExremoteError as error:
+                error.leave(_tried(results))
+                raise
+            results.append(result)
         seconds = (self.now() - started).total_seconds()
         red = [r for r in results if not r.green]
         if red:
-            first = (red[0].wrong + red[0].unchecked)[0]
-            message = f"{red[0].host}: {first}"
-            return Outcome(host.name, State.INCOMPLETE, EXIT_BAD_NEWS, message, seconds, results)
+            broken = [r for r in red if r.broken is not None]
+            first = (broken or red)[0]
+            message = f"{first.host}: {first.said[0]}"
+            state = State.FAILED if len(broken) == len(results) else State.INCOMPLETE
+            code = drill_code([Outcome(r.host, state, r.exit_code, "") for r in results])
+            return Outcome(host.name, state, code, message, seconds, results)
         files, values = sum(r.files for r in results), sum(r.values for r in results)
         message = f"{count_text(files, 'file')} and {count_text(values, 'registry value')} equal"
         return Outcome(host.name, State.DONE, EXIT_OK, message, seconds, results)
 
-    def _try(self, host: Host, session: Session, subject: Subject) -> Drilled:
+    def _lock(self, host: Host, of: str) -> AbstractContextManager[object]:
+        """Return the lock of what a drill of a host makes on this one: two would spoil each other."""
+        return self.repository.lock(
+            "exremote drill",
+            name=f"drill-{host.name}-{of}",
+            run=self.journal.run_id,
+            since=self.now(),
+            on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),
+        )
+
+    def _clear_dead(self, host: Host, session: Session) -> None:
+        """Take away what killed drills left on a host; what cannot be is said, and a drill goes on."""
+        for (folder, key), of in drills_left(self.repository.runs_folder, host.name).items():
+            self.stage(host.name, f"taking away what a drill of {of} left")
+            try:
+                with self._lock(host, of):
+                    self._take_away(host, session, folder, key)
+            except RepositoryLocked:
+                continue  # it is being tried there: that drill takes it away
+            except (ScriptFailed, PlanRefused) as error:
+                self.journal.event("left-behind", host=host.name, path=folder, error=error.text)
+
+    def _take_away(self, host: Host, session: Session, folder: str, key: str) -> None:
+        session.remove_folder(folder)
+        session.remove_scratch_key(key)
+        self.journal.event(DRILL_CLEARED, host=host.name, folder=folder, key=key)
+
+    def _try(self, host: Host, session: Session, subject: Subject, result: Drilled) -> None:
         began = time.monotonic()
-        result = Drilled(subject.host, tuple(f"{s.host}/{s.id}" for s in subject.snapshots))
         self.stage(host.name, f"verifying the snapshots of {subject.host}")
-        verify_whole(self.repository, subject.snapshots)
+        try:
+            verify_whole(self.repository, subject.snapshots)
+        except IntegrityError as error:
+            for snapshot in (s for s in subject.snapshots if str(s.path) == str(error.path)):
+                result.seconds = time.monotonic() - began
+                self._record(host, snapshot, result, error.text)
+            raise
         folder = below(self.folders[host.name], f"{_SCRATCH}-{subject.host}")
         key = rf"HKLM\SOFTWARE\{_SCRATCH}-{_plain(subject.host)}"
-        self.journal.event("drilling", host=host.name, of=subject.host, folder=folder, key=key)
         files = outgoing(subject.aim)
         self._room(host, session, folder, files)
+        self.journal.event(DRILLING, host=host.name, of=subject.host, folder=folder, key=key)
         try:
             self.stage(host.name, f"bringing the files of {subject.host}")
             session.remove_folder(folder)
@@ -151,26 +224,35 @@ class DrillErrand:
             self.stage(host.name, f"comparing the registry of {subject.host}")
             for snapshot in subject.snapshots:
                 self._registry(session, key, snapshot, result)
-        finally:
-            self._clear(host, session, folder, key, result)
+        except Stopped as stopped:
+            raise Stopped(f"{stopped} {self._clear(host, session, folder, key)}".strip()) from None
+        except ExremoteError as error:
+            error.leave(self._clear(host, session, folder, key))
+            raise
+        except BaseException:
+            self._clear(host, session, folder, key)
+            raise
+        result.unchecked += filter(None, [self._clear(host, session, folder, key)])
         down = last_down_s(self.repository.runs_folder, subject.host)
         result.estimate_s = None if down is None else result.transfer_s + down
         result.seconds = time.monotonic() - began
         for snapshot in subject.snapshots:
-            said = "; ".join((result.wrong + result.unchecked)[:3])
-            proof = Proof(
-                self.journal.run_id,
-                self.now(),
-                result.green,
-                host.name,
-                result.seconds,
-                result.files,
-                result.values,
-                said,
-            )
-            self.repository.record_proof(snapshot, proof)
+            self._record(host, snapshot, result, "; ".join(result.said[:3]))
         self.journal.event("drilled", host=host.name, of=subject.host, green=result.green)
-        return result
+
+    def _record(self, host: Host, snapshot: Snapshot, result: Drilled, said: str) -> None:
+        """Note what came of a snapshot; `said` is empty if all of it was checked and is equal."""
+        proof = Proof(
+            self.journal.run_id,
+            self.now(),
+            not said,
+            host.name,
+            result.seconds,
+            result.files,
+            result.values,
+            said,
+        )
+        self.repository.record_proof(snapshot, proof)
 
     def _room(self, host: Host, session: Session, folder: str, files: Sequence[Outgoing]) -> None:
         need = sum(file.size for file in files) + SPARE
@@ -253,16 +335,31 @@ class DrillErrand:
                 else:
                     result.values += 1
 
-    def _clear(self, host: Host, session: Session, folder: str, key: str, result: Drilled) -> None:
-        """Take away what was made, also after an interrupt; what stays is said."""
+    def _clear(self, host: Host, session: Session, folder: str, key: str) -> str:
+        """Take away what was made, also after an interrupt. Return a sentence about what stays, if any."""
         try:
             with session.insisting(300.0):
-                session.remove_folder(folder)
-                session.remove_scratch_key(key)
+                self._take_away(host, session, folder, key)
         except HostError as error:
-            result.unchecked.append(f"{folder} and {key} could not be taken away: {error.text}")
             with suppress(Exception):
                 self.journal.event("left-behind", host=host.name, path=folder, error=error.text)
+            return (
+                f"{folder} and {key} could not be taken away: {error.text} "
+                f"The next drill on {host.name} takes them away."
+            )
+        return ""
+
+
+def _tried(results: Sequence[Drilled]) -> str:
+    """Given what came of subjects before the drill broke off, return it in a sentence."""
+    said = ", ".join(f"{r.host} ({'equal' if r.green else 'not equal, or not checked'})" for r in results)
+    return f"Tried before: {said}." if said else ""
+
+
+def drill_code(outcomes: Sequence[Outcome]) -> int:
+    """Given how drills ended, return the exit code: what is red is bad news, however many there are."""
+    codes = {o.exit_code for o in outcomes}
+    return EXIT_BAD_NEWS if codes <= {0, EXIT_BAD_NEWS} and EXIT_BAD_NEWS in codes else exit_code(outcomes)
 
 
 def _exports(snapshot: Snapshot) -> Iterator[tuple[str, RegFile]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -19,6 +19,10 @@ PLANNED = "planned"
 """Said of a host when its plan is made; what is done by it comes behind."""
 CLEARED = "cleared"
 """Said when what was only there for a deed was taken away."""
+DRILLING = "drilling"
+"""Said when a drill begins to make a folder and a key."""
+DRILL_CLEARED = "drill-cleared"
+"""Said when these two are gone."""
 LISTS_LEFT = "lists-left"
 """Said of an item whose access lists were not all set."""
 WORK_FILES_LEFT = "work-files-left"
@@ -41,9 +45,9 @@ class Undoable:
     """as they were found"""
 
 
-def changing_runs(folder: Path) -> Iterator[RunRecord]:
-    """Given the folder of journals, yield the last runs that change hosts, the newest first."""
-    paths = (path for path in journals(folder) if is_of(path, *VERBS))
+def changing_runs(folder: Path, verbs: Sequence[str] = VERBS) -> Iterator[RunRecord]:
+    """Given the folder of journals, yield the last runs of these verbs, the newest first."""
+    paths = (path for path in journals(folder) if is_of(path, *verbs))
     yield from map(read_run, islice(paths, _LOOKED_AT))
 
 
@@ -82,6 +86,35 @@ def scratch_left(folder: Path, host: str) -> list[str]:
                     gone |= set(map(str, folders)) if isinstance(folders, list) else set()
         left |= {name: None for name in made if name not in gone}
     return list(left)
+
+
+def drills_left(folder: Path, host: str) -> dict[tuple[str, str], str]:
+    """Given the folder of journals and a host, return what drills made on it and did not take away again:
+    folder and key, and whose snapshots were tried there. A drill that still runs is among them.
+    """
+    left: dict[tuple[str, str], str] = {}
+    gone: set[tuple[str, str]] = set()
+    for record in changing_runs(folder, ("drill",)):
+        made: dict[tuple[str, str], str] = {}
+        cleared: set[tuple[str, str]] = set()
+        stays: set[str] = set()
+        with suppress(OSError, ValueError):  # gone or changed since: it stops nobody
+            for event in record.events:
+                if event.fields.get("host") != host:
+                    continue
+                place = (str(event.fields.get("folder")), str(event.fields.get("key")))
+                if event.kind == DRILLING:
+                    made[place] = str(event.fields.get("of"))
+                elif event.kind == DRILL_CLEARED:
+                    made.pop(place, None)
+                    cleared.add(place)
+                elif event.kind == "left-behind":
+                    stays.add(str(event.fields.get("path")))
+                elif event.kind == "drilled":  # an older exremote says no more than that
+                    made = {p: of for p, of in made.items() if of != event.fields.get("of") or p[0] in stays}
+        left |= {place: of for place, of in made.items() if place not in gone}
+        gone |= cleared | set(made)
+    return left
 
 
 def undoable(record: RunRecord) -> list[Undoable]:

@@ -14,7 +14,7 @@ def verify_whole(repository: Repository, snapshots: Iterable[Snapshot]) -> None:
         for problem in repository.verify(snapshot):
             raise IntegrityError(
                 f"the snapshot {snapshot.host}/{snapshot.id} is damaged, so nothing of it is restored: "
-                f"{problem.message}",
+                f"{problem.place} {problem.message}.",
                 path=snapshot.path,
                 entry=problem.place,
                 expected=problem.expected,

@@ -23,14 +23,18 @@ def services(cli: Cli) -> dict[str, tuple[str, str]]:
     return {s["name"]: (s["state"], s["start_mode"]) for s in found if s["exists"]}
 
 
-def wait_for(cli: Cli, kind: str, *words: str) -> None:
-    """Wait until the journal of a restore that changes something has an event of a kind with these words."""
+def wait_for(cli: Cli, kind: str, *words: str, safety: bool = True) -> None:
+    """Wait until the journal of a restore that changes something has an event of a kind with these words.
+
+    Not `safety`: of any run.
+    """
     end = time.monotonic() + 60
     while time.monotonic() < end:
         for path in (cli.repository / "runs").glob("*.jsonl"):
             lines = path.read_text(encoding="utf-8").splitlines()
             events = [json.loads(line) for line in lines if line.endswith("}")]
-            if any(e["kind"] == "safety" for e in events) and any(
+            changes = not safety or any(e["kind"] == "safety" for e in events)
+            if changes and any(
                 e["kind"] == kind and all(word in json.dumps(e) for word in words) for e in events
             ):
                 return

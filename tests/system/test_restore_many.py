@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 import pytest
 from conftest import CONNDATA, Cli, World
 from restore_support import wait_for
+
+from exremote.repository import Repository
 
 ONE, OTHER = "EXNOTES01", "EXGW01"
 AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
@@ -105,3 +109,75 @@ def test_a_host_that_was_away_when_it_was_planned_is_left_for_resume(cli: Cli, w
     assert (run["exit_code"], run["hosts"]) == (3, 2)
     assert f"resuming {run['run']}: restore of 1 host of 2: {ONE}" in cli("resume", run["run"]).err
     assert world.read(ONE, AMAP) != BAD
+
+
+@pytest.fixture
+def drills(cli: Cli) -> Cli:
+    """Return the command line with a host on which both are tried."""
+    cli.inventory(ONE, OTHER, defaults=f"drill_on = '{OTHER}'\ndrill_folder = 'C:\\drill'")
+    return cli
+
+
+def proofs(cli: Cli, host: str) -> list[bool]:
+    """Return of each drill of a host's snapshots whether it was green."""
+    files = sorted((cli.repository / "proofs" / host).glob("*.jsonl"))
+    return [json.loads(line)["green"] for file in files for line in file.read_text().splitlines()]
+
+
+def scratch(world: World) -> list[str]:
+    """Return what lies in the folder that drills use."""
+    return [str(name) for name in world.client.edit(OTHER, "list", path="C:\\drill")]
+
+
+@pytest.mark.not_under_wine("time")
+def test_two_drills_of_one_host_do_not_spoil_each_other(drills: Cli, world: World) -> None:
+    world.fault(f"{OTHER}:Set-RegistryValue:1:delay=4")
+    with drills.started("drill", "--latest", ONE) as process:
+        wait_for(drills, "drilling", safety=False)
+        ran = drills("drill", "--latest", ONE, OTHER, code=11)
+        assert f"{ONE}: failed: " in ran.out
+        assert f"locked by exremote drill (process {process.pid} on " in ran.out
+        assert f"{OTHER}\tok\t{OTHER}\t" in ran.out  # and its own snapshots are tried all the same
+        assert process.wait(60) == 0
+    assert (set(proofs(drills, ONE)), set(proofs(drills, OTHER))) == ({True}, {True})
+    assert scratch(world) == []
+
+
+@pytest.mark.not_under_wine("time")
+def test_what_a_killed_drill_left_goes_with_the_next_one_there(drills: Cli, world: World) -> None:
+    """It holds what connectors log on with: it does not wait for a drill of the same host."""
+    world.fault(f"{OTHER}:Set-RegistryValue:1:delay=3")
+    with drills.started("drill", "--latest", ONE) as process:
+        wait_for(drills, "drilling", safety=False)
+        end = time.monotonic() + 30
+        while f"exremote-drill-{ONE}" not in scratch(world) and time.monotonic() < end:
+            time.sleep(0.05)
+        process.kill()
+        process.wait()
+    assert scratch(world) == [f"exremote-drill-{ONE}"]
+    drills("drill", "--latest", OTHER)
+    assert scratch(world) == []
+    assert proofs(drills, ONE) == []
+
+
+@pytest.mark.not_under_wine("apart")
+def test_a_damaged_snapshot_stops_no_other_drill(drills: Cli, world: World) -> None:
+    """It is named, it is no proof, and what else was asked for is tried."""
+    place = Repository.open(drills.repository)
+    only = {e.sha256 for s in place.snapshots(ONE) for e in s.manifest.entries}
+    only -= {e.sha256 for s in place.snapshots(OTHER) for e in s.manifest.entries}
+    (hurt,) = [s for s in place.snapshots(ONE) if s.connector == "notes"]
+    path = next(place.object_path(e.sha256) for e in hurt.manifest.entries if e.sha256 in only and e.size)
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    ran = drills("drill", "--latest", ONE, OTHER, "--json", code=13)
+    first, other = ran.json["hosts"][0]["drills"]
+    assert (first["green"], other["green"]) == (False, True)
+    said = r"so nothing of it is restored: \S.* is damaged: its content is another one\. `exremote verify` "
+    assert re.search(said, first["error"])
+    assert set(proofs(drills, OTHER)) == {True}
+    assert proofs(drills, ONE) == [False]
+    rows = drills("status", "--json", code=None).json["rows"]
+    assert [r["message"] for r in rows if (r["host"], r["connector"]) == (ONE, "notes")] == [
+        "its last drill was not green; see `exremote drill`"
+    ]
