@@ -470,10 +470,14 @@ class ChangePlan:
         }
 
     def drift(self, now: ChangePlan) -> list[str]:
-        """Given the plan as it would be now, return a sentence for each thing that is other in it."""
+        """Given the plan as it would be now, return a sentence for each thing that is other in it.
+
+        Steps come last: that one is other follows from the things.
+        """
         before, after = self._found(), now._found()
         said = []
-        for what in dict.fromkeys((*before, *after)):
+        every = dict.fromkeys((*before, *after))
+        for what in sorted(every, key=lambda what: not (before.get(what) or after.get(what))):
             if what not in after:
                 said.append(f"{what}: nothing is to be done any more.")
             elif what not in before:

@@ -183,7 +183,7 @@ def _show(
             }
         )
     columns = ["host", "state", "tried_on", "equal", "seconds", "restore_takes"]
-    report.rows("Drill", columns, rows, style_by="state", nothing="nothing was tried")
+    report.rows("Drill", columns, rows, style_by="state", nothing="no result")
     for _, result in results:
         if result.broken is not None:
             report.line(f"{result.host}: failed: {result.broken.text}")

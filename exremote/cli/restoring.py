@@ -362,9 +362,13 @@ def carry_out(
     path, head = write
     if not report.as_json:
         show_plans(report, list(plans.values()), job.place)
-    if path is not None and head is not None and not exit_code(planned):
-        write_plans(path, head, list(plans.values()))
-        report.note(f"the plan is in {path}; `exremote restore --plan {path}` carries it out")
+    if path is not None and head is not None:
+        if bad := [outcome.host for outcome in planned if outcome.exit_code != EXIT_OK]:
+            none = ", ".join(bad)
+            report.note(f"no plan is written to {path}: there is none for {none}; leave it out, or try again")
+        else:
+            write_plans(path, head, list(plans.values()))
+            report.note(f"the plan is in {path}; `exremote restore --plan {path}` carries it out")
     unplanned = exit_code(planned) != EXIT_OK and not job.keep_going
     if dry_run or path is not None or unplanned or not to_do:
         show_restored(report, job, list(map(_ended, planned)))

@@ -265,9 +265,14 @@ def remnant(
     if not left:
         raise PlanRefused(
             f"There is nothing to resume: all that {run} was to do, it did.",
-            f"`exremote runs {run}` tells what. To do it again: exremote {' '.join(record.command)}",
+            f"`exremote runs {run}` tells what. To do it again: exremote {shlex.join(_again(record))}",
         )
     return left
+
+
+def _again(record: RunRecord) -> Sequence[str]:
+    """Given a run of which nothing is left, return what does it again: it may have named no hosts."""
+    return same_subjects(record, record.command[1:]) if "subjects" in record.start else record.command
 
 
 def refuse_alive(run: str, alive: Mapping[str, str]) -> None:

@@ -187,9 +187,9 @@ class DrillErrand:
     def _clear_dead(self, host: Host, session: Session) -> None:
         """Take away what killed drills left on a host; what cannot be is said, and a drill goes on."""
         for (folder, key), of in drills_left(self.repository.runs_folder, host.name).items():
-            self.stage(host.name, f"taking away what a drill of {of} left")
             try:
                 with self._lock(host, of):
+                    self.stage(host.name, f"taking away what a drill of {of} left")
                     self._take_away(host, session, folder, key)
             except RepositoryLocked:
                 continue  # it is being tried there: that drill takes it away
@@ -344,7 +344,7 @@ class DrillErrand:
             with suppress(Exception):
                 self.journal.event("left-behind", host=host.name, path=folder, error=error.text)
             return (
-                f"{folder} and {key} could not be taken away: {error.text} "
+                f"{folder} and {key} could not be taken away: {error.said} "
                 f"The next drill on {host.name} takes them away."
             )
         return ""

@@ -109,6 +109,25 @@ def test_a_host_that_was_away_when_it_was_planned_is_left_for_resume(cli: Cli, w
     assert (run["exit_code"], run["hosts"]) == (3, 2)
     assert f"resuming {run['run']}: restore of 1 host of 2: {ONE}" in cli("resume", run["run"]).err
     assert world.read(ONE, AMAP) != BAD
+    refused = " ".join(cli("resume", newest(cli, "restore")["run"], code=4).err.split())
+    (again,) = re.findall(r"To do it again: exremote (.*)", refused)
+    assert "nothing differs" in cli(*shlex.split(again)).out
+    world.fault(f"{ONE}:any:*:close")
+    plan = cli.folder / "plan.json"
+    said = cli("restore", "--latest", ONE, OTHER, "--save-plan", str(plan), code=3).err
+    assert f"no plan is written to {plan}: there is none for {ONE}" in " ".join(said.split())
+    assert not plan.exists()
+
+
+@pytest.mark.not_under_wine("apart")
+def test_what_drifted_is_named_before_what_follows_from_it(cli: Cli, world: World) -> None:
+    """A file more that differs stops other services: the file is what a person wants to hear of."""
+    plan = str(cli.folder / "plan.json")
+    first = f"{ONE}/{cli.folder_of(ONE, 'notes').name}"
+    cli("restore", first, "--save-plan", plan)
+    world.write(ONE, rf"{CONNDATA}\Exchconn.ini", b"drifted")
+    said = " ".join(cli("restore", "--plan", plan, "--dry-run", code=4).out.split())
+    assert rf"was approved. {CONNDATA}\Exchconn.ini: now it is to be done, too" in said
 
 
 @pytest.fixture
