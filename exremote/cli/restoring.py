@@ -428,7 +428,10 @@ def _run(
         note_left_out(run.journal, job.left_out)
         waves = restore.Waves(
             job.waves,
-            {name: work.aim.connectors for name, work in job.work.items()},
+            {
+                name: restore.kinds_down(work.aim, job.connectors, (approved or {}).get(name))
+                for name, work in job.work.items()
+            },
             job.at_once,
             job.keep_going,
             run.going_on,

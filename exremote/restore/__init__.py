@@ -34,6 +34,7 @@ from exremote.restore.history import Undoable, last_down_s, scratch_left, undoab
 from exremote.restore.into import IntoErrand, Laid
 from exremote.restore.owing import Owed, owed
 from exremote.restore.planning import plan_changes
+from exremote.restore.services import kinds_down
 from exremote.restore.verifying import verify_whole
 from exremote.restore.waves import Waves, in_waves
 
@@ -58,6 +59,7 @@ __all__ = [
     "drill_code",
     "erased_note",
     "in_waves",
+    "kinds_down",
     "last_down_s",
     "name_of",
     "owed",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from exremote.changes import StartService, StopService
+from exremote.changes import ChangePlan, StartService, StopService
 from exremote.connector import Connector, Service
 from exremote.facts import HostFacts
 from exremote.restore.aim import Aim, ServiceAim
@@ -31,6 +31,20 @@ def wanted_services(
             runs = said.state != "Stopped" if exact else runs or said.state == "Running"
         wanted[name] = ServiceAim("Running" if runs else "Stopped", said.start_mode if said else "")
     return wanted
+
+
+def kinds_down(aim: Aim, connectors: Mapping[str, Connector], plan: ChangePlan | None) -> list[str]:
+    """Given what is wanted, all connectors, and the plan, return the connectors that are down meanwhile.
+
+    These are those of the snapshots, and each other one of which a service stops that is its own.
+    """
+    users: dict[str, list[str]] = {}
+    for name, connector in connectors.items():
+        for service in connector.services:
+            users.setdefault(service.name.lower(), []).append(name)
+    stops = plan.stops if plan is not None else ()
+    own = (names[0] for stop in stops if len(names := users.get(stop.service.lower(), [])) == 1)
+    return list(dict.fromkeys((*aim.connectors, *own)))
 
 
 def sooner(service: Service, most_s: int) -> Service:

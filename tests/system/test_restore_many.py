@@ -130,6 +130,23 @@ def test_what_drifted_is_named_before_what_follows_from_it(cli: Cli, world: Worl
     assert rf"was approved. {CONNDATA}\Exchconn.ini: now it is to be done, too" in said
 
 
+@pytest.mark.not_under_wine("apart")
+def test_a_connector_that_stops_too_counts_as_down(cli: Cli, world: World) -> None:
+    """The snapshots are of two kinds; both restores stop what a third one is of, for `Conndata` is shared."""
+    big = "EXBIG01"
+    cli.inventory(ONE, big)
+    cli("backup", big)
+    world.write(big, AMAP, BAD)
+    names = [
+        f"{host}/{cli.folder_of(host, kind).name}" for host, kind in ((ONE, "notes"), (big, "groupwise"))
+    ]
+    ran = cli("restore", *names, "--item", "conndata", "--down-at-once", "1", *DO)
+    assert ran.out.count("stop service MSExchangeCalCon") == 2
+    told = events(cli, newest(cli, "restore")["run"])
+    first, second = (host for kind, host in told if kind == "planned")
+    assert told.index(("host-ended", first)) < told.index(("planned", second))
+
+
 @pytest.fixture
 def drills(cli: Cli) -> Cli:
     """Return the command line with a host on which both are tried."""
