@@ -32,9 +32,9 @@ MOMENT = len("20260102T030405Z")
 
 def _resumable(paths: Sequence[Path], alive: Mapping[str, str]) -> Callable[[RunRecord], bool]:
     """Given all journals and the runs that are alive, return what says whether a run can be resumed."""
-    successors = cache(lambda: resuming.successors_of(list_runs(paths)))  # read only if anybody asks
+    later = cache(lambda: resuming.Later.of(list_runs(paths)))  # read only if anybody asks
     ended = cache(lambda: over({path.parent for path in paths}))
-    return lambda record: bool(resuming.command_for(record, alive, successors(), ended()))
+    return lambda record: bool(resuming.command_for(record, alive, later(), ended()))
 
 
 def resume(
@@ -59,14 +59,14 @@ def resume(
         lacking = "there is no run that could be resumed"
         path = one_run(paths, run, folders, _resumable(paths, alive), lacking)
         record, run_id = read_run(path), path.stem
-        later = list_runs([p for p in paths if p.name[:MOMENT] >= path.name[:MOMENT] and p != path])
-        successors = resuming.successors_of(later)
-        while resuming.stands_for_last(record) and record.run_id in successors:
-            record = successors[record.run_id]
+        behind = list_runs([p for p in paths if p.name[:MOMENT] >= path.name[:MOMENT] and p != path])
+        later = resuming.Later.of(behind)
+        while resuming.stands_for_last(record) and record.run_id in later.successors:
+            record = later.successors[record.run_id]
             run_id = record.run_id
         if record.verb == recover.VERB:
             record = resuming.with_options(record)
-        left = resuming.remnant(record, alive, successors, over([path.parent]))
+        left = resuming.remnant(record, alive, later, over([path.parent]))
         line = resuming.KINDS[record.verb].line(record, left)
         report.note(resuming.told(left, record, line))
         if inventory is not None and not from_environment(context, "inventory"):

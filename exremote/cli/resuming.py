@@ -220,16 +220,45 @@ def register(verb: str, kind: Kind) -> None:
 # ------------------------------------------------------------ judging one run
 
 
+@dataclass(frozen=True, slots=True)
+class Later:
+    """What later runs did about earlier ones."""
+
+    successors: Mapping[str, RunRecord]
+    """by run, the last one that took it up"""
+    undone: Mapping[str, Mapping[str, str]]
+    """by run and host, the one that undid it there; by an empty name, where it undid all of the run"""
+
+    @classmethod
+    def of(cls, records: Sequence[RunRecord]) -> Later:
+        """Given runs, the last first, return what they did about each other."""
+        successors: dict[str, RunRecord] = {}
+        undone: dict[str, dict[str, str]] = {}
+        for record in records:
+            if resumes := record.start.get("resumes"):
+                successors.setdefault(str(resumes), record)
+            subjects = record.start.get("subjects")
+            if record.verb != "undo" or not isinstance(subjects, Mapping):
+                continue
+            taken_back = undone.get(record.run_id, {})
+            not_well = {*hosts_left(record), *taken_back}
+            well = [host for host in record.command[1:] if host not in not_well]
+            every = [""] if well and "--host" not in _options(record) else []
+            for host, names in subjects.items():
+                for name in names if isinstance(names, list) and host in well else ():
+                    undone.setdefault(str(name), {}).update(dict.fromkeys((host, *every), record.run_id))
+        return cls(successors, undone)
+
+
 def remnant(
     record: RunRecord,
     alive: Mapping[str, str],
-    successors: Mapping[str, RunRecord],
+    later: Later,
     over: Mapping[str, PlanRefused] = MappingProxyType({}),
 ) -> list[str]:
     """Given a run, return what of it is to be done still. Raise PlanRefused with a sentence if nothing is.
 
-    `alive`: the runs that are alive, and who they are; `successors`: by run, the one that took it up; `over`:
-    by run, why nobody goes on with it.
+    `alive`: the runs that are alive, and who they are; `over`: by run, why nobody goes on with it.
     """
     run = record.run_id
     kind = KINDS.get(record.verb)
@@ -249,8 +278,8 @@ def remnant(
     refuse_alive(run, alive)
     if run in over:
         raise over[run]
-    if run in successors and not kind.by_any:
-        last = successors[run]
+    if run in later.successors and not kind.by_any:
+        last = later.successors[run]
         raise PlanRefused(
             f"{run} was resumed already, by {last.run_id}.",
             f"If that one left something, resume it: exremote resume {last.run_id}",
@@ -262,10 +291,15 @@ def remnant(
     if why := kind.against(record):
         raise PlanRefused(f"{run} cannot be resumed: {why}.", "Give its command again.")
     left = [] if record.outcome == str(EXIT_OK) else kind.left(record)
+    undone = later.undone.get(run, {}) if not kind.by_any else {}
+    again = f"To do it again: exremote {shlex.join(_again(record))}"
+    if left and ("" in undone or all(host in undone for host in left)):
+        raise PlanRefused(f"{run} was undone since, by {next(iter(undone.values()))}.", again)
+    left = [host for host in left if host not in undone]
     if not left:
         raise PlanRefused(
             f"There is nothing to resume: all that {run} was to do, it did.",
-            f"`exremote runs {run}` tells what. To do it again: exremote {shlex.join(_again(record))}",
+            f"`exremote runs {run}` tells what. {again}",
         )
     return left
 
@@ -287,12 +321,12 @@ def refuse_alive(run: str, alive: Mapping[str, str]) -> None:
 def command_for(
     record: RunRecord,
     alive: Mapping[str, str],
-    successors: Mapping[str, RunRecord],
+    later: Later,
     over: Mapping[str, PlanRefused] = MappingProxyType({}),
 ) -> str:
     """Given a run, return the command that resumes it; empty if it is not to be resumed."""
     try:
-        remnant(record, alive, successors, over)
+        remnant(record, alive, later, over)
     except PlanRefused:
         return ""
     return f"exremote resume {record.run_id}"
@@ -308,15 +342,6 @@ def with_options(record: RunRecord) -> RunRecord:
             break
         record = read_run(path)
     return record
-
-
-def successors_of(records: Sequence[RunRecord]) -> dict[str, RunRecord]:
-    """Given runs, the last first, return by run the last one that took it up."""
-    found: dict[str, RunRecord] = {}
-    for record in records:
-        if resumes := record.start.get("resumes"):
-            found.setdefault(str(resumes), record)
-    return found
 
 
 def told(left: Sequence[str], record: RunRecord, line: Sequence[str]) -> str:

@@ -23,7 +23,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.grouping import by_recovery
 from exremote.cli.phrases import sentence
-from exremote.cli.resuming import command_for, successors_of
+from exremote.cli.resuming import Later, command_for
 from exremote.cli.underway import over
 from exremote.errors import EXIT_INTERRUPTED, IntegrityError, SnapshotNotFound, UsageError
 from exremote.journal import Event, RunRecord, journals, list_runs, read_run
@@ -62,7 +62,7 @@ def runs(
             return
         shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
         alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
-        successors = successors_of(shown)
+        later = Later.of(shown)
         ended = over(folders) if any(r.verb == recover.VERB for r in shown) else {}
         rows = [
             {
@@ -72,7 +72,7 @@ def runs(
                 "ended": r.ended,
                 "exit_code": code_of(r),
                 "state": state_of(r, alive),
-                "resume": command_for(r, alive, successors, ended),
+                "resume": command_for(r, alive, later, ended),
                 "hosts": len(r.hosts),
                 "journal": "intact" if r.intact else f"damaged: {r.problem}",
                 "where": "repository" if place and r.path.parent == place.runs_folder else "this user",

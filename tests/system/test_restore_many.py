@@ -98,6 +98,22 @@ def test_what_still_runs_is_not_undone(cli: Cli, world: World) -> None:
     assert world.read(ONE, AMAP) == world.read(OTHER, AMAP) == BAD
 
 
+@pytest.mark.not_under_wine("apart")
+def test_what_was_undone_since_is_not_resumed(cli: Cli, world: World) -> None:
+    """On one host alone, then as a whole: `latest` would restore, unasked, what somebody had taken back."""
+    world.fault(f"{OTHER}:Move-StagedFile:1:throw=ExRemote.Unexpected")
+    cli("restore", "--latest", ONE, OTHER, "--canary", ONE, *DO, code=3)
+    run = newest(cli, "restore")["run"]
+    cli("undo", run, "--host", ONE, *DO[:3])
+    assert newest(cli, "restore")["resume"] == f"exremote resume {run}"
+    cli("undo", run, *DO[:3])
+    assert newest(cli, "restore")["resume"] == ""
+    refused = " ".join(cli("resume", run, code=4).err.split())
+    assert f"{run} was undone since, by {newest(cli, 'undo')['run']}. To do it again: exremote " in refused
+    assert "there is no run that could be resumed" in " ".join(cli("resume", "latest", code=12).err.split())
+    assert world.read(ONE, AMAP) == world.read(OTHER, AMAP) == BAD
+
+
 @pytest.mark.not_under_wine("wire")
 def test_a_host_that_was_away_when_it_was_planned_is_left_for_resume(cli: Cli, world: World) -> None:
     """The others go on; the journal ends as the command does, and says what is left."""
