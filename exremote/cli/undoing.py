@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from exremote import restore
-from exremote.cli.choosing import host_named
+from exremote.cli.choosing import LeftOut, host_named
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -33,7 +33,7 @@ from exremote.cli.restoring import (
 from exremote.cli.resuming import Told, refuse_alive
 from exremote.cli.runs import NEWEST, RUN_HELP, one_run
 from exremote.connector import Connector
-from exremote.errors import PlanRefused, UsageError
+from exremote.errors import IntegrityError, PlanRefused, SnapshotNotFound, UsageError
 from exremote.journal import RunRecord, journals, read_run
 from exremote.repository import Repository
 from exremote.restore.history import VERBS
@@ -80,7 +80,7 @@ def undo(
         if run == NEWEST:
             report.note(f"the newest run that changed a host is {record.run_id}")
         changed = {one.host: one for one in restore.undoable(record)}
-        wanted = [host_named(site, name).name for name in hosts or changed]
+        wanted = [host_named(site, name).name for name in hosts or ()] or list(changed)
         if strangers := [name for name in wanted if name not in changed]:
             raise UsageError(
                 f"The run {record.run_id} changed nothing on {strangers[0]}.",
@@ -93,13 +93,24 @@ def undo(
                 "this one brings back what was there before that"
             )
         work: dict[str, restore.Work] = {}
+        left_out: list[LeftOut] = []
         for name in wanted:
             one = changed[name]
-            saved = tuple(place.find(snapshot) for snapshot in one.safety)
-            aim = restore.aim_of_undo(one.plan, saved, connectors, one.services)
+            try:
+                host_named(site, name)
+                saved = tuple(place.find(snapshot) for snapshot in one.safety)
+                aim = restore.aim_of_undo(one.plan, saved, connectors, one.services)
+            except (UsageError, SnapshotNotFound, IntegrityError) as error:
+                if not keep_going and len(wanted) > 1:
+                    error.leave(f"Nothing was changed; --keep-going goes on without {name}.")
+                if not keep_going or len(wanted) == len(left_out) + 1:
+                    raise
+                left_out.append(LeftOut(name, "everything", "", error.said.rstrip("."), error.remedy))
+                continue
             if note := restore.erased_note(record, name, one.plan):
                 aim = replace(aim, notes=(*aim.notes, note))
             work[name] = restore.Work(aim, saved)
+        wanted = list(work)
         waves = waves_of(site, wanted, canaries or (), None, "undone")
         job = Job(
             "undo",
@@ -116,5 +127,6 @@ def undo(
             service_deadline,
             known_steps(confirmed, connectors),
             Told.of(context, site.path, place.path, dict.fromkeys(wanted, (record.run_id,))),
+            left_out,
         )
         carry_out(job, report, dry_run=dry_run, yes=yes)

@@ -178,7 +178,7 @@ class DrillErrand:
         """Return the lock of what a drill of a host makes on this one: two would spoil each other."""
         return self.repository.lock(
             "exremote drill",
-            name=f"drill-{host.name}-{of}",
+            name=f"drill-{host.name}-{_plain(of)}",  # as the key is called: two names may share one
             run=self.journal.run_id,
             since=self.now(),
             on_takeover=lambda who: self.journal.event("lock-taken-over", host=host.name, was=who),

@@ -114,6 +114,28 @@ def test_what_was_undone_since_is_not_resumed(cli: Cli, world: World) -> None:
     assert world.read(ONE, AMAP) == world.read(OTHER, AMAP) == BAD
 
 
+@pytest.mark.not_under_wine("apart")
+def test_a_host_that_cannot_be_undone_keeps_no_other_one_back(cli: Cli, world: World) -> None:
+    """What was saved of it is gone, or damaged, or it is in no inventory any more."""
+    cli("restore", "--latest", ONE, OTHER, *DO)
+    run = newest(cli, "restore")["run"]
+    (saved,) = (s.path for s in Repository.open(cli.repository).snapshots(ONE) if s.kind == "safety")
+    away = saved.rename(cli.folder / "away")
+    refused = " ".join(cli("undo", run, "--yes", code=12).err.split())
+    assert f"there is no snapshot '{ONE}/{saved.name}'" in refused
+    assert f"Nothing was changed; --keep-going goes on without {ONE}." in refused
+    assert "--keep-going" not in cli("undo", run, "--host", ONE, "--keep-going", "--yes", code=12).err
+    ran = cli("undo", run, "--keep-going", *DO[:3], code=3)
+    assert f"{ONE}: everything is left out: " in ran.out
+    assert (world.read(ONE, AMAP) == BAD, world.read(OTHER, AMAP)) == (False, BAD)
+    away.rename(saved)
+    cli.inventory(OTHER)
+    refused = " ".join(cli("undo", run, "--dry-run", code=2).err.split())
+    assert f"has no host {ONE}." in refused
+    assert f"--keep-going goes on without {ONE}." in refused
+    cli("undo", run, "--dry-run", "--keep-going", code=3)
+
+
 @pytest.mark.not_under_wine("wire")
 def test_a_host_that_was_away_when_it_was_planned_is_left_for_resume(cli: Cli, world: World) -> None:
     """The others go on; the journal ends as the command does, and says what is left."""
