@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Annotated
 
@@ -30,11 +32,11 @@ from exremote.cli.restoring import (
     known_steps,
     waves_of,
 )
-from exremote.cli.resuming import Told, refuse_alive
+from exremote.cli.resuming import Later, Told, refuse_alive
 from exremote.cli.runs import NEWEST, RUN_HELP, one_run
 from exremote.connector import Connector
 from exremote.errors import IntegrityError, PlanRefused, SnapshotNotFound, UsageError
-from exremote.journal import RunRecord, journals, read_run
+from exremote.journal import RunRecord, journals, list_runs, read_run
 from exremote.repository import Repository
 from exremote.restore.history import VERBS
 from exremote.runner import alive_runs
@@ -46,6 +48,21 @@ def _changed(record: RunRecord) -> bool:
         return bool(restore.undoable(record))
     except PlanRefused:
         return record.verb in VERBS and not record.intact
+
+
+def _went_on(record: RunRecord, every: Sequence[RunRecord]) -> Iterator[tuple[str, list[str]]]:
+    """Given a run and all runs, yield each that took it up and changed something, and on which hosts: the
+    last one first, for in that order they are undone.
+    """
+    known = Later.of(every)
+    chain = [record]
+    while (following := known.successors.get(chain[-1].run_id)) is not None and following not in chain:
+        chain.append(following)
+    for one in reversed(chain[1:]):
+        with suppress(PlanRefused):  # it changed nothing, or nobody can tell
+            undone = known.undone.get(one.run_id, {})
+            if there := [each.host for each in restore.undoable(one) if each.host not in undone]:
+                yield one.run_id, there
 
 
 def undo(
@@ -91,6 +108,11 @@ def undo(
             report.note(
                 f"{record.run_id} went on where {earlier} had broken off: `exremote undo {earlier}` behind "
                 "this one brings back what was there before that"
+            )
+        for later, there in _went_on(record, list_runs(paths)):
+            report.note(
+                f"{later} took up what {record.run_id} had left, and changed {', '.join(there)}: "
+                f"`exremote undo {later}` brings that back"
             )
         work: dict[str, restore.Work] = {}
         left_out: list[LeftOut] = []

@@ -75,9 +75,17 @@ def test_who_goes_first_goes_first_again_when_it_is_resumed(cli: Cli, world: Wor
     assert f"not begun, for {OTHER} did not end well" in ran.out
     hosts = cli("resume", newest(cli, "restore")["run"], "--json").json["hosts"]
     assert [(host["host"], host["state"]) for host in hosts] == [(OTHER, "done"), (ONE, "done")]
-    told = events(cli, newest(cli, "restore")["run"])
+    first, second = (
+        r["run"] for r in reversed(cli("runs", "--json").json) if r["verb"] == "restore" and r["changed"]
+    )
+    told = events(cli, second)
     assert told.index(("host-ended", OTHER)) < told.index(("planned", ONE))
     assert BAD not in (world.read(ONE, AMAP), world.read(OTHER, AMAP))
+    said = " ".join(cli("undo", first, "--dry-run").err.split())
+    took_up = f"{second} took up what {first} had left, and changed {OTHER}, {ONE}: `exremote undo {second}` "
+    assert took_up in said
+    cli("undo", second, *DO[:3])
+    assert "took up what" not in cli("undo", first, "--dry-run").err
 
 
 @pytest.mark.not_under_wine("time")
