@@ -213,7 +213,7 @@ def scratch(world: World) -> list[str]:
 
 @pytest.mark.not_under_wine("time")
 def test_two_drills_of_one_host_do_not_spoil_each_other(drills: Cli, world: World) -> None:
-    world.fault(f"{OTHER}:Set-RegistryValue:1:delay=4")
+    world.fault(f"{OTHER}:Set-RegistryValue:1:delay=3")
     with drills.started("drill", "--latest", ONE) as process:
         wait_for(drills, "drilling", safety=False)
         ran = drills("drill", "--latest", ONE, OTHER, code=11)
@@ -228,7 +228,7 @@ def test_two_drills_of_one_host_do_not_spoil_each_other(drills: Cli, world: Worl
 @pytest.mark.not_under_wine("time")
 def test_what_a_killed_drill_left_goes_with_the_next_one_there(drills: Cli, world: World) -> None:
     """It holds what connectors log on with: it does not wait for a drill of the same host."""
-    world.fault(f"{OTHER}:Set-RegistryValue:1:delay=3")
+    world.fault(f"{OTHER}:Get-FileTree:1:delay=2")
     with drills.started("drill", "--latest", ONE) as process:
         wait_for(drills, "drilling", safety=False)
         end = time.monotonic() + 30
