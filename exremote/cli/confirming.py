@@ -17,7 +17,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.journaling import journaled
 from exremote.cli.recoveries import find_recovery
-from exremote.cli.underway import given_up
+from exremote.cli.underway import all_recoveries, doubts_about, given_up
 from exremote.connector import Connector
 from exremote.errors import PlanRefused, UsageError
 from exremote.recover import HostRecord, Question, RecoveryRecord
@@ -68,6 +68,8 @@ def confirm(
         step = step.casefold() if step.casefold() == recover.IN_SERVICE else step
         whole = step == recover.IN_SERVICE
         name = _given_up_host(record, host) if whole else host_at(record, step, host)
+        if whole:
+            _no_newer_one(place, record, name)
         found = record.hosts[name]
         confirms = recover.runs_of(place.runs_folder, recover.CONFIRM)
         for earlier in recover.answers_for(record.id, confirms) if not whole else ():
@@ -124,6 +126,11 @@ def _given_up_host(record: RecoveryRecord, host: str | None) -> str:
         raise UsageError(
             f"The recovery {record.id} has {', '.join(known.values())}.", "Say which with --host."
         )
+    if not [name for name in chosen or known.values() if record.hosts[name].next]:
+        raise PlanRefused(
+            f"The recovery {record.id} is through: what is saved since counts anyway.",
+            f"`exremote evidence {record.id}` shows what was done, and what proved it.",
+        )
     if not chosen or not record.hosts[chosen[0]].given_up:
         raise PlanRefused(
             f"The recovery {record.id} was not given up: a server that is whole is said to be so by its last "
@@ -131,6 +138,28 @@ def _given_up_host(record: RecoveryRecord, host: str | None) -> str:
             f"Go on with `exremote resume {record.id}`.",
         )
     return chosen[0]
+
+
+def _no_newer_one(place: Repository, record: RecoveryRecord, host: str) -> None:
+    """Given a recovery of which a host is said to be whole, raise PlanRefused if a newer one has left it half
+    recovered, or is about to: it is of that one that it has to be said.
+    """
+    every = all_recoveries(place)
+    newer = [*every][[*every].index(record.id) + 1 :]
+    for doubt in doubts_about(place, [host]).get(host, ()):
+        if doubt.until is not None or doubt.recovery not in newer:
+            continue
+        say = f"`exremote confirm {doubt.recovery} {recover.IN_SERVICE} --host {host} --words TEXT`"
+        if host in every[doubt.recovery].unfinished:
+            raise PlanRefused(
+                f"A newer recovery of {host} is under way, {doubt.recovery}: what is saved of it counts when "
+                "that is through.",
+                f"Go on with `exremote resume {doubt.recovery}`; or give it up (`exremote recover {host} "
+                f"--give-up`), then {say}.",
+            )
+        raise PlanRefused(
+            f"A newer recovery of {host} was given up as well, {doubt.recovery}.", f"Say it of that: {say}."
+        )
 
 
 def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:

@@ -61,6 +61,8 @@ def doubts_of(
         said = [a for each in (one, *later) for a in answers.get(each.id, ())]
         ends = [a.at for a in said if (a.host, a.step) == (host, IN_SERVICE)]
         ends += [at for each in later if (at := _through(each.hosts[host])) is not None]
+        # They came behind it, whatever the clock says of a jump host where that was said.
+        over = own.given_up.at if own.given_up is not None else None
         # Who backs up the living server at its beginning (--planned) says that it is a whole one.
         stood_on = [own, *(each.hosts[host] for each in later if _planned(each))]
         doubts.append(
@@ -68,7 +70,7 @@ def doubts_of(
                 one.id,
                 own.given_up.text if own.given_up is not None else "it is not through",
                 began,
-                min((at for at in ends if at >= began), default=None),
+                max(began, over or began, min(ends)) if ends else None,
                 frozenset(name for each in stood_on for name in names_in(each)),
             )
         )

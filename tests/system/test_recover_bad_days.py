@@ -596,6 +596,27 @@ def test_another_one_ends_the_first_though_its_clock_is_behind(recovery: Recover
     assert "the recovery " + second in str(cli("forget", "--keep-last", "1", "--dry-run", "--json").json)
 
 
+def test_in_service_is_said_of_the_last_recovery_and_counts_whatever_clocks_say(recovery: Recovery) -> None:
+    """Of an older one it would not help; by a clock that is behind it helps all the same."""
+    cli = recovery.cli
+    half_recovered(recovery)
+    first, said = recovery.run, ("in-service", "--words", "users work on it")
+    recovery.begin("--anew")
+    assert "counts again" in cli("confirm", first, *said).out  # the other one saw no machine yet
+    recovery.confirm("reinstall-windows")
+    ran = cli("confirm", first, *said, code=4)
+    assert f"is under way, {recovery.run}" in ran.err and f"exremote resume {recovery.run}" in ran.err
+    cli("recover", HOST, "--give-up", "--yes")
+    ran = cli("confirm", first, *said, code=4)
+    assert f"Say it of that: `exremote confirm {recovery.run} in-service --host {HOST}" in ran.err
+    cli("backup", HOST, code=3)  # the Notes client is not there
+    assert "passed over" in cli("recover", HOST, "--dry-run").out
+    told = cli("confirm", recovery.run, *said, "--json").json
+    later(journal_of(recovery, told["run"]), hours=-1)
+    cli("backup", HOST, code=3)
+    assert "passed over" not in cli("recover", HOST, "--dry-run").out
+
+
 def test_one_of_two_hosts_is_given_up_and_the_other_goes_on(recovery: Recovery) -> None:
     recovery.lose()
     second = recovery.client.replace(SECOND, name="TEMP02")
@@ -706,6 +727,8 @@ def test_the_notes_client_is_asked_for_when_its_files_are_there(recovery: Recove
     assert same(recovery.client.lost(HOST, now=True)) == same(was)
     told = {step["step"]: step for step in recovery.cli("evidence", recovery.run, "--json").json["steps"]}
     assert [answer["by"] for answer in told["restore-connectors"]["answers"]][-1] == "Anna"
+    ran = recovery.confirm("in-service", *WORDS, code=4)
+    assert "is through: what is saved since counts anyway" in ran.err
     cleared = {folder for e in recovery.events() for folder in e.get("folders") or ()}
     assert any(folder.endswith("exremote-aside-conndata") for folder in cleared)
     ends_well(recovery)
