@@ -17,7 +17,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.journaling import journaled
 from exremote.cli.recoveries import find_recovery
-from exremote.cli.underway import all_recoveries, doubts_about, given_up
+from exremote.cli.underway import all_recoveries, doubts_about, given_up, in_service, unreadable
 from exremote.connector import Connector
 from exremote.errors import PlanRefused, UsageError
 from exremote.recover import HostRecord, Question, RecoveryRecord
@@ -70,7 +70,7 @@ def confirm(
         name = _given_up_host(record, host) if whole else host_at(record, step, host)
         if whole:
             _no_newer_one(place, record, name)
-        found = record.hosts[name]
+        found = record.hosts.get(name)
         confirms = recover.runs_of(place.runs_folder, recover.CONFIRM)
         for earlier in recover.answers_for(record.id, confirms) if not whole else ():
             if (earlier.host, earlier.step) == (name, step.casefold()) and earlier.via not in record.taken:
@@ -78,9 +78,9 @@ def confirm(
                     f"{step} of {name} was confirmed already, by {earlier.by} ({time_text(earlier.at)}).",
                     f"`exremote resume {record.id}` looks at it.",
                 )
-        question_of = {question.name: question for question in _questions(found, step)}
+        plain = found.plan.step(step) if found is not None else None
+        question_of = {question.name: question for question in (plain.asks if plain is not None else ())}
         asked = _asked(question_of, answers or ())
-        plain = found.plan.step(step)
         if (plain is None or (plain.who == "person" and not plain.checked)) and not words.strip():
             raise UsageError(
                 f"No machine can tell whether {step} was done.", 'Say what was seen: --words "TEXT".'
@@ -93,7 +93,7 @@ def confirm(
             "asked": asked,
         }
         if plain is not None and plain.name == recover.CONNECTORS:
-            shown = found.noted.get("plan")
+            shown = found.noted.get("plan") if found is not None else None
             if not isinstance(shown, str):
                 raise PlanRefused(
                     f"{name}: no plan of {step} was shown yet.", f"`exremote resume {record.id}` shows it."
@@ -117,16 +117,21 @@ def confirm(
 
 
 def _given_up_host(record: RecoveryRecord, host: str | None) -> str:
-    """Return the host whose recovery was given up. Raise UsageError or PlanRefused if there is not one."""
-    known = {name.casefold(): name for name in record.hosts}
+    """Return the host whose recovery was given up, or cannot be read.
+
+    Raise UsageError or PlanRefused if there is not one.
+    """
+    known = {name.casefold(): name for name in (*record.hosts, *record.lost)}
     chosen = [known[host.casefold()]] if host is not None and host.casefold() in known else []
     if host is None:
-        chosen = [name for name in record.hosts if record.hosts[name].given_up]
+        chosen = [*(name for name in record.hosts if record.hosts[name].given_up), *record.lost]
     if len(chosen) > 1 or (host is not None and not chosen):
         raise UsageError(
             f"The recovery {record.id} has {', '.join(known.values())}.", "Say which with --host."
         )
-    if not [name for name in chosen or known.values() if record.hosts[name].next]:
+    if chosen and chosen[0] in record.lost:
+        return chosen[0]
+    if all(record.hosts[name].whole for name in chosen or record.hosts):
         raise PlanRefused(
             f"The recovery {record.id} is through: what is saved since counts anyway.",
             f"`exremote evidence {record.id}` shows what was done, and what proved it.",
@@ -149,7 +154,7 @@ def _no_newer_one(place: Repository, record: RecoveryRecord, host: str) -> None:
     for doubt in doubts_about(place, [host]).get(host, ()):
         if doubt.until is not None or doubt.recovery not in newer:
             continue
-        say = f"`exremote confirm {doubt.recovery} {recover.IN_SERVICE} --host {host} --words TEXT`"
+        say = in_service(doubt.recovery, host)
         if host in every[doubt.recovery].unfinished:
             raise PlanRefused(
                 f"A newer recovery of {host} is under way, {doubt.recovery}: what is saved of it counts when "
@@ -165,6 +170,8 @@ def _no_newer_one(place: Repository, record: RecoveryRecord, host: str) -> None:
 def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
     """Given a step, return the host that is at it. Raise UsageError or PlanRefused if there is not one."""
     known = {name.casefold(): name for name in record.hosts}
+    if record.lost and not record.hosts:
+        raise unreadable(record)
     _known_step(record, step)
     if host is not None and host.casefold() not in known:
         raise UsageError(
@@ -237,11 +244,6 @@ def _is_at(record: HostRecord, step: str) -> bool:
     names = [one.of for one in record.plan.connectors]
     human = any(human.name == step for name in names if name in known for human in known[name].human_steps)
     return human and step in record.asked
-
-
-def _questions(record: HostRecord, step: str) -> tuple[Question, ...]:
-    found = record.plan.step(step)
-    return found.asks if found is not None else ()
 
 
 def _asked(questions: dict[str, Question], answers: list[str] | tuple[str, ...]) -> dict[str, bool]:

@@ -22,7 +22,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.recoveries import find_recovery
-from exremote.cli.underway import doubts_about
+from exremote.cli.underway import doubts_about, unreadable
 from exremote.connector import Connector
 from exremote.errors import EXIT_OK, IntegrityError, UsageError
 from exremote.report import Report, time_text
@@ -143,6 +143,14 @@ def runbook(
 
 def _host(record: recover.RecoveryRecord, host: str | None) -> str:
     known = {name.casefold(): name for name in record.hosts}
+    if record.lost and not known:
+        raise IntegrityError(
+            f"There is no plan left of the recovery {record.id} of {', '.join(record.lost)}: "
+            f"{'; '.join(record.problems)}.",
+            path=record.runs[0].path,
+            entry="plan",
+            remedy=unreadable(record).remedy,
+        )
     if host is None and len(known) == 1:
         return next(iter(known.values()))
     if host is None or host.casefold() not in known:

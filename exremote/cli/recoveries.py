@@ -13,7 +13,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.journaling import journaled
 from exremote.cli.keep import approve
-from exremote.cli.underway import all_recoveries, doubts_about, given_up
+from exremote.cli.underway import all_recoveries, doubts_about, given_up, in_service, unreadable
 from exremote.connector import Connector
 from exremote.errors import (
     EXIT_OK,
@@ -56,6 +56,8 @@ def under_way(
         ours = find_recovery(place, resume)
         if strangers := wanted - set(ours.hosts):
             raise UsageError(f"The recovery {ours.id} is not one of {', '.join(sorted(strangers))}.")
+        if wanted & set(ours.lost):
+            raise unreadable(ours)
         over = [name for name in sorted(wanted) if ours.hosts[name].given_up and ours.hosts[name].next]
         if over and not wanted & set(ours.unfinished):
             raise given_up(ours, over[0])
@@ -67,12 +69,16 @@ def under_way(
         return ours
     found = all_recoveries(place)
     for one in reversed(list(found.values())):
-        names = sorted(wanted & set(one.unfinished))
+        names = sorted(wanted & set(one.half_done))
         if not anew and not looks and names:
             raise PlanRefused(
                 f"A recovery of {', '.join(names)} is under way: {one.id}.",
                 f"Go on with `{_going_on(one, names, at)}`, or begin another one with --anew.",
             )
+    doubts = doubts_about(place, wanted) if not anew and not looks else {}
+    for doubt in (doubt for each in doubts.values() for doubt in each if doubt.until is None):
+        if (lost := found[doubt.recovery]).lost:
+            raise unreadable(lost)
     return None
 
 
@@ -105,7 +111,7 @@ def locked(place: Repository, hosts: Sequence[Host], report: Report) -> Iterator
 def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
     """Given that another recovery begins, say what is given up for it, and ask. Raise PlanRefused."""
     for one in all_recoveries(place).values():
-        for name in (h.name for h in hosts if h.name in one.unfinished):
+        for name in (h.name for h in hosts if h.name in one.half_done):
             done = one.hosts[name].progress
             report.note(f"note: the recovery {one.id} of {name} is given up for a new one: {done} steps done")
             approve(f"Give {one.id} up, and begin another one?", yes, "`exremote evidence` shows it")
@@ -133,8 +139,7 @@ def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: 
             report.note(
                 f"note: {name} may be half recovered. Snapshots made {since} are passed over by "
                 "`recover`, and `forget` keeps those from before, until a recovery of it is through, or "
-                f"somebody says that it is whole: `exremote confirm {of} {recover.IN_SERVICE} "
-                f"--host {name} --words TEXT`"
+                f"somebody says that it is whole: {in_service(of, name)}"
             )
     raise typer.Exit(EXIT_OK)
 

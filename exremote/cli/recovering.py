@@ -382,7 +382,7 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
     found: dict[str, recover.Rehearsal] = {}
     under_way: dict[str, recover.HostRecord] = {}
     for record in all_recoveries(going.place).values():
-        for name in (h.name for h in hosts if h.name in record.unfinished):
+        for name in (h.name for h in hosts if h.name in record.half_done):
             under_way[name] = record.hosts[name]
             report.note(
                 f"note: a recovery of {name} is under way ({record.id}, {record.hosts[name].progress} steps "

@@ -21,7 +21,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.runs import RUN_HELP, one_run
-from exremote.cli.underway import over
+from exremote.cli.underway import standings
 from exremote.journal import RunRecord, journals, list_runs, read_run
 from exremote.repository import Repository
 from exremote.runner import alive_runs
@@ -33,7 +33,7 @@ MOMENT = len("20260102T030405Z")
 def _resumable(paths: Sequence[Path], alive: Mapping[str, str]) -> Callable[[RunRecord], bool]:
     """Given all journals and the runs that are alive, return what says whether a run can be resumed."""
     later = cache(lambda: resuming.Later.of(list_runs(paths)))  # read only if anybody asks
-    ended = cache(lambda: over({path.parent for path in paths}))
+    ended = cache(lambda: standings({path.parent for path in paths}))
     return lambda record: bool(resuming.command_for(record, alive, later(), ended()))
 
 
@@ -66,7 +66,7 @@ def resume(
             run_id = record.run_id
         if record.verb == recover.VERB:
             record = resuming.with_options(record)
-        left = resuming.remnant(record, alive, later, over([path.parent]))
+        left = resuming.remnant(record, alive, later, standings([path.parent]))
         line = resuming.KINDS[record.verb].line(record, left)
         report.note(resuming.told(left, record, line))
         if inventory is not None and not from_environment(context, "inventory"):

@@ -254,13 +254,17 @@ def remnant(
     record: RunRecord,
     alive: Mapping[str, str],
     later: Later,
-    over: Mapping[str, PlanRefused] = MappingProxyType({}),
+    recoveries: Mapping[str, PlanRefused | list[str]] = MappingProxyType({}),
 ) -> list[str]:
     """Given a run, return what of it is to be done still. Raise PlanRefused with a sentence if nothing is.
 
-    `alive`: the runs that are alive, and who they are; `over`: by run, why nobody goes on with it.
+    `alive`: the runs that are alive, and who they are; `recoveries`: by run of a recovery its hosts, if one
+    is not through, or why nobody goes on with it.
     """
     run = record.run_id
+    ours = recoveries.get(run)
+    if isinstance(ours, PlanRefused):
+        raise ours
     kind = KINDS.get(record.verb)
     # A recovery goes back to its last good event by itself; all else would begin from a guess.
     if not record.count or not (record.intact or (kind is not None and kind.by_any)):
@@ -276,8 +280,6 @@ def remnant(
             f"Give its command again: exremote {' '.join(record.command)}",
         )
     refuse_alive(run, alive)
-    if run in over:
-        raise over[run]
     if run in later.successors and not kind.by_any:
         last = later.successors[run]
         raise PlanRefused(
@@ -290,7 +292,8 @@ def remnant(
         )
     if why := kind.against(record):
         raise PlanRefused(f"{run} cannot be resumed: {why}.", "Give its command again.")
-    left = [] if record.outcome == str(EXIT_OK) else kind.left(record)
+    # Each run of a recovery may have ended well, and what one of them told counts no more: it was changed.
+    left = ours or ([] if record.outcome == str(EXIT_OK) else kind.left(record))
     undone = later.undone.get(run, {}) if not kind.by_any else {}
     again = f"To do it again: exremote {shlex.join(_again(record))}"
     if left and ("" in undone or all(host in undone for host in left)):
@@ -322,11 +325,11 @@ def command_for(
     record: RunRecord,
     alive: Mapping[str, str],
     later: Later,
-    over: Mapping[str, PlanRefused] = MappingProxyType({}),
+    recoveries: Mapping[str, PlanRefused | list[str]] = MappingProxyType({}),
 ) -> str:
     """Given a run, return the command that resumes it; empty if it is not to be resumed."""
     try:
-        remnant(record, alive, later, over)
+        remnant(record, alive, later, recoveries)
     except PlanRefused:
         return ""
     return f"exremote resume {record.run_id}"

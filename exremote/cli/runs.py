@@ -24,7 +24,7 @@ from exremote.cli.common import (
 from exremote.cli.grouping import by_recovery
 from exremote.cli.phrases import sentence
 from exremote.cli.resuming import Later, command_for
-from exremote.cli.underway import over
+from exremote.cli.underway import standings
 from exremote.errors import EXIT_INTERRUPTED, IntegrityError, SnapshotNotFound, UsageError
 from exremote.journal import Event, RunRecord, journals, list_runs, read_run
 from exremote.plan import step_from_json
@@ -63,7 +63,7 @@ def runs(
         shown = list_runs(paths if all_runs or as_json else paths[:LIMIT])
         alive = {name: who for folder in folders for name, who in alive_runs(folder).items()}
         later = Later.of(shown)
-        ended = over(folders) if any(r.verb == recover.VERB for r in shown) else {}
+        ended = standings(folders) if any(r.verb == recover.VERB for r in shown) else {}
         rows = [
             {
                 "run": r.run_id,

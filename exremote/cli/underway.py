@@ -10,7 +10,7 @@ from exremote.cli.common import now
 from exremote.errors import PlanRefused
 from exremote.inventory import Host
 from exremote.recover import Doubt, RecoveryRecord
-from exremote.repository import Composed, Repository
+from exremote.repository import Repository
 
 
 def all_recoveries(place: Repository) -> dict[str, RecoveryRecord]:
@@ -39,13 +39,14 @@ def _doubts(
     answers: Mapping[str, Iterable[recover.Answer]],
     hosts: Collection[str] = (),
 ) -> dict[str, list[Doubt]]:
-    names = hosts or dict.fromkeys(name for one in found.values() for name in one.hosts)
+    names = hosts or dict.fromkeys(name for one in found.values() for name in (*one.hosts, *one.lost))
     every = {name: recover.doubts_of(name, found, answers) for name in names}
     return {name: doubts for name, doubts in every.items() if doubts}
 
 
-def under_recovery(place: Repository, hosts: Sequence[Host]) -> dict[str, PlanRefused]:
-    """Given hosts that are to be saved, return by name why a host is not: its recovery is under way.
+def under_recovery(place: Repository, hosts: Sequence[Host]) -> tuple[dict[str, PlanRefused], list[str]]:
+    """Given hosts that are to be saved, return by name why a host is not, for its recovery is under way; and
+    a sentence for each that is, and may be half recovered.
 
     What is not recovered yet would be saved as the newest of it. Until a new machine was seen it is the
     server itself that answers, if any does, and each snapshot of it is welcome.
@@ -55,17 +56,37 @@ def under_recovery(place: Repository, hosts: Sequence[Host]) -> dict[str, PlanRe
     for one in recoveries.values():
         for host in hosts:
             own = one.hosts.get(host.name)
-            if own is None or host.name not in one.unfinished:
+            if own is None or host.name not in one.half_done:
                 continue
             if recover.machine_seen(own, answers[one.id]) or one.problems:
+                damaged = f" Its record is damaged: {one.problems[0]}." if one.problems else ""
+                whole = (
+                    f" If the server is whole, say so then: {in_service(one.id, host.name)}."
+                    if damaged
+                    else ""
+                )
                 found[host.name] = PlanRefused(
                     f"{host.name}: nothing is saved of it while its recovery is under way ({one.id}, "
                     f"{own.progress} steps are done): a half recovered machine would be the "
-                    "newest snapshot.",
+                    f"newest snapshot.{damaged}",
                     f"Go on with `exremote resume {one.id}`. If the lost server lives after all, give the "
-                    f"recovery up: `exremote recover {host.name} --give-up`.",
+                    f"recovery up: `exremote recover {host.name} --give-up`.{whole}",
                 )
-    return found
+    names = [host.name for host in hosts if host.name not in found]
+    notes = []
+    for name, doubts in _doubts(recoveries, answers, names).items() if names else ():
+        if (doubt := next((d for d in doubts if d.until is None), None)) is not None:
+            notes.append(
+                f"{name} may be half recovered, for the recovery {doubt.recovery} was not through "
+                f"({doubt.why}): what is saved of it `recover` and `--latest` pass over until one is, or "
+                f"somebody says that the server is whole: {in_service(doubt.recovery, name)}"
+            )
+    return found, notes
+
+
+def in_service(recovery: str, host: str) -> str:
+    """Return the command by which somebody says that a host is whole."""
+    return f"`exremote confirm {recovery} {recover.IN_SERVICE} --host {host} --words TEXT`"
 
 
 def wanted_by_recoveries(place: Repository) -> dict[str, str]:
@@ -75,13 +96,10 @@ def wanted_by_recoveries(place: Repository) -> dict[str, str]:
     found: dict[str, str] = {}
     recoveries, answers = _recoveries_and_answers(place)
     for host, doubts in _doubts(recoveries, answers).items():
-        chosen = recover.newest(place, host, (), now(), doubts)
-        if recover.passed_over(place, host, chosen, now(), doubts):
-            said = f"the last from before the recovery {doubts[0].recovery}, which was not through"
-            tables = [one.tables for one in chosen if isinstance(one, Composed) and one.tables is not None]
-            found |= {f"{host}/{one.id}": said for one in (*chosen, *tables)}
+        said = f"the last from before the recovery {doubts[0].recovery}, which was not through"
+        found |= dict.fromkeys(recover.taken_instead(place, host, now(), doubts), said)
     for record in recoveries.values():
-        for host in record.unfinished:
+        for host in record.half_done:
             said = f"wanted by the recovery {record.id}, which is not through"
             found |= dict.fromkeys(recover.names_in(record.hosts[host]), said)
     return found
@@ -99,11 +117,27 @@ def given_up(record: RecoveryRecord, host: str) -> PlanRefused:
     return PlanRefused(f"{host}: nobody goes on with the recovery {record.id}: {ended.text}.", then)
 
 
-def over(folders: Iterable[Path]) -> dict[str, PlanRefused]:
-    """Given folders of journals, return by run of a recovery why nobody goes on with it, where that is so."""
-    found: dict[str, PlanRefused] = {}
+def unreadable(record: RecoveryRecord) -> PlanRefused:
+    """Given a recovery of which no plan can be read, return what is said to whoever goes on with it."""
+    return PlanRefused(
+        f"Nobody can go on with the recovery {record.id} of {', '.join(record.lost)}: {record.problems[0]}.",
+        f"`exremote recover {' '.join(record.lost)} --anew` begins another one, from what was saved before. "
+        f"If the server is whole: {in_service(record.id, record.lost[0])}.",
+    )
+
+
+def standings(folders: Iterable[Path]) -> dict[str, PlanRefused | list[str]]:
+    """Given folders of journals, return by run of a recovery its hosts, if one of them is not through; or why
+    nobody goes on with it, where that is so.
+    """
+    found: dict[str, PlanRefused | list[str]] = {}
     for folder in folders:
         for one in recover.recoveries(recover.runs_of(folder, recover.VERB)).values():
-            if not one.unfinished and (ended := [n for n, h in one.hosts.items() if h.given_up]):
-                found |= {run.run_id: given_up(one, ended[0]) for run in one.runs}
+            runs = [run.run_id for run in one.runs]
+            if one.unfinished:
+                found |= {run: [*one.hosts] for run in runs}
+            elif ended := [name for name, host in one.hosts.items() if host.given_up]:
+                found |= dict.fromkeys(runs, given_up(one, ended[0]))
+            elif one.lost and one.problems:
+                found |= dict.fromkeys(runs, unreadable(one))
     return found

@@ -105,10 +105,10 @@ def back_up(
         saved = [host for host in chosen if any(backup.wanted_of(host, only))]
         place = Repository.open(repository_path(repository or site.repository, inventory))
         begins = isinstance(context.obj, dict) and context.obj.get("planned") is True
-        refused = {} if begins else under_recovery(place, saved)
+        refused, doubted = ({}, []) if begins else under_recovery(place, saved)
         saved = [host for host in saved if host.name not in refused]
         unready = [h for h in saved if tables and not backup.footings(place, h, connectors, now())[0]]
-        for warning in (*site.warnings, *health.expired(site.accepted, now().date())):
+        for warning in (*site.warnings, *health.expired(site.accepted, now().date()), *doubted):
             report.note(f"note: {warning}")
         if not dry_run:
             # Best effort: what else than another run stands in its way is met by this run again.

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from exremote.recover.ground import Person
     from exremote.recover.history import Link, StepStory, chain, stories
     from exremote.recover.instructions import CONNECTORS, console_text
-    from exremote.recover.planning import newest, passed_over, plan_recovery
+    from exremote.recover.planning import newest, passed_over, plan_recovery, taken_instead
     from exremote.recover.reaching import temporary_host
     from exremote.recover.record import (
         ANSWERED,
@@ -78,7 +78,7 @@ else:
             "exremote.recover.ground": "Person",
             "exremote.recover.history": "Link StepStory chain stories",
             "exremote.recover.instructions": "CONNECTORS console_text",
-            "exremote.recover.planning": "newest passed_over plan_recovery",
+            "exremote.recover.planning": "newest passed_over plan_recovery taken_instead",
             "exremote.recover.reaching": "temporary_host",
             "exremote.recover.record": (
                 "ANSWERED ASKED CONFIRM CONFIRMED GIVEN_UP NOTED VERB Answer HostRecord "
@@ -133,5 +133,6 @@ __all__ = [
     "rehearsed",
     "runs_of",
     "stories",
+    "taken_instead",
     "temporary_host",
 ]

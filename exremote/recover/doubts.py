@@ -16,6 +16,9 @@ from exremote.repository import Snapshot
 IN_SERVICE = "in-service"
 """What a person confirms of a recovery that was given up: the machine is whole again, however."""
 
+UNREADABLE = "its journal is damaged, and how far it came nobody can tell"
+"""Why there is a doubt about a host of which no plan can be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
@@ -49,26 +52,28 @@ def doubts_of(
 
     A recovery for which no new machine was seen, nor said to be there, leaves none: the server lives on.
     """
-    ours = [one for one in found.values() if host in one.hosts]
+    ours = [one for one in found.values() if host in one.hosts or host in one.lost]
     doubts: list[Doubt] = []
     for number, one in enumerate(ours):
-        own = one.hosts[host]
+        own = one.hosts.get(host)
         began = one.began or (one.runs[0].started if one.runs else None)
-        seen = machine_seen(own, answers.get(one.id, ())) or one.problems
-        if not own.next or began is None or not seen:
+        seen = own is None or machine_seen(own, answers.get(one.id, ())) or one.problems
+        if began is None or not seen or (own is not None and own.whole):
             continue
         later = ours[number + 1 :]
         said = [a for each in (one, *later) for a in answers.get(each.id, ())]
         ends = [a.at for a in said if (a.host, a.step) == (host, IN_SERVICE)]
-        ends += [at for each in later if (at := _through(each.hosts[host])) is not None]
+        after = [(each, other) for each in later if (other := each.hosts.get(host)) is not None]
+        ends += [at for _, other in after if (at := _through(other)) is not None]
         # They came behind it, whatever the clock says of a jump host where that was said.
-        over = own.given_up.at if own.given_up is not None else None
+        ended = own.given_up if own is not None else None
+        over = ended.at if ended is not None else None
         # Who backs up the living server at its beginning (--planned) says that it is a whole one.
-        stood_on = [own, *(each.hosts[host] for each in later if _planned(each))]
+        stood_on = [one for one in (own, *(other for each, other in after if _planned(each))) if one]
         doubts.append(
             Doubt(
                 one.id,
-                own.given_up.text if own.given_up is not None else "it is not through",
+                UNREADABLE if own is None else ended.text if ended is not None else "it is not through",
                 began,
                 max(began, over or began, min(ends)) if ends else None,
                 frozenset(name for each in stood_on for name in names_in(each)),
@@ -112,7 +117,7 @@ def machine_seen(host: HostRecord, said: Iterable[Answer]) -> bool:
 
 def _through(host: HostRecord) -> datetime | None:
     """Return when a recovery was through; None if it is not."""
-    return max((state.at for state in host.steps.values()), default=None) if not host.next else None
+    return max((state.at for state in host.steps.values()), default=None) if host.whole else None
 
 
 def _planned(record: RecoveryRecord) -> bool:

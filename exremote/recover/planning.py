@@ -82,6 +82,16 @@ def passed_over(
     return notes
 
 
+def taken_instead(place: Repository, host: str, now: datetime, doubts: Sequence[Doubt]) -> list[str]:
+    """Given a host and times of doubt, return as HOST/ID what is chosen of it only for something newer is
+    passed over, tables apart.
+    """
+    usual = {one.connector: name_of(one) for one in newest(place, host, (), now)}
+    chosen = newest(place, host, (), now, doubts)
+    names = [name_of(one) for one in chosen if name_of(one) != usual.get(one.connector)]
+    return [f"{host}/{part}" for name in names for part in name.split("+")]
+
+
 def plan_recovery(
     place: Repository,
     host: Host,

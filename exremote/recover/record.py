@@ -8,14 +8,16 @@ the chain of events goes through all of them. What a person confirms elsewhere s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from exremote.journal import Event, RunRecord, is_of, journals, read_run
+from exremote.journal import Event, RunRecord, is_of, journals, read_run, run_moment
 from exremote.recover.steps import Evidence, RecoveryPlan, evidence_from_json
 
 VERB = "recover"
@@ -31,6 +33,8 @@ ASKED = "asked"
 """Noted: what a person was asked for while the connectors were restored, by name; from then on he answers."""
 GIVEN_UP = "recovery-given-up"
 ANSWERED = "answered"
+_FIRST_LINE = 1 << 16
+"""Bytes of a first line that are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,13 @@ class HostRecord:
         return next((s.name for s in self.plan.steps if not self.is_done(s.name)), "")
 
     @property
+    def whole(self) -> bool:
+        """Return whether the machine was proven at the end, though what led there may be told no more: a
+        journal that was damaged since makes no half recovered machine of it.
+        """
+        return not self.next or self.is_done(self.plan.steps[-1].name)
+
+    @property
     def progress(self) -> str:
         """Return how many of its steps are done: `3 of 10`."""
         return f"{sum(self.is_done(s.name) for s in self.plan.steps)} of {len(self.plan.steps)}"
@@ -164,6 +175,8 @@ class RecoveryRecord:
     """a sentence for each thing about the journals that is not as it was written"""
     forks: list[str] = field(default_factory=list)
     """a sentence for each run that goes on from one from which another one goes on: problems, too"""
+    lost: list[str] = field(default_factory=list)
+    """hosts that its runs name, and of which no plan can be read: nobody can tell how far they are"""
     ends: tuple[str, ...] | None = None
     """those of its hosts that were there when it began: what they had not done nobody goes on with; None in a
     journal of an exremote that did not note that"""
@@ -185,12 +198,19 @@ class RecoveryRecord:
     @property
     def began(self) -> datetime | None:
         """Return when it was begun, by the clock of whoever began it; None if its first run is gone."""
-        return self.runs[0].started if self.runs and self.runs[0].run_id == self.id else None
+        if not self.runs or self.runs[0].run_id != self.id:
+            return None
+        return self.runs[0].started or run_moment(self.id)
 
     @property
     def unfinished(self) -> list[str]:
         """Return the hosts that are not through, and not given up."""
         return [name for name, host in self.hosts.items() if host.next and not host.given_up]
+
+    @property
+    def half_done(self) -> list[str]:
+        """Return those of them of which the machine was not proven yet."""
+        return [name for name in self.unfinished if not self.hosts[name].whole]
 
     @property
     def taken(self) -> set[str]:
@@ -205,7 +225,23 @@ def recovery_of(record: RunRecord) -> str:
 
 def runs_of(folder: Path, *verbs: str) -> list[RunRecord]:
     """Given the folder of journals and verbs, read the runs of these; of others only the first line."""
-    return [read_run(path) for path in journals(folder) if is_of(path, *verbs)]
+    found = [read_run(path) for path in journals(folder) if is_of(path, *verbs)]
+    return [record if record.count else _guessed(record) for record in found]
+
+
+def _guessed(record: RunRecord) -> RunRecord:
+    """Given a run of which not even the first line is whole, return it with what can be made out of that: of
+    a recovery nobody is to think that there is none.
+    """
+    with suppress(OSError), record.path.open("rb") as file:
+        first = file.readline(_FIRST_LINE).decode("ascii", "replace")
+        command = re.search(r'"command":\["recover"((?:,"[^"\\]*")*)\]', first)
+        of = re.search(r'"recovery":"([^"\\]+)"', first)
+        if command is not None:
+            start = {"recovery": of[1]} if of is not None else {}
+            names = re.findall(r'"([^"]*)"', command[1])
+            return replace(record, verb=VERB, command=(VERB, *names), start=start)
+    return record
 
 
 def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
@@ -217,7 +253,7 @@ def recoveries(records: Iterable[RunRecord]) -> dict[str, RecoveryRecord]:
     """
     groups: dict[str, list[RunRecord]] = {}
     for record in sorted(records, key=lambda r: (str(r.started), r.run_id)):
-        if record.verb == VERB and record.count:
+        if record.verb == VERB:
             groups.setdefault(recovery_of(record), []).append(record)
     found = {name: read_recovery(name, group) for name, group in groups.items()}
     ended: dict[str, list[str]] = {name: [] for name in found}
@@ -270,6 +306,9 @@ def read_recovery(name: str, runs: Sequence[RunRecord]) -> RecoveryRecord:
     for run in linked:
         for event in run.events:
             _take(found, event, run)
+    named = dict.fromkeys(host for run in linked for host in run.command[1:])
+    if found.problems:  # else it was killed before it began with anything
+        found.lost = [host for host in named if host not in found.hosts]
     return found
 
 

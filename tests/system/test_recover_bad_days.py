@@ -529,9 +529,9 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     shown = cli("forget", "--keep-last", "1", "--host", HOST, "--yes", "--json").json
     why = {row["id"]: row["why"] for row in shown["stays"]}
     assert good <= set(why)
-    assert any(
-        f"the last from before the recovery {recovery.run}" in said for one in good for said in why[one]
-    )
+    before = f"the last from before the recovery {recovery.run}, which was not through"
+    held = {s["connector"] for s in cli.snapshots() if s["id"] in good and before in why[s["id"]]}
+    assert held == {"groupwise"}  # of the others nothing newer is there
     plan = cli("recover", HOST, "--at", recovery.at, "--dry-run", "--json").json["plans"][0]
     assert {one["snapshot"].partition("/")[2].partition("+")[0] for one in plan["saved"]} <= good
     passed = [note for note in plan["notes"] if "passed over" in note]
@@ -614,6 +614,75 @@ def test_in_service_is_said_of_the_last_recovery_and_counts_whatever_clocks_say(
     told = cli("confirm", recovery.run, *said, "--json").json
     later(journal_of(recovery, told["run"]), hours=-1)
     cli("backup", HOST, code=3)
+    assert "passed over" not in cli("recover", HOST, "--dry-run").out
+
+
+def rot(path: Path, line: int) -> None:
+    """Change a byte of a line, so that it is no event any more."""
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[line] = b"X" + lines[line][1:]
+    path.write_bytes(b"".join(lines))
+
+
+def test_a_recovery_that_is_through_stops_no_backup_though_its_journals_rot(recovery: Recovery) -> None:
+    """Its machine was proven; where that is told no more, what is damaged is said, and `resume` works."""
+    cli = recovery.cli
+    half_recovered(recovery)
+    groups_back(recovery)
+    recovery.resume()
+    recovery.said("notes-client", *WORDS, code=0)
+    events = {
+        e["step"]: (journal_of(recovery, run), e["n"])
+        for path in (cli.repository / "runs").glob("*.jsonl")
+        for run in (path.stem,)
+        for e in map(json.loads, path.read_text().splitlines())
+        if (e["kind"], e.get("state")) == ("recovery-step", "done")
+    }
+    (early, line), (late, end) = events["install-exchange"], events["prove-connectors"]
+    good = early.read_bytes()
+    rot(early, line)
+    cli("backup", HOST)
+    assert "passed over" not in cli("recover", HOST, "--dry-run").out
+    cli("evidence", recovery.run, code=13)
+    early.write_bytes(good)
+    rot(late, end)
+    ran = cli("backup", HOST, code=4)
+    assert f"record is damaged: the journal of {late.stem} was changed" in ran.out
+    assert f"confirm {recovery.run} in-service --host {HOST}" in ran.out
+    assert recovery.resume(code=0)["done"] == "10 of 10"
+    cli("backup", HOST)
+    rot(early, line)
+    cli("recover", HOST, "--yes", code=6)  # lost again, years later: nobody has to end the old one first
+
+
+def test_a_recovery_of_which_no_plan_can_be_read_is_not_forgotten(recovery: Recovery) -> None:
+    """What is saved goes on, is passed over, and says so; nobody is told that there is nothing to do."""
+    cli = recovery.cli
+    recovery.lose()
+    recovery.begin()
+    cli("confirm", recovery.run, "reinstall-windows")
+    recovery.client.revive(HOST)
+    path = journal_of(recovery, recovery.run)
+    data = path.read_bytes()
+    whole = f"`exremote confirm {recovery.run} in-service --host {HOST} --words TEXT`"
+    for line in (0, 1):
+        path.write_bytes(data)
+        rot(path, line)
+        ran = cli("backup", HOST, SECOND)
+        cli("backup", HOST, "--only", "systemstate")
+        assert f"{HOST} may be half recovered" in ran.err and whole in ran.err, ran.err
+        assert SECOND not in "".join(text for text in ran.err.splitlines() if "half recovered" in text)
+        assert "passed over" in cli("recover", HOST, "--dry-run").out
+        ran = cli("forget", "--keep-last", "1", "--host", HOST, "--dry-run", "--json")
+        assert f"the last from before the recovery {recovery.run}" in ran.out
+        for refused in (("recover", HOST), ("resume", recovery.run), ("confirm", recovery.run, "restart")):
+            ran = cli(*refused, code=4)
+            assert (
+                "Nobody can go on with the recovery" in ran.err and "--anew" in ran.err and whole in ran.err
+            )
+        assert f"line {line + 1} is not an event" in cli("evidence", recovery.run, code=13).err
+    cli("confirm", recovery.run, "in-service", "--words", "it was never lost")
+    cli("backup", HOST, "--only", "systemstate")
     assert "passed over" not in cli("recover", HOST, "--dry-run").out
 
 
