@@ -45,7 +45,7 @@ from exremote.inventory import Host, Inventory, second_hop_problem, split_addres
 from exremote.recover import RecoveryPlan, RecoveryRecord
 from exremote.report import Report, time_text
 from exremote.repository import Repository
-from exremote.runner import Outcome, Visit, exit_code
+from exremote.runner import Outcome, Visit, alive_runs, exit_code
 
 WAIT = "30m"
 
@@ -228,15 +228,26 @@ def _only_here(place: Repository, record: RecoveryRecord, report: Report) -> Non
             f"machine, with those that go on from it, out of {place.path / 'runs'}.",
         )
     said = [(run, str(run.start["repository"])) for run in record.runs if "repository" in run.start]
-    own = {run.run_id for run in record.runs}
+    own = {run.run_id: run.count for run in record.runs if run.intact}
     for path in dict.fromkeys(path for _, path in said if path != str(place.path)):
         with suppress(RepositoryError):
             other = Repository.open(Path(path))
             there = all_recoveries(other).get(record.id) if other.id == place.id else None
-            if there is not None and (more := [r for r in there.runs if r.run_id not in own]):
+            # A copy may have been made while a run was alive: it has the beginning of that run.
+            alive = alive_runs(other.runs_folder) if there is not None else {}
+            known = {run.run_id for run in record.runs}
+            more = [
+                run.run_id
+                for run in (there.runs if there is not None else ())
+                if run.run_id not in known
+                or run.run_id in alive
+                or run.count > own.get(run.run_id, run.count)
+            ]
+            if more:
+                going = "is going on" if more[-1] in alive else "went on"
                 raise PlanRefused(
-                    f"The recovery {record.id} went on in another copy of this repository: {path} "
-                    f"({more[-1].run_id}). One of them alone can go on with one machine.",
+                    f"The recovery {record.id} {going} in another copy of this repository: {path} "
+                    f"({more[-1]}). One of them alone can go on with one machine.",
                     f"Go on there: `exremote resume {record.id} --repository {path}`.",
                 )
     if said and said[-1][1] != str(place.path):

@@ -769,6 +769,42 @@ def test_a_copy_of_the_repository_does_not_go_on_beside_it(recovery: Recovery, t
     assert recovery.resume()["step"] == "restore-system-state"
 
 
+def test_a_copy_that_was_made_of_a_run_that_is_alive_does_not_go_on_beside_it(
+    recovery: Recovery, tmp_path: Path
+) -> None:
+    """It has the beginning of that run, and would take it for one that was killed."""
+    cli, copy = recovery.cli, tmp_path / "copy"
+    recovery.lose()
+    recovery.begin()
+    recovery.said("reinstall-windows")
+    recovery.confirm("restore-system-state")
+    line = ("recover", HOST, "--yes", "--resume", recovery.run, "--wait")
+    there = (*line, "1s", "--repository", str(copy))
+    before = len(list((cli.repository / "runs").glob("*.jsonl")))
+    with cli.started(*line, "60s") as process:
+        (newest,) = until(lambda: sorted((cli.repository / "runs").glob("*.jsonl"))[before:])
+        until(lambda: '"state":"waiting"' in newest.read_text())
+        shutil.copytree(cli.repository, copy)
+        shutil.rmtree(copy / "locks")  # as where it was mirrored by another tool
+        newest_there = copy / "runs" / newest.name
+        newest_there.with_suffix(".lock").unlink(missing_ok=True)
+        ran = cli(*there, code=4)
+        assert f"is going on in another copy of this repository: {cli.repository}" in ran.err
+        process.send_signal(signal.SIGINT)
+        process.wait()
+    ran = cli(*there, code=4)
+    assert f"went on in another copy of this repository: {cli.repository} ({newest.stem})" in ran.err
+
+
+def until(found: Callable[[], Any], patience_s: float = 20.0) -> Any:
+    """Return what is found as soon as it is more than nothing."""
+    end = time.monotonic() + patience_s
+    while not (there := found()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return there
+
+
 def groups_back(recovery: Recovery) -> None:
     """Go on with a recovery whose programs are back, up to the machine's last restart."""
     recovery.act("storage-groups", temp=TEMP)
