@@ -27,10 +27,12 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.look import verdict_of, wanted_hosts
+from exremote.cli.underway import doubts_about, in_service
 from exremote.connector import Connector
 from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, RepositoryError, UsageError
 from exremote.inventory import Inventory, find_name
 from exremote.ntbackup import PARTS
+from exremote.recover import Doubt, doubt_about
 from exremote.report import Report
 from exremote.repository import Proof, Repository, Snapshot, age_text
 from exremote.wording import count_text
@@ -106,7 +108,7 @@ def status(
         every = place.snapshots()
         wanted = wanted_of(hosts or (), {s.host for s in every}, site, inventory)
         subjects = list(expected(site, every, known, wanted))
-        ages = Ages(place, moment, limits, known)
+        ages = Ages(place, moment, limits, known, doubts_about(place))
         rows = [row for subject in subjects for row in ages.rows(subject)]
         tell(report, place, rows, limits)
 
@@ -183,12 +185,18 @@ class Ages:
     """Judges what there is of one host after another, at one moment."""
 
     def __init__(
-        self, place: Repository, moment: datetime, limits: Limits, known: Mapping[str, Connector]
+        self,
+        place: Repository,
+        moment: datetime,
+        limits: Limits,
+        known: Mapping[str, Connector],
+        doubts: Mapping[str, Sequence[Doubt]],
     ) -> None:
         self._place = place
         self._moment = moment
         self._limits = limits
         self._known = known
+        self._doubts = doubts
         self._noted = bool(place.noted_damage())
 
     def rows(self, subject: Subject) -> Iterator[dict[str, Any]]:
@@ -211,12 +219,25 @@ class Ages:
 
     def _row(self, host: str, connector: str, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
         row = self._blank(host, connector)
-        good = self._place.reliable(snapshots[0].host, connector, now=self._moment) if snapshots else None
+        doubts = self._doubts.get(snapshots[0].host, ()) if snapshots else ()
+        passed: list[Doubt] = []
+
+        def unless(snapshot: Snapshot) -> bool:
+            doubt = doubt_about(snapshot, self._place.last_true(snapshot, self._moment), doubts)
+            passed.extend([doubt] if doubt is not None else [])
+            return doubt is not None
+
+        good = (
+            self._place.reliable(snapshots[0].host, connector, now=self._moment, unless=unless)
+            if snapshots
+            else None
+        )
         said = list(self._damage(snapshots))
         if good is None:
             state = "damaged" if said else "missing"
-            said.append(f"it has no complete full snapshot; run: exremote backup {host}")
-            return row | {"state": state, "message": "; ".join(said)}
+            of = " that is surely of a whole server" if passed else ""
+            said.append(f"it has no complete full snapshot{of}; run: exremote backup {host}")
+            return row | {"state": state, "message": "; ".join([*said, *_passed(passed, host)])}
         state = "damaged" if said else WELL
         full = self._place.last_true(good, self._moment)
         row |= {"id": good.id, **self._age("full", full), "health": self._health(good)}
@@ -225,7 +246,7 @@ class Ages:
             state = state if said else "old"
             said.append(f"older than {_words(self._limits.full)}; run: exremote backup {host}")
         if connector in self._known and any(t.table_folder for t in self._known[connector].file_trees):
-            over = self._place.current(good.host, connector, now=self._moment, full=good)
+            over = self._place.current(good.host, connector, now=self._moment, full=good, unless=unless)
             newer = over.tables if over is not None else None
             moments = [self._place.last_true(good, self._moment, parts=True)]
             if newer is not None:
@@ -246,6 +267,7 @@ class Ages:
         row |= self._proven(snapshots)
         if row.pop("drilled_in_vain"):
             said.append("its last drill was not green; see `exremote drill`")
+        said += _passed(passed, host)
         row["checked"] = max((check.at for check in checks), default=None)
         return row | {"state": state, "message": "; ".join(said)}
 
@@ -290,6 +312,17 @@ class Ages:
         """Given a snapshot, return the worst that health said when it was made."""
         verdicts = map(verdict_of, snapshot.manifest.findings)
         return str(max(verdicts, key=health.rank, default=health.Verdict.OK))
+
+
+def _passed(doubts: Sequence[Doubt], host: str) -> Iterator[str]:
+    """Given why newer snapshots do not count, yield a sentence that says it, and what to do."""
+    for doubt in doubts[:1]:
+        yield (
+            f"newer ones do not count, for {host} may have been half recovered when they were made (recovery "
+            f"{doubt.recovery}: {doubt.why})"
+        )
+        if doubt.until is None:
+            yield f"if it is whole, say so: {in_service(doubt.recovery, host)}"
 
 
 def _when(snapshot: Snapshot) -> datetime:

@@ -532,6 +532,11 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     before = f"the last from before the recovery {recovery.run}, which was not through"
     held = {s["connector"] for s in cli.snapshots() if s["id"] in good and before in why[s["id"]]}
     assert held == {"groupwise"}  # of the others nothing newer is there
+    row = next(r for r in cli("status", HOST, "--json").json["rows"] if r["connector"] == "groupwise")
+    assert (
+        row["id"] in good
+        and f"may have been half recovered when they were made (recovery {recovery.run}" in (row["message"])
+    )
     plan = cli("recover", HOST, "--at", recovery.at, "--dry-run", "--json").json["plans"][0]
     assert {one["snapshot"].partition("/")[2].partition("+")[0] for one in plan["saved"]} <= good
     passed = [note for note in plan["notes"] if "passed over" in note]
