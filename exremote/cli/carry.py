@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,6 +29,7 @@ from exremote.cli.keep import (
     chosen_snapshots,
     taken,
 )
+from exremote.cli.underway import doubts_about, in_service
 from exremote.errors import (
     EXIT_INCOMPLETE,
     EXIT_OK,
@@ -38,6 +39,7 @@ from exremote.errors import (
     UsageError,
 )
 from exremote.journal import Journal
+from exremote.recover import Doubt, doubt_about
 from exremote.report import Report, size_text
 from exremote.repository import Composed, Repository, Snapshot, Standing, export
 from exremote.restore.folders import folders_in
@@ -62,7 +64,8 @@ def copy(
     """Copy snapshots to another repository, with their checks; only contents that it lacks are copied.
 
     Each is read whole and held against its manifest, here before and there after. A damaged one is refused
-    and named, the others go on, and the exit code is 13. What `verify` found damaged there is replaced.
+    and named, the others go on, and the exit code is 13. What `verify` found damaged there is replaced. What
+    may be of a half recovered machine goes along only by name: the other repository knows of no recovery.
     """
     with speaking(as_json) as report:
         place = Repository.open(repository_path(repository, inventory))
@@ -70,6 +73,9 @@ def copy(
         if real(place.path) == real(other.path):
             raise UsageError("That is one and the same repository.", "Name another one with --to.")
         chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
+        chosen, passed = (chosen, []) if names else undoubted(place, chosen)
+        for note in passed:
+            report.note(f"note: {note}")
         with ExitStack() as stack:
             work = None
             if not dry_run:
@@ -114,6 +120,30 @@ def copy(
                     f"{some} were refused; docs/repository.md says what to do when something is damaged."
                 )
                 raise typer.Exit(IntegrityError.exit_code)
+
+
+def undoubted(place: Repository, snapshots: Sequence[Snapshot]) -> tuple[list[Snapshot], list[str]]:
+    """Given snapshots that nobody named, return those that go to another repository, and for each host a
+    sentence about those that do not, for it may have been half recovered when they were made: the other
+    repository knows nothing of recoveries, and would take them for the newest of a whole server.
+    """
+    every = doubts_about(place, {s.host for s in snapshots})
+    found: list[Snapshot] = []
+    passed: dict[str, list[Doubt]] = {}
+    for snapshot in snapshots:
+        doubts = every.get(snapshot.host, ()) if snapshot.kind != "safety" else ()
+        doubt = doubt_about(snapshot, place.last_true(snapshot, now()), doubts)
+        if doubt is None:
+            found.append(snapshot)
+        else:
+            passed.setdefault(snapshot.host, []).append(doubt)
+    return found, [
+        f"not copied: {count_text(len(doubts), 'snapshot')} of {host}, for it may have been half recovered "
+        f"then (recovery {doubts[-1].recovery}: {doubts[-1].why}). What "
+        f"is named is copied all the same. If it is whole, say so, and back it up: "
+        f"{in_service(doubts[-1].recovery, host)}"
+        for host, doubts in passed.items()
+    ]
 
 
 def real(path: Path) -> Path:

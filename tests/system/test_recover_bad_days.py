@@ -500,7 +500,9 @@ def programs_back(recovery: Recovery) -> None:
     assert recovery.said("install-exchange", at=True)["step"] == "restore-storage-groups"
 
 
-def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server(recovery: Recovery) -> None:
+def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server(
+    recovery: Recovery, tmp_path: Path
+) -> None:
     """Refused while a recovery is under way; passed over once that was given up, and nothing is forgotten."""
     cli = recovery.cli
     good = {s["id"] for s in cli.snapshots() if s["host"] == HOST}
@@ -546,6 +548,12 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     assert f"{HOST}/{half} is passed over" in ran.err
     assert {one.partition("/")[2] for one in ran.json["hosts"][0]["plan"]["sources"]}.isdisjoint({half})
     assert "half recovered machine" in cli("restore", f"{HOST}/{half}", "--dry-run", code=None).err
+    other = tmp_path / "other"  # it has no journal of a recovery that would tell
+    cli("init", str(other))
+    ran = cli("copy", "--to", str(other))
+    assert f"not copied: 2 snapshots of {HOST}" in ran.err and recovery.run in ran.err
+    assert half not in ran.out and SECOND in ran.out
+    assert half in cli("copy", f"{HOST}/{half}", "--to", str(other)).out
     plan = cli("recover", HOST, "--snapshot", half, "--dry-run", "--json").json["plans"][0]
     assert any(one["snapshot"].endswith(half) for one in plan["saved"])
 
