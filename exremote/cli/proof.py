@@ -81,6 +81,7 @@ def evidence(
         own = record.hosts[name]
         confirms = recover.runs_of(place.runs_folder, recover.CONFIRM)
         links = recover.chain(record, confirms)
+        whole = recover.said_whole(record, name, confirms)
         problems = problems_of(record, links)
         if head is not None and not _DIGEST.fullmatch(head.lower()):
             raise UsageError(f"--head {head}: expected a digest, or its first 12 letters at least.")
@@ -89,7 +90,7 @@ def evidence(
         told = recover.stories(record, name)
         code = IntegrityError.exit_code if problems else EXIT_OK
         if html is not None:
-            write_whole({html: evidence_page(record, own, told, links).encode("utf-8")})
+            write_whole({html: evidence_page(record, own, told, links, whole).encode("utf-8")})
         if as_json:
             report.json(
                 {
@@ -98,6 +99,7 @@ def evidence(
                     "plan": own.plan.to_json(),
                     "next": own.next,
                     "given_up": own.given_up.text if own.next and own.given_up else "",
+                    "in_service": [_answer(answer) for answer in whole],
                     "steps": [_plain(story) for story in told],
                     "chain": [_link(link) for link in links],
                     "problems": problems,
@@ -105,6 +107,7 @@ def evidence(
                 }
             )
         elif html is None:
+            report.line(f"{own.plan.host}: {sentence_of(own, whole)}")
             _tell(report, own, told)
             report.line(record_text(record, links))
             report.line(f"digest of the last event: {links[-1].digest}" if links else "no journal")
@@ -162,7 +165,6 @@ def _host(record: recover.RecoveryRecord, host: str | None) -> str:
 
 
 def _tell(report: Report, own: recover.HostRecord, told: list[recover.StepStory]) -> None:
-    report.line(f"{own.plan.host}: {sentence_of(own)}")
     for story in told:
         when = f", {time_text(story.ended)}" if story.ended else ""
         place = own.plan.place(story.step.name)
@@ -185,10 +187,7 @@ def _plain(story: recover.StepStory) -> dict[str, Any]:
         "state": story.state,
         "began": story.began,
         "ended": story.ended,
-        "answers": [
-            {"by": a.by, "words": a.words, "asked": dict(a.asked), "at": a.at, "run": a.via}
-            for a in story.answers
-        ],
+        "answers": [_answer(answer) for answer in story.answers],
         "attempts": [
             {
                 "at": a.at,
@@ -202,6 +201,11 @@ def _plain(story: recover.StepStory) -> dict[str, Any]:
             for a in story.attempts
         ],
     }
+
+
+def _answer(answer: recover.Answer) -> dict[str, Any]:
+    said = {"by": answer.by, "words": answer.words, "asked": dict(answer.asked)}
+    return {**said, "at": answer.at, "run": answer.via}
 
 
 def _link(link: recover.Link) -> dict[str, Any]:

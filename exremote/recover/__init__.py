@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from exremote.recover.editions import build_text
     from exremote.recover.errand import RecoveryErrand
     from exremote.recover.ground import Person
-    from exremote.recover.history import Link, StepStory, chain, stories
+    from exremote.recover.history import Link, StepStory, chain, said_whole, stories
     from exremote.recover.instructions import CONNECTORS, console_text
     from exremote.recover.planning import newest, passed_over, plan_recovery, taken_instead
     from exremote.recover.reaching import temporary_host
@@ -76,7 +76,7 @@ else:
             "exremote.recover.editions": "build_text",
             "exremote.recover.errand": "RecoveryErrand",
             "exremote.recover.ground": "Person",
-            "exremote.recover.history": "Link StepStory chain stories",
+            "exremote.recover.history": "Link StepStory chain said_whole stories",
             "exremote.recover.instructions": "CONNECTORS console_text",
             "exremote.recover.planning": "newest passed_over plan_recovery taken_instead",
             "exremote.recover.reaching": "temporary_host",
@@ -132,6 +132,7 @@ __all__ = [
     "recovery_of",
     "rehearsed",
     "runs_of",
+    "said_whole",
     "stories",
     "taken_instead",
     "temporary_host",

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from exremote.journal import RunRecord
-from exremote.recover.record import CONFIRM, CONFIRMED, STEP, Answer, RecoveryRecord, answer_in
+from exremote.recover.doubts import IN_SERVICE
+from exremote.recover.record import CONFIRM, CONFIRMED, STEP, Answer, RecoveryRecord, answer_in, answers_for
 from exremote.recover.steps import Evidence, Step, evidence_from_json
 
 
@@ -107,6 +108,14 @@ def stories(record: RecoveryRecord, host: str) -> list[StepStory]:
     return list(found.values())
 
 
+def said_whole(record: RecoveryRecord, host: str, confirms: Collection[RunRecord]) -> list[Answer]:
+    """Given a recovery, one of its hosts and the runs of `confirm`, return who said that the server is whole
+    all the same, the first first.
+    """
+    said = (a for a in answers_for(record.id, confirms) if (a.host, a.step) == (host, IN_SERVICE))
+    return sorted(said, key=lambda answer: (answer.at, answer.via))
+
+
 def chain(record: RecoveryRecord, confirms: Collection[RunRecord]) -> list[Link]:
     """Given a recovery and the runs of `confirm`, return the journals that it is told from, in order."""
     taken = {answer.via: answer.head for host in record.hosts.values() for answer in host.answers}
@@ -118,9 +127,11 @@ def chain(record: RecoveryRecord, confirms: Collection[RunRecord]) -> list[Link]
         if run not in known
     ]
     for run in confirms:
-        if run.run_id not in taken:
+        # That a server is whole is said when nobody goes on, so nobody takes it up.
+        whole = run.start.get("recovery") == record.id and IN_SERVICE in run.command
+        if run.run_id not in taken and not whole:
             continue
-        head, problem = taken[run.run_id], run.problem
+        head, problem = taken.get(run.run_id, ""), run.problem
         if not problem and head and head != run.digest:
             problem = "it is not what it was when its answer was taken up"
         links.append(Link(run.run_id, run.verb, run.started, run.count, run.digest, problem))

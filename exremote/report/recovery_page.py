@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from exremote.recover import HostRecord, Link, RecoveryPlan, RecoveryRecord, StepStory, build_text
+from exremote.recover import (
+    Answer,
+    HostRecord,
+    Link,
+    RecoveryPlan,
+    RecoveryRecord,
+    StepStory,
+    build_text,
+)
 from exremote.report.page import render_page
 from exremote.wording import count_text, size_text
 
@@ -18,16 +26,22 @@ def runbook_page(plan: RecoveryPlan, made: datetime) -> str:
 
 
 def evidence_page(
-    record: RecoveryRecord, host: HostRecord, told: Sequence[StepStory], links: Sequence[Link]
+    record: RecoveryRecord,
+    host: HostRecord,
+    told: Sequence[StepStory],
+    links: Sequence[Link],
+    whole: Sequence[Answer] = (),
 ) -> str:
-    """Given a recovery, one of its hosts, what became of each step and the journals, return the page."""
+    """Given a recovery, one of its hosts, what became of each step, the journals, and who said that the
+    server is whole all the same, return the page.
+    """
     return render_page(
         "evidence.html.j2",
         plan=host.plan,
         recovery=record.id,
         standing=standing_of(record, host, links),
         sentence=("The record is not as it was written. " if problems_of(record, links) else "")
-        + sentence_of(host),
+        + sentence_of(host, whole),
         facts=[("Recovery", record.id), ("Plan", host.plan.digest), *original_facts(host.plan)],
         stories=told,
         sizes=_sizes(host.plan),
@@ -71,12 +85,18 @@ def record_text(record: RecoveryRecord, links: Sequence[Link]) -> str:
     return f"{some}, each follows from the one before it"
 
 
-def sentence_of(host: HostRecord) -> str:
-    """Given a host's record, return in a sentence how far it is."""
+def sentence_of(host: HostRecord, whole: Sequence[Answer] = ()) -> str:
+    """Given a host's record, and who said that the server is whole though it was given up, return in a
+    sentence how far it is, and in one more who said that.
+    """
     if not host.next:
         return f"Recovered: all {len(host.plan.steps)} steps are done and proven."
     if host.given_up is not None:
-        return f"Nobody goes on with it: {host.given_up.text}; {host.progress} steps were done."
+        said = "".join(
+            f" In service, says {a.by}, {a.at.astimezone(UTC):%Y-%m-%d %H:%M} UTC: {a.words.rstrip('.')}."
+            for a in whole
+        )
+        return f"Nobody goes on with it: {host.given_up.text}; {host.progress} steps were done.{said}"
     return f"{host.progress} steps are done; the next is {host.next}, {host.plan.place(host.next)}."
 
 

@@ -564,6 +564,10 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     # Somebody brought it to its end by hand: from then on what is saved counts, though nothing changed.
     assert "Say what was seen" in recovery.confirm("in-service", code=2).err
     assert "counts again" in recovery.confirm("in-service", "--words", "users work on it").out
+    told = cli("evidence", recovery.run)
+    assert re.search(r"In service, says Anna, [-0-9]+ [0-9:]+ UTC: users work on it\.", told.out)
+    (said,) = (told := cli("evidence", recovery.run, "--json").json)["in_service"]
+    assert said["run"] in [link["run"] for link in told["chain"]]
     assert "passed over" in cli("recover", HOST, "--dry-run").out
     cli("backup", HOST, code=3)
     plan = cli("recover", HOST, "--dry-run", "--json").json["plans"][0]
