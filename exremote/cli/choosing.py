@@ -72,7 +72,8 @@ def chosen_snapshots(
     `incomplete`: where no snapshot of a connector is complete, the newest of it is taken. `take_it` says
     which command takes an incomplete one, with SNAPSHOT in it. `keep_going`: a host of which nothing can be
     taken is left out where there are others; None: the command has no such option.
-    Raise UsageError, SnapshotNotFound, or IntegrityError.
+    Raise UsageError, SnapshotNotFound, IntegrityError, or RepositoryError where the repository spells a host
+    in another way.
     """
     something_named(names, latest, groups)
     doubts = doubts_about(place)
@@ -82,6 +83,7 @@ def chosen_snapshots(
     chosen, bare = Chosen(), None
     hosts = site.select([*names, *groups])
     for host in hosts:
+        place.home(host.name)
         full = (s for s in place.snapshots(host.name) if s.kind == "full" and s.connector not in PARTS)
         last = {s.connector: s for s in full}
         ours = doubts.get(host.name, [])

@@ -129,6 +129,7 @@ def runbook(
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
         own = host_named(site, host)
+        place.home(own.name)
         doubts = doubts_about(place, [own.name]).get(own.name, [])
         chosen = recover.newest(place, own.name, (), now(), doubts)
         passed = recover.passed_over(place, own.name, chosen, now(), doubts)

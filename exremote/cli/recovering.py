@@ -142,6 +142,8 @@ def recover_command(
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
         hosts = site.select(names)
+        for host in hosts:
+            place.home(host.name)  # else it would be said that there is nothing of it
         if at is not None:
             if len(hosts) > 1:
                 raise UsageError(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exremote import recover
 from exremote.cli.common import now
-from exremote.errors import PlanRefused
+from exremote.errors import ExremoteError, PlanRefused, RepositoryError
 from exremote.inventory import Host
 from exremote.recover import Doubt, RecoveryRecord
 from exremote.repository import Repository
@@ -44,15 +44,20 @@ def _doubts(
     return {name: doubts for name, doubts in every.items() if doubts}
 
 
-def under_recovery(place: Repository, hosts: Sequence[Host]) -> tuple[dict[str, PlanRefused], list[str]]:
-    """Given hosts that are to be saved, return by name why a host is not, for its recovery is under way; and
-    a sentence for each that is, and may be half recovered.
+def under_recovery(place: Repository, hosts: Sequence[Host]) -> tuple[dict[str, ExremoteError], list[str]]:
+    """Given hosts that are to be saved, return by name why a host is not: its recovery is under way, or it is
+    here in another spelling; and a sentence for each that is, and may be half recovered.
 
     What is not recovered yet would be saved as the newest of it. Until a new machine was seen it is the
     server itself that answers, if any does, and each snapshot of it is welcome.
     """
-    found: dict[str, PlanRefused] = {}
+    found: dict[str, ExremoteError] = {}
     recoveries, answers = _recoveries_and_answers(place)
+    for host in hosts:
+        try:
+            place.home(host.name)
+        except RepositoryError as error:
+            found[host.name] = error
     for one in recoveries.values():
         for host in hosts:
             own = one.hosts.get(host.name)

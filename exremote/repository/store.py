@@ -21,6 +21,7 @@ from pathlib import Path
 
 from exremote.errors import IntegrityError, RepositoryError, SnapshotNotFound, plain_path
 from exremote.repository import copying, disk, proofs
+from exremote.repository.building import home_of
 from exremote.repository.composed import Composed, compose, scopes
 from exremote.repository.copying import Standing
 from exremote.repository.damage import DamageNotes
@@ -246,6 +247,13 @@ class Repository:
         """Given a host and a connector, or neither, return the snapshots, oldest first; damaged ones too."""
         folders = (f for f in self._folders(host) if connector is None or is_id(f.name, connector))
         return sorted(map(load, folders), key=lambda s: (s.created, s.id))
+
+    def home(self, host: str) -> Path:
+        """Given a host, return the folder of its snapshots, there or not.
+
+        Raise RepositoryError if the host is here already in another spelling.
+        """
+        return home_of(self.path, host)
 
     def latest(
         self,

@@ -703,6 +703,21 @@ def test_a_recovery_of_which_no_plan_can_be_read_is_not_forgotten(recovery: Reco
     assert "passed over" not in cli("recover", HOST, "--dry-run").out
 
 
+def test_a_host_that_another_jump_host_spells_otherwise_is_not_taken_for_another(recovery: Recovery) -> None:
+    """Else nothing would be known of its snapshots, nor of its recovery."""
+    cli, lower = recovery.cli, HOST.lower()
+    recovery.lose()
+    recovery.begin()
+    path = cli.folder / "site.toml"
+    path.write_text(path.read_text().replace(f"[hosts.{HOST}", f"[hosts.{lower}"))
+    said = f"{lower} is already here as {HOST}. Write the host's name in the inventory"
+    for line in (("recover", lower), ("runbook", lower), ("restore", "--latest", lower, "--dry-run")):
+        assert said in cli(*line, code=10).err
+    ran = cli("backup", "--dry-run", "--json", code=10)
+    rows = {row["host"]: row for row in ran.json["hosts"]}
+    assert rows[SECOND]["exit_code"] == 0 and said in rows[lower]["message"]
+
+
 def test_one_of_two_hosts_is_given_up_and_the_other_goes_on(recovery: Recovery) -> None:
     recovery.lose()
     second = recovery.client.replace(SECOND, name="TEMP02")
@@ -797,9 +812,9 @@ def test_a_copy_that_was_made_of_a_run_that_is_alive_does_not_go_on_beside_it(
     recovery.confirm("restore-system-state")
     line = ("recover", HOST, "--yes", "--resume", recovery.run, "--wait")
     there = (*line, "1s", "--repository", str(copy))
-    before = len(list((cli.repository / "runs").glob("*.jsonl")))
+    before = set((cli.repository / "runs").glob("*.jsonl"))
     with cli.started(*line, "60s") as process:
-        (newest,) = until(lambda: sorted((cli.repository / "runs").glob("*.jsonl"))[before:])
+        (newest,) = until(lambda: set((cli.repository / "runs").glob("*.jsonl")) - before)
         until(lambda: '"state":"waiting"' in newest.read_text())
         shutil.copytree(cli.repository, copy)
         shutil.rmtree(copy / "locks")  # as where it was mirrored by another tool
