@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 
 from exremote.errors import ExremoteError, HostError, ScriptFailed
 from exremote.facts import ServiceChange, ServiceState
-from exremote.journal import Event, Journal, RunRecord, journals, read_run, run_moment
+from exremote.journal import Event, Journal, RunRecord, ended_without, journals, read_run, run_moment
 from exremote.repository import read_lock
 
 FOUND = "services-found"
@@ -117,6 +117,8 @@ def left_down(folders: Iterable[Path], now: datetime) -> LeftDown:
     for path in journals(*folders):
         if (named := run_moment(path.stem)) is not None and now - named > LOOK_BACK:
             break
+        if ended_without(path, FOUND, BACK, UNTOLD):
+            continue
         record = read_run(path)
         if record.started is not None and record.verb not in VERBS:
             continue

@@ -18,6 +18,7 @@ from exremote.inventory import Host
 from exremote.journal import (
     HOST_ENDED,
     SHELL_CLOSED,
+    Event,
     Journal,
     OpenShell,
     journals,
@@ -49,17 +50,19 @@ def leftover_shells(folders: Iterable[Path], now: datetime) -> dict[str, list[Op
     left: dict[OpenShell, None] = {}
     closed: set[OpenShell] = set()
     for folder in folders:
-        for record in map(read_run, journals(folder)):
+        for path in journals(folder):
+            events: list[Event] = []
+            record = read_run(path, events.append)
             if record.started is None:
                 continue  # killed before its first line was whole
             if now - record.started > LEFTOVERS_OF:
                 break
+            closed |= {shell_of(event) for event in events if event.kind == SHELL_CLOSED}
             with suppress(OSError, ValueError):  # gone or changed since: no journal stops a run
-                closed |= {shell_of(event) for event in record.events if event.kind == SHELL_CLOSED}
-                lock = read_lock(run_lock(folder, record.path.stem))
+                lock = read_lock(run_lock(folder, path.stem))
                 alive = lock is not None and lock.owner is not None and not lock.dead
                 if record.ended is not None or not alive:
-                    left.update(dict.fromkeys(open_shells(record)))
+                    left.update(dict.fromkeys(open_shells(events)))
     shells: dict[str, list[OpenShell]] = {}
     for shell in left:
         if shell not in closed:

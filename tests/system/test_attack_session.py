@@ -303,7 +303,7 @@ def test_a_shell_that_could_not_be_deleted_stays_open_in_the_journal(world: Worl
     (record,) = list_runs(journals(folder))
     left = {str(shell["id"]) for shell in world.shells(NAMES[0])}
     assert left
-    assert left <= {shell.id for shell in open_shells(record) if shell.host == NAMES[0]}
+    assert left <= {shell.id for shell in open_shells(record.events) if shell.host == NAMES[0]}
     for shell in left:
         world.endpoint.drop_shell(NAMES[0], shell)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from exremote.errors import RepositoryError
-from exremote.journal import Journal, OpenShell, journals, list_runs, new_run_id, open_shells
+from exremote.journal import Journal, OpenShell, ended_without, journals, list_runs, new_run_id, open_shells
 
 START = datetime(2026, 11, 22, 10, 15, tzinfo=UTC)
 
@@ -232,12 +232,33 @@ def test_shells_left_open_are_known(tmp_path: Path) -> None:
     journal.shell("opened", "EXCH01", "B", "raw")
     journal.shell("opened", "EXCH02", "A", "winrs")
     journal.shell("closed", "EXCH01", "A", "psrp")
-    assert open_shells(Journal.read(journal.path)) == [
+    assert open_shells(Journal.read(journal.path).events) == [
         OpenShell("EXCH01", "B"),
         OpenShell("EXCH02", "A"),
     ]
-    assert [shell.wire for shell in open_shells(Journal.read(journal.path))] == ["raw", "winrs"]
+    assert [shell.wire for shell in open_shells(Journal.read(journal.path).events)] == ["raw", "winrs"]
     journal.close("failed")
+
+
+def test_a_journal_that_ended_and_tells_nothing_of_a_kind_is_known_by_its_bytes(tmp_path: Path) -> None:
+    journal = begin(tmp_path)
+    journal.event("found", host="EXCH01", text='"kind":"lost"')
+    assert not ended_without(journal.path, "other")  # it goes on
+    journal.close("0")
+    head, data = journal.path.with_suffix(".head"), journal.path.read_bytes()
+    assert ended_without(journal.path, "other", "lost")
+    assert not ended_without(journal.path, "other", "found")
+    for place in range(0, len(data), 7):
+        journal.path.write_bytes(data[:place] + b"~" + data[place + 1 :])
+        assert not ended_without(journal.path, "other"), place
+    lines = data.splitlines(keepends=True)
+    for changed in (data[:-1], data + b"{}\n", b"", b"".join(lines[:-1]), b"".join([*lines[1:]])):
+        journal.path.write_bytes(changed)
+        assert not ended_without(journal.path, "other")
+    journal.path.write_bytes(data)
+    head.unlink()
+    assert not ended_without(journal.path, "other")
+    assert not ended_without(tmp_path / "gone.jsonl", "other")
 
 
 def test_runs_are_listed_newest_first(tmp_path: Path) -> None:
