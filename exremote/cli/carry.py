@@ -29,7 +29,7 @@ from exremote.cli.keep import (
     chosen_snapshots,
     taken,
 )
-from exremote.cli.underway import doubts_about, in_service
+from exremote.cli.underway import doubts_about, ends_doubt
 from exremote.errors import (
     EXIT_INCOMPLETE,
     EXIT_OK,
@@ -137,13 +137,16 @@ def undoubted(place: Repository, snapshots: Sequence[Snapshot]) -> tuple[list[Sn
             found.append(snapshot)
         else:
             passed.setdefault(snapshot.host, []).append(doubt)
-    return found, [
+    return found, [_not_copied(host, doubts) for host, doubts in passed.items()]
+
+
+def _not_copied(host: str, doubts: Sequence[Doubt]) -> str:
+    last = doubts[-1]
+    then = f"; {ends_doubt(last, host)}" if last.until is None else ""
+    return (
         f"not copied: {count_text(len(doubts), 'snapshot')} of {host}, for it may have been half recovered "
-        f"then (recovery {doubts[-1].recovery}: {doubts[-1].why}). What "
-        f"is named is copied all the same. If it is whole, say so, and back it up: "
-        f"{in_service(doubts[-1].recovery, host)}"
-        for host, doubts in passed.items()
-    ]
+        f"then (recovery {last.recovery}: {last.why}). What is named is copied all the same{then}"
+    )
 
 
 def real(path: Path) -> Path:

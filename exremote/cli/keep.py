@@ -216,13 +216,16 @@ def forget(
             )
         place = Repository.open(repository_path(repository, inventory))
 
+        remedies: dict[str, str] = {}
+
         def fates() -> list[Fate]:
             chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
             chosen = [s for s in chosen if kind in (None, s.kind)]
             decided = named_fates(place, chosen) if names else place.fates(policy, chosen, now())
             wanted = wanted_by_recoveries(place)
+            remedies.update({name: then for name, (_, then) in wanted.items()})
             return [
-                replace(f, kept=(*f.kept, wanted[name]))
+                replace(f, kept=(*f.kept, wanted[name][0]))
                 if (name := f"{f.snapshot.host}/{f.snapshot.id}") in wanted
                 else f
                 for f in decided
@@ -231,11 +234,10 @@ def forget(
         planned = fates()
         going = [f.snapshot for f in planned if not f.kept]
         if names and len(going) < len(planned):
-            kept = [f"{f.snapshot.host}/{f.snapshot.id} is {f.kept[0]}" for f in planned if f.kept]
-            raise PlanRefused(
-                f"Nothing was changed: of its host and connector, {'; '.join(kept)}.",
-                "Back the host up first; then an older one can go.",
-            )
+            kept = {f"{f.snapshot.host}/{f.snapshot.id}": f.kept[-1] for f in planned if f.kept}
+            then = dict.fromkeys(remedies.get(name, FIRST_BACK_UP) for name in kept)
+            said = "; ".join(f"{name} is {why}" for name, why in kept.items())
+            raise PlanRefused(f"Nothing was changed: of its host and connector, {said}.", " ".join(then))
         if dry_run or not (going or prune_too):
             show_fates(report, place, planned, dry_run=dry_run, pruned=None)
             return
@@ -270,6 +272,9 @@ def forget(
             report.line(f"{count_text(gone, 'snapshot')} forgotten{freed}")
         for one in away:
             report.note(f"note: {one.file.place} is still on {one.snapshot.host}; {LATER}")
+
+
+FIRST_BACK_UP = "Back the host up first; then an older one can go."
 
 
 def named_fates(place: Repository, chosen: Sequence[Snapshot]) -> list[Fate]:

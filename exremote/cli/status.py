@@ -27,7 +27,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.look import verdict_of, wanted_hosts
-from exremote.cli.underway import doubts_about, in_service
+from exremote.cli.underway import doubts_about, ends_doubt
 from exremote.connector import Connector
 from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, RepositoryError, UsageError
 from exremote.inventory import Inventory, find_name
@@ -237,7 +237,7 @@ class Ages:
             state = "damaged" if said else "missing"
             of = " that is surely of a whole server" if passed else ""
             said.append(f"it has no complete full snapshot{of}; run: exremote backup {host}")
-            return row | {"state": state, "message": "; ".join([*said, *_passed(passed, host)])}
+            return row | {"state": state, "message": "; ".join([*said, *_doubtful(doubts, passed, host)])}
         state = "damaged" if said else WELL
         full = self._place.last_true(good, self._moment)
         row |= {"id": good.id, **self._age("full", full), "health": self._health(good)}
@@ -267,7 +267,7 @@ class Ages:
         row |= self._proven(snapshots)
         if row.pop("drilled_in_vain"):
             said.append("its last drill was not green; see `exremote drill`")
-        said += _passed(passed, host)
+        said += _doubtful(doubts, passed, host)
         row["checked"] = max((check.at for check in checks), default=None)
         return row | {"state": state, "message": "; ".join(said)}
 
@@ -314,15 +314,18 @@ class Ages:
         return str(max(verdicts, key=health.rank, default=health.Verdict.OK))
 
 
-def _passed(doubts: Sequence[Doubt], host: str) -> Iterator[str]:
-    """Given why newer snapshots do not count, yield a sentence that says it, and what to do."""
-    for doubt in doubts[:1]:
-        yield (
-            f"newer ones do not count, for {host} may have been half recovered when they were made (recovery "
-            f"{doubt.recovery}: {doubt.why})"
-        )
-        if doubt.until is None:
-            yield f"if it is whole, say so: {in_service(doubt.recovery, host)}"
+def _doubtful(doubts: Sequence[Doubt], passed: Sequence[Doubt], host: str) -> Iterator[str]:
+    """Given the times of doubt about a host, and of these why newer snapshots do not count, yield sentences
+    that say so, and what to do.
+    """
+    going_on = next((doubt for doubt in doubts if doubt.until is None), None)
+    about = passed[0] if passed else going_on
+    if about is not None:
+        newer = "newer ones do not count, for " if passed else ""
+        then = "have been half recovered when they were made" if passed else "be half recovered"
+        yield f"{newer}{host} may {then} (recovery {about.recovery}: {about.why})"
+    if going_on is not None:
+        yield ends_doubt(going_on, host)
 
 
 def _when(snapshot: Snapshot) -> datetime:

@@ -89,24 +89,36 @@ def under_recovery(place: Repository, hosts: Sequence[Host]) -> tuple[dict[str, 
     return found, notes
 
 
+def ends_doubt(doubt: Doubt, host: str) -> str:
+    """Given a doubt about a host that nobody has ended, return what does."""
+    if doubt.under_way:
+        return f"`exremote resume {doubt.recovery}` goes on"
+    return f"if it is whole, say so: {in_service(doubt.recovery, host)}"
+
+
 def in_service(recovery: str, host: str) -> str:
     """Return the command by which somebody says that a host is whole."""
     return f"`exremote confirm {recovery} {recover.IN_SERVICE} --host {host} --words TEXT`"
 
 
-def wanted_by_recoveries(place: Repository) -> dict[str, str]:
+def wanted_by_recoveries(place: Repository) -> dict[str, tuple[str, str]]:
     """Given the repository, return by HOST/ID what a recovery under way stands on, or one after a recovery
-    that was given up would have to, and why.
+    that was given up would have to: why, and what to do so that it may go.
     """
-    found: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
     recoveries, answers = _recoveries_and_answers(place)
     for host, doubts in _doubts(recoveries, answers).items():
-        said = f"the last from before the recovery {doubts[0].recovery}, which was not through"
-        found |= dict.fromkeys(recover.taken_instead(place, host, now(), doubts), said)
+        last = next((doubt for doubt in doubts if doubt.until is None), doubts[-1])
+        said = f"the last from before the recovery {last.recovery}, which was not through"
+        then = "Back the host up again, so that a newer one counts."
+        if last.until is None:
+            then = f"Of {host}: {ends_doubt(last, host)}; then back it up."
+        found |= dict.fromkeys(recover.taken_instead(place, host, now(), doubts), (said, then))
     for record in recoveries.values():
         for host in record.half_done:
             said = f"wanted by the recovery {record.id}, which is not through"
-            found |= dict.fromkeys(recover.names_in(record.hosts[host]), said)
+            then = f"`exremote resume {record.id}` goes on; `exremote recover {host} --give-up` gives it up."
+            found |= dict.fromkeys(recover.names_in(record.hosts[host]), (said, then))
     return found
 
 

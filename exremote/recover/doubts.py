@@ -34,6 +34,8 @@ class Doubt:
     """when the machine was whole again; None if nobody has said so"""
     beyond: frozenset[str]
     """snapshots, as HOST/ID, that nobody doubts: what was recovered from"""
+    under_way: bool = False
+    """that recovery goes on still"""
 
     def about(self, snapshot: Snapshot, last: datetime) -> bool:
         """Given a snapshot and when the host was last found to be so, return whether it may be of a half
@@ -77,6 +79,7 @@ def doubts_of(
                 began,
                 max(began, over or began, min(ends)) if ends else None,
                 frozenset(name for each in stood_on for name in names_in(each)),
+                own is not None and ended is None,
             )
         )
     return doubts

@@ -517,6 +517,9 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
         assert "--give-up" in cli("backup", HOST, "--only", only, code=4).out
     assert {s["id"] for s in cli.snapshots() if s["host"] == HOST} == good
 
+    rows = cli("status", HOST, "--json").json["rows"]
+    assert all(f"exremote resume {recovery.run}" in row["message"] for row in rows), rows
+
     ran = cli("recover", HOST, "--rehearse", "--at", recovery.at, "--json", code=5)
     assert f"a recovery of {HOST} is under way ({recovery.run}, 6 of 10 steps are done)" in ran.err
     rows = {(row["step"], row["what"]): row for row in ran.json["rehearsal"]}
@@ -534,6 +537,9 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     before = f"the last from before the recovery {recovery.run}, which was not through"
     held = {s["connector"] for s in cli.snapshots() if s["id"] in good and before in why[s["id"]]}
     assert held == {"groupwise"}  # of the others nothing newer is there
+    (kept,) = (s["id"] for s in cli.snapshots() if s["connector"] == "groupwise" and s["id"] in good)
+    ran = cli("forget", f"{HOST}/{kept}", "--yes", code=4)
+    assert before in ran.err and f"confirm {recovery.run} in-service --host {HOST}" in ran.err
     row = next(r for r in cli("status", HOST, "--json").json["rows"] if r["connector"] == "groupwise")
     assert (
         row["id"] in good
