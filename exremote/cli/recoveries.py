@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import typer
@@ -18,13 +18,15 @@ from exremote.connector import Connector
 from exremote.errors import (
     EXIT_OK,
     PlanRefused,
+    RepositoryLocked,
     SnapshotNotFound,
     UsageError,
 )
 from exremote.inventory import Host, Inventory
 from exremote.recover import RecoveryRecord
 from exremote.report import Report
-from exremote.repository import Repository
+from exremote.repository import Lock, Repository, read_lock
+from exremote.runner import alive_runs
 
 
 def find_recovery(place: Repository, run: str) -> RecoveryRecord:
@@ -90,11 +92,32 @@ def _going_on(record: RecoveryRecord, names: Sequence[str], at: str | None) -> s
 
 
 @contextmanager
-def locked(place: Repository, hosts: Sequence[Host], report: Report) -> Iterator[None]:
-    """Hold the hosts' locks: nobody else goes on with a recovery of them. Raise RepositoryLocked."""
+def locked(place: Repository, hosts: Sequence[Host], report: Report) -> Iterator[Callable[[str], None]]:
+    """Hold the hosts' locks: nobody else goes on with a recovery of them.
+
+    Return what raises RepositoryLocked for a host whose lock is this run's no more: somebody took it away,
+    thinking that this process was gone. Raise RepositoryLocked if another run has one.
+    """
+    held: dict[str, Lock] = {}
+
+    def still_ours(host: str) -> None:
+        lock = held[host]
+        now_there = read_lock(lock.path)
+        if (now_there is not None and now_there.owner == lock.owner) or not lock.path.parent.is_dir():
+            return
+        who = now_there.owner.describe() if now_there is not None and now_there.owner is not None else ""
+        raise RepositoryLocked(
+            f"{host}: this run does no more: its lock was taken away"
+            + (f", and {who} has it." if who else "."),
+            path=lock.path,
+            owner=who,
+            remedy=f"`exremote runs` shows whether another run went on; `exremote recover {host}` names the "
+            "recovery to go on with.",
+        )
+
     with ExitStack() as stack:
         for host in sorted(hosts, key=lambda h: h.name):
-            stack.enter_context(
+            held[host.name] = stack.enter_context(
                 place.lock(
                     "exremote recover",
                     name=f"recover-{host.name}",
@@ -105,7 +128,23 @@ def locked(place: Repository, hosts: Sequence[Host], report: Report) -> Iterator
                     ),
                 )
             )
-        yield
+        yield still_ours
+
+
+def nobody_at_it(place: Repository, record: RecoveryRecord) -> None:
+    """Given a recovery, raise RepositoryLocked if a run of it is alive: of other hosts, perhaps, but what it
+    notes from now on would hang on nothing if another run went on from it.
+    """
+    alive = alive_runs(place.runs_folder)
+    for run in record.runs:
+        if run.run_id in alive:
+            raise RepositoryLocked(
+                f"The recovery {record.id} is being gone on with: {run.run_id}, {alive[run.run_id]}.",
+                path=run.path,
+                owner=alive[run.run_id],
+                remedy="Wait for its end, or interrupt it; a step is confirmed meanwhile all the same. If "
+                "that machine or process is gone for good, use `exremote unlock`.",
+            )
 
 
 def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
@@ -125,6 +164,7 @@ def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: 
     if not ours:
         raise PlanRefused(f"No recovery of {', '.join(h.name for h in hosts)} is under way.")
     for one, names in ours:
+        nobody_at_it(place, one)
         approve(
             f"Give the recovery of {', '.join(names)} up ({one.id})?", yes, "`exremote evidence` shows it"
         )

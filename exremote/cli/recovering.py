@@ -27,7 +27,7 @@ from exremote.cli.common import (
 )
 from exremote.cli.keep import YesOption, approve
 from exremote.cli.limiting import seconds
-from exremote.cli.recoveries import begun, end_for_good, in_order, locked, supersede, under_way
+from exremote.cli.recoveries import begun, end_for_good, in_order, locked, nobody_at_it, supersede, under_way
 from exremote.cli.resuming import Told, nested
 from exremote.cli.running import Run, on_hosts, outcome_json
 from exremote.cli.underway import all_recoveries, given_up
@@ -70,6 +70,8 @@ class Going:
     """how long a service has to run before it is taken for running"""
     told: Told
     """what the journal says of the command line"""
+    still_ours: Callable[[str], None]
+    """raises if a host's lock was taken away"""
 
 
 def recover_command(
@@ -160,9 +162,10 @@ def recover_command(
         for warning in site.warnings:
             report.note(f"note: {warning}")
         looks = rehearse or dry_run
+        still_ours: Callable[[str], None] = lambda host: None  # noqa: E731 - who only looks has no lock
         if not looks:
             # Before the journals are read: what one run goes on from, no other one goes on with.
-            stack.enter_context(locked(place, hosts, report))
+            still_ours = stack.enter_context(locked(place, hosts, report))
         if give_up:
             end_for_good(place, report, hosts, yes)
         record = under_way(place, hosts, resume, anew, looks, at)
@@ -177,6 +180,7 @@ def recover_command(
                 "A recovery that is under way has its snapshots.", "Leave --snapshot out, or --anew."
             )
         if record.runs and not looks:
+            nobody_at_it(place, record)
             _only_here(place, record, report)
         for problem in record.problems if not rehearse else ():
             report.note(f"note: {problem}")
@@ -198,6 +202,7 @@ def recover_command(
             yes,
             grace,
             told,
+            still_ours,
         )
         if rehearse:
             _rehearse(going, report, ordered)
@@ -331,6 +336,7 @@ def _errand(
         run.stage,
         run.moved,
         run.expect,
+        going.still_ours,
     )
     errand.note_plans()
     return errand

@@ -14,6 +14,7 @@ from exremote.errors import (
     EXIT_OK,
     ExremoteError,
     IntegrityError,
+    RepositoryLocked,
     SnapshotNotFound,
     Waiting,
 )
@@ -124,7 +125,7 @@ class _OneHost(Beginning, People, Restarts, Finishing):
             self._note(step, "started")
             try:
                 evidence = deeds[step.name](step)
-            except Waiting:
+            except (Waiting, RepositoryLocked):
                 raise
             except ExremoteError as error:
                 if isinstance(error, IntegrityError | SnapshotNotFound):

@@ -60,6 +60,7 @@ class Finishing(Ground):
                 return [Evidence("connectors", "ok", "nothing differs from the snapshots"), *said]
             if not said:  # else it is the end of a plan that was approved
                 self.errand.approve(self.host.name, plan)
+            self.errand.still_ours(self.host.name)  # an approval may take hours
             doing = self.errand.restorer(work, {self.host.name: plan})
             with doing.guard(self.host):
                 done = doing(self.host, session)

@@ -85,6 +85,8 @@ class Shared:
     """told of files and bytes; raises after an interrupt"""
     expect: Callable[[str, int, int], None]
     """told of files and bytes that will go"""
+    still_ours: Callable[[str], None]
+    """raises RepositoryLocked if a host's lock was taken away: another run may go on with it"""
 
 
 class Ground:
@@ -104,6 +106,7 @@ class Ground:
         self.errand.stage(self.host.name, text)
 
     def _note(self, step: Step, state: str, evidence: Sequence[Evidence] = ()) -> None:
+        self.errand.still_ours(self.host.name)  # days may have passed since the last one
         self.journal.event(
             STEP, host=self.host.name, step=step.name, state=state, evidence=evidence_to_json(evidence)
         )

@@ -8,12 +8,13 @@ the chain of events goes through all of them. What a person confirms elsewhere s
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import pairwise
+from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -303,13 +304,30 @@ def read_recovery(name: str, runs: Sequence[RunRecord]) -> RecoveryRecord:
     """
     linked, problems, forks = _linked(name, runs)
     found = RecoveryRecord(name, tuple(linked), {}, problems, forks)
-    for run in linked:
-        for event in run.events:
+    for run, then in zip_longest(linked, linked[1:]):
+        for event in islice(run.events, _until(run, then)):
             _take(found, event, run)
     named = dict.fromkeys(host for run in linked for host in run.command[1:])
     if found.problems:  # else it was killed before it began with anything
         found.lost = [host for host in named if host not in found.hosts]
     return found
+
+
+def _until(run: RunRecord, then: RunRecord | None) -> int | None:
+    """Given a run and the one that goes on from it, return how many of its events count: what it noted when
+    that one had begun is not what that one went on from.
+    """
+    before = then.start.get("before") if then is not None else None
+    count = before.get("events") if isinstance(before, Mapping) else None
+    return count if isinstance(count, int) and not isinstance(count, bool) and count >= 0 else None
+
+
+def _digest(run: RunRecord, count: int) -> str:
+    """Given a run, return the digest of that many of its lines."""
+    with suppress(OSError), run.path.open("rb") as file:
+        lines = list(islice(file, count))
+        return hashlib.sha256(lines[-1].rstrip(b"\n")).hexdigest() if len(lines) == count and lines else ""
+    return ""
 
 
 def _linked(name: str, runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list[str], list[str]]:
@@ -345,7 +363,13 @@ def _linked(name: str, runs: Sequence[RunRecord]) -> tuple[list[RunRecord], list
     for earlier, run in pairwise(chain):
         before = run.start.get("before")
         assert isinstance(before, Mapping)
-        if earlier.intact and (earlier.count, earlier.digest) != (before.get("events"), before.get("head")):
+        count, head = _until(earlier, run) or 0, before.get("head")
+        if earlier.intact and count < earlier.count and _digest(earlier, count) == head:
+            problems.append(
+                f"{earlier.run_id} went on by itself when {run.run_id} had gone on from it: what it says "
+                f"after event {count} does not count"
+            )
+        elif earlier.intact and (earlier.count, earlier.digest) != (before.get("events"), head):
             problems.append(
                 f"the journal of {earlier.run_id} had {before.get('events')} events when {run.run_id} went "
                 f"on from it, and has {earlier.count}: it was changed"

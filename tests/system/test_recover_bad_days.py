@@ -834,6 +834,36 @@ def test_a_copy_that_was_made_of_a_run_that_is_alive_does_not_go_on_beside_it(
     assert f"went on in another copy of this repository: {cli.repository} ({newest.stem})" in ran.err
 
 
+def test_a_run_whose_lock_was_taken_away_does_no_more(recovery: Recovery) -> None:
+    """It was thought to be dead, and another one went on; nor does one go on from a run that is alive."""
+    cli = recovery.cli
+    recovery.lose()
+    recovery.begin()
+    recovery.said("reinstall-windows")
+    recovery.confirm("restore-system-state")
+    line = ("recover", HOST, "--yes", "--resume", recovery.run, "--wait")
+    before = set((cli.repository / "runs").glob("*.jsonl"))
+    with cli.started(*line, "60s") as process:
+        (first,) = until(lambda: set((cli.repository / "runs").glob("*.jsonl")) - before)
+        until(lambda: '"state":"waiting"' in first.read_text())
+        (lock,) = (cli.repository / "locks").glob("recover-*.lock")
+        lock.unlink()  # as `unlock` on another machine
+        ran = cli(*line, "1s", code=11)
+        assert f"is being gone on with: {first.stem}" in ran.err
+        alive = first.with_suffix(".lock")
+        alive.unlink()
+        second = cli(*line, "1s", "--json", code=6).json["hosts"][0]
+        assert second["step"] == "restart-restored"
+        recovery.act("system-state")
+        recovery.act("reboot")
+        process.wait(60)
+    assert process.returncode == 11
+    assert "its lock was taken away" in cli.ran[-1].all
+    ran = cli("evidence", recovery.run, code=13)
+    assert f"{first.stem} went on by itself when" in ran.err
+    assert recovery.resume()["step"] == "install-exchange"
+
+
 def until(found: Callable[[], Any], patience_s: float = 20.0) -> Any:
     """Return what is found as soon as it is more than nothing."""
     end = time.monotonic() + patience_s
