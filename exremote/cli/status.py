@@ -155,6 +155,8 @@ class Subject:
     """why nobody expects anything of it; empty if somebody does"""
     unlisted: Collection[str] = ()
     """connectors that the inventory does not list any more"""
+    bare: bool = False
+    """whether connectors of it are to be saved, whichever it has, and none is"""
 
 
 def expected(
@@ -173,7 +175,9 @@ def expected(
         should = {name: own.get(name, []) for name in (*(host.connectors or ()), *parts)}
         gone = {n for n in own if n in known and n not in should} if host.connectors is not None else set()
         left = "" if host.backup else "only checked: the inventory says backup = []"
-        yield Subject(host.name, {**should, **own}, left, gone)
+        saves = "connectors" in host.backup and host.connectors is None
+        bare = bool(own) and saves and not any(name in known for name in own)
+        yield Subject(host.name, {**should, **own}, left, gone, bare)
     names = {host.name.casefold() for host in listed}
     for name, own in sorted(held.items()):
         if name.casefold() not in names and (wanted is None or name.casefold() in wanted):
@@ -200,11 +204,14 @@ class Ages:
         self._noted = bool(place.noted_damage())
 
     def rows(self, subject: Subject) -> Iterator[dict[str, Any]]:
-        """Given a host, yield a row for each of its connectors; one if it has none."""
+        """Given a host, yield a row for each of its connectors; and one if none of them was saved."""
         if not subject.connectors and subject.left:
             yield self._blank(subject.host, None) | {"state": LEFT, "message": subject.left}
         elif not subject.connectors:
             message = f"it has no snapshot yet; run: exremote backup {subject.host}"
+            yield self._blank(subject.host, None) | {"state": "missing", "message": message}
+        if subject.bare:
+            message = f"no connector of it was saved yet; run: exremote backup {subject.host}"
             yield self._blank(subject.host, None) | {"state": "missing", "message": message}
         for connector, snapshots in sorted(subject.connectors.items()):
             row = self._row(subject.host, connector, snapshots)

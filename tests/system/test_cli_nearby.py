@@ -40,7 +40,7 @@ def settings(cli: Cli, kept: str, more: str = "") -> None:
     table = (
         f"storage_groups = ['{GROUP}'], start = 'direct', least_free_gb = 0.1, bkf_folder = '{kept}'{more}"
     )
-    cli.inventory(HOST, extra={HOST: f"ntbackup = {{ {table} }}"})
+    cli.inventory(HOST, extra={HOST: f"connectors = []\nntbackup = {{ {table} }}"})
 
 
 def saved(cli: Cli) -> dict[str, Any]:

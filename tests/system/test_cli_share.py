@@ -80,7 +80,7 @@ SYSTEM = {**LOCAL, "start": "'system'", "task": ""}
 
 def settings(cli: Cli, *hosts: str, **said: str) -> None:
     hosts = hosts or (HOST,)
-    cli.inventory(*hosts, extra={host: table(**said) for host in hosts})
+    cli.inventory(*hosts, extra={host: f"connectors = []\n{table(**said)}" for host in hosts})
 
 
 @pytest.fixture

@@ -124,6 +124,16 @@ def test_damage_is_bad_news_whether_verify_noted_it_or_a_file_is_gone(door: Door
     assert rows(door, "EXCH01", code=5)["EXCH01", "groupwise"]["state"] == "damaged"
 
 
+def test_a_host_of_which_no_connector_was_saved_is_bad_news(door: Door) -> None:
+    made(door.place, timedelta(hours=1), connector="systemstate")
+    found = rows(door, "EXCH01", code=5)
+    assert found["EXCH01", "systemstate"]["state"] == "ok"
+    assert found["EXCH01", None]["state"] == "missing"
+    assert "exremote backup EXCH01" in found["EXCH01", None]["message"]
+    made(door.place, timedelta(hours=1))
+    assert {key[1] for key in rows(door, "EXCH01")} == {"systemstate", "groupwise"}
+
+
 def test_without_an_inventory_the_repository_is_looked_at_as_it_is(door: Door) -> None:
     made(door.place, timedelta(hours=9), host="EXGONE")
     door.more["EXREMOTE_INVENTORY"] = ""
