@@ -22,6 +22,9 @@ from exremote.recover import Answer, Evidence, RecoveryRecord, Step
 from exremote.report import Report, has_terminal
 from exremote.repository import Repository
 
+ANSWER, TEXT = "ANSWER", "TEXT"
+"""What stands in a command for a yes or no, and for words of whoever types it."""
+
 _LONGEST = 500
 """Letters of a name or of words that are kept."""
 
@@ -109,7 +112,7 @@ class Attendant:
             raise Waiting(
                 f"{host}: its files are in place, and services are as they were found; {step.name} is to be "
                 f"done by a person: {step.text}",
-                f"Then `exremote confirm {self._record.id} {step.name} --words TEXT` and `exremote resume "
+                f"Then `exremote confirm {self._record.id} {step.name} --words {TEXT}` and `exremote resume "
                 f"{self._record.id}`, which starts the services.",
             )
         answer = self._turn_or_answer(host, step.name)
@@ -149,8 +152,7 @@ class Attendant:
         self._journal.event(recover.NOTED, host=host, plan=plan.digest)
         raise Waiting(
             f"{host}: the plan of {step} is to be approved.",
-            f"`exremote confirm {self._record.id} {step} --words TEXT`, then `exremote resume "
-            f"{self._record.id}`.",
+            f"`exremote confirm {self._record.id} {step}`, then `exremote resume {self._record.id}`.",
         )
 
     # ------------------------------------------------------------ at this terminal
@@ -195,7 +197,7 @@ class Attendant:
                     break
                 case "later" | "no" | "n" | "":
                     raise Waiting(
-                        f"{host}: {step.name} is to be done: {step.title}.",
+                        f"{host}: {step.name} is to be done: {step.title.rstrip('.')}.",
                         f"When it is, go on with `exremote resume {self._record.id}`.",
                     )
         asked: dict[str, bool] = {}
@@ -257,12 +259,14 @@ class Attendant:
             self._report.note(line)
         for line in wrong_text(wrong):
             self._report.note(line)
-        # Where there is no terminal nobody asks him: whoever reads this alone is to know what is asked.
-        asked = "".join(f" --answer {question.name}=yes|no" for question in step.asks)
+        # Where there is no terminal nobody asks him: whoever reads this alone is to know what is asked. A `|`
+        # would be a pipe, and a yes that stands there already an answer that nobody gave.
+        asked = "".join(f" --answer {question.name}={ANSWER}" for question in step.asks)
+        either = f" ({ANSWER}: yes or no)" if asked else ""
         confirm = f"exremote confirm {self._record.id} {step.name}{asked}"
         return Waiting(
             f"{host}: {step.name} is to be done by a person: {step.title}.{not_yet}",
-            f"Then `{confirm}` and `exremote resume {self._record.id}`.",
+            f"Then `{confirm}`{either} and `exremote resume {self._record.id}`.",
         )
 
     def _text(self, host: str, step: Step) -> list[str]:

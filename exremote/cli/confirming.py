@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from exremote import recover
-from exremote.cli.answering import account_name
+from exremote.cli.answering import TEXT, account_name
 from exremote.cli.common import (
     InventoryOption,
     JsonOption,
@@ -81,9 +81,13 @@ def confirm(
         plain = found.plan.step(step) if found is not None else None
         question_of = {question.name: question for question in (plain.asks if plain is not None else ())}
         asked = _asked(question_of, answers or ())
+        if words.strip() == TEXT:
+            raise UsageError(
+                f"--words {TEXT}: nobody has seen that.", f"Put what was seen in place of {TEXT}, in quotes."
+            )
         if (plain is None or (plain.who == "person" and not plain.checked)) and not words.strip():
             raise UsageError(
-                f"No machine can tell whether {step} was done.", 'Say what was seen: --words "TEXT".'
+                f"No machine can tell whether {step} was done.", f'Say what was seen: --words "{TEXT}".'
             )
         answer: dict[str, Any] = {
             "host": name,
@@ -185,13 +189,11 @@ def host_at(record: RecoveryRecord, step: str, host: str | None) -> str:
     at = [name for name in chosen if _is_at(record.hosts[name], step) and not _waits_for(record, name)]
     if not at:
         turns = ", ".join(
-            f"{n} comes after {first}"
-            if (first := _waits_for(record, n))
-            else f"{n} is at {at_text(record, n)}"
+            f"{n} comes after {first}" if (first := _waits_for(record, n)) else f"{n} {at_text(record, n)}"
             for n in chosen
         )
         then = "Nothing was noted."
-        if all(host.plan.step(step) is None for host in record.hosts.values()):
+        if record.unfinished and all(host.plan.step(step) is None for host in record.hosts.values()):
             then += f" It is asked for when its files are there: `exremote resume {record.id}` says so."
         raise PlanRefused(f"It is not the turn of {step}: {turns}.", then)
     if len(at) > 1:
@@ -223,8 +225,8 @@ def _known_step(record: RecoveryRecord, step: str) -> None:
 
 
 def at_text(record: RecoveryRecord, host: str) -> str:
-    """Given a recovery and a host, return the step that it is at."""
-    return record.hosts[host].next or "its end"
+    """Given a recovery and a host, return which step it is at, behind its name."""
+    return f"is at {record.hosts[host].next}" if record.hosts[host].next else "is recovered already"
 
 
 def _waits_for(record: RecoveryRecord, host: str) -> str:

@@ -153,7 +153,11 @@ def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: boo
         for name in (h.name for h in hosts if h.name in one.half_done):
             done = one.hosts[name].progress
             report.note(f"note: the recovery {one.id} of {name} is given up for a new one: {done} steps done")
-            approve(f"Give {one.id} up, and begin another one?", yes, "`exremote evidence` shows it")
+            approve(f"Give {one.id} up, and begin another one?", yes, _look_at(one))
+
+
+def _look_at(record: RecoveryRecord) -> str:
+    return f"`exremote evidence {record.id}` shows it"
 
 
 def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
@@ -165,9 +169,7 @@ def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: 
         raise PlanRefused(f"No recovery of {', '.join(h.name for h in hosts)} is under way.")
     for one, names in ours:
         nobody_at_it(place, one)
-        approve(
-            f"Give the recovery of {', '.join(names)} up ({one.id})?", yes, "`exremote evidence` shows it"
-        )
+        approve(f"Give the recovery of {', '.join(names)} up ({one.id})?", yes, _look_at(one))
         more = one.to_go_on | {"resumes": one.last.run_id}
         with journaled([place.runs_folder], recover.VERB, names, report.note, more) as journal:
             for name in names:

@@ -280,7 +280,7 @@ def _back_up(
         code = code or nested(context, [*line, *parts, *files], "", planned=True)
     if code != EXIT_OK:
         raise PlanRefused(
-            f"The backup of {', '.join(h.name for h in hosts)} ended with {code}, so no move is begun.",
+            f"The backup of {', '.join(h.name for h in hosts)} ended with the exit code {code}, so no move is begun.",
             "See to it; a server that is lost is recovered without --planned.",
         )
 
@@ -479,5 +479,8 @@ def _show(report: Report, going: Going, outcomes: Sequence[Outcome]) -> None:
     if _code(outcomes) == EXIT_INTERRUPTED:
         report.note(f"nothing is lost: `exremote resume {going.record.id}` goes on")
     digest = last_digest(going.place, going.record.id)
-    report.note(f"the record ends with {digest}: noted elsewhere, `exremote evidence --head` proves it")
+    report.note(
+        f"write down elsewhere that the record ends with {digest}: "
+        f"`exremote evidence {going.record.id} --head {digest[:12]}` tells later whether that is still in it"
+    )
     report.rows("Recovery", columns, rows, style_by="state", below=["message"])

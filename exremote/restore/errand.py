@@ -17,7 +17,7 @@ from exremote import health
 from exremote.changes import ChangePlan, Confirm, Prove, SwapFiles
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, RepositoryError
+from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, RepositoryError, Waiting
 from exremote.facts import HostFacts
 from exremote.folding import folded
 from exremote.health import Verdict
@@ -227,7 +227,7 @@ class Errand:
         except Stopped as stopped:
             raise Stopped(" ".join(filter(None, (str(stopped), self._left(deed, saved))))) from None
         except ExremoteError as error:
-            error.leave(self._left(deed, saved))
+            error.leave(self._left(deed, saved, waits=isinstance(error, Waiting)))
             raise
         run = "" if plan.only_proves else self.journal.run_id
         detail = Restored(plan, done, tuple(saved), run, left.broken if self.verb == "restore" else "")
@@ -240,14 +240,19 @@ class Errand:
         message = "nothing differs any more, and what was left to prove is proven" if plan.only_proves else ""
         return ended(State.DONE, EXIT_OK, message or sent_text(done), detail)
 
-    def _left(self, deed: Deed, saved: list[str]) -> str:
-        """Given a deed that broke off, return what it left, and the ways on; empty if nothing was changed."""
+    def _left(self, deed: Deed, saved: list[str], waits: bool = False) -> str:
+        """Given a deed that broke off, return what it left, and the ways on; empty if nothing was changed.
+
+        `waits`: for a person, and the error says already with which command it goes on.
+        """
         if not deed.changed:
             return ""
+        run, rest = self.journal.run_id, ""
+        if not waits:
+            rest = f"`exremote resume {run}` does the rest, "
         return (
             f"It had begun to change the host; what was there before is saved in {', '.join(saved)}. "
-            f"`exremote resume {self.journal.run_id}` does the rest, `exremote undo {self.journal.run_id}` "
-            "brings back what was."
+            f"{rest}`exremote undo {run}` brings back what was."
         )
 
     @contextmanager

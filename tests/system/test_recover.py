@@ -173,6 +173,8 @@ def test_a_lost_server_is_recovered_in_nine_steps(recovery: Recovery) -> None:
     row = recovery.resume()
     assert (row["step"], row["done"]) == ("restore-connectors", "8 of 10")
     assert "notes-client" in row["message"]
+    ways = re.findall(r"`exremote (resume|undo) (\S+)`", row["message"])
+    assert [way for way, _ in ways] == ["resume", "undo"], "one way on, and one back"
     row = recovery.said("notes-client", *WORDS, code=0)
     assert (row["state"], row["done"]) == ("done", "10 of 10")
 
@@ -249,7 +251,7 @@ def test_each_step_done_wrong_is_noticed_and_mended(recovery: Recovery) -> None:
     recovery.act("exchange")
     row = recovery.said("install-exchange", at=True)
     assert row["step"] == "restore-storage-groups"
-    assert "--answer last-backup-set=yes|no --answer mounted=yes|no`" in row["message"]
+    assert "--answer last-backup-set=ANSWER --answer mounted=ANSWER` (ANSWER: yes or no)" in row["message"]
 
     recovery.act("reboot")  # too early
     recovery.act("storage-groups", temp=TEMP, last_set=False)

@@ -895,8 +895,17 @@ def test_the_notes_client_is_asked_for_when_its_files_are_there(recovery: Recove
     assert same(now)["files"] == same(was)["files"]
     assert now["services"] == found
     assert not [path for path in now["files"] if "exremote-" in path and "exremote-recover" not in path]
-    assert "notes-client" in recovery.resume()["message"]
+    pasted = recovery.confirm("notes-client", "--words", "TEXT", code=2)
+    assert "in place of TEXT" in pasted.err
+    waits = recovery.cli("resume", recovery.run, code=6)
+    assert "`exremote confirm" in waits.out
+    head = re.search(r"`exremote (evidence \S+ --head \S+)`", waits.err)
+    assert head is not None
+    recovery.cli(*head[1].split())
     assert recovery.said("notes-client", *WORDS, code=0)["done"] == "10 of 10"
+    late = recovery.confirm("notes-client", *WORDS, code=4).err
+    assert "is recovered already" in late
+    assert "exremote resume" not in late
     assert same(recovery.client.lost(HOST, now=True)) == same(was)
     told = {step["step"]: step for step in recovery.cli("evidence", recovery.run, "--json").json["steps"]}
     assert [answer["by"] for answer in told["restore-connectors"]["answers"]][-1] == "Anna"
