@@ -27,10 +27,10 @@ DATABASES = ("priv1.edb", "pub1.edb")
 """The databases of a first storage group, in Mdbdata; others have names that a site gave them."""
 
 
-def after_reinstall(plan: RecoveryPlan, session: Session, fact: HostFact) -> Iterator[Evidence]:
-    """Ask the new machine what step 4 wants to know."""
+def after_reinstall(plan: RecoveryPlan, session: Session, fact: HostFact, place: str) -> Iterator[Evidence]:
+    """Given where the new machine answers, ask it what step 4 wants to know."""
     states = session.service_states([checks.STORE])
-    yield from checks.reinstalled(plan.original, fact, states[0] if states else None)
+    yield from checks.reinstalled(plan.original, fact, states[0] if states else None, place)
 
 
 def stranger(plan: RecoveryPlan, session: Session) -> str:

@@ -6,11 +6,13 @@ from exremote.errors import (
     PlanRefused,
     Waiting,
 )
+from exremote.inventory import Host
 from exremote.recover import asking, instructions
 from exremote.recover.bringing import bring_files
 from exremote.recover.ground import Ground
 from exremote.recover.proving import saved_evidence
 from exremote.recover.reaching import Answered, place_text, quick, same_place, who_answers
+from exremote.recover.record import LOOKED_AT, NOTED
 from exremote.recover.steps import Evidence, Step
 
 NO_ORIGINAL = "lost server"
@@ -33,10 +35,19 @@ class Beginning(Ground):
             )
         return found
 
+    def _looked_at(self) -> Host:
+        """Return how the new machine is reached; what is wrong with it is said as long as that is so."""
+        host = self._temporary()
+        if (place := place_text(host)) != self.record.noted.get(LOOKED_AT):
+            self.journal.event(NOTED, host=self.host.name, looked_at=place)
+            self.record.noted[LOOKED_AT] = place
+        return host
+
     def _reinstalled(self, step: Step) -> list[Evidence]:
-        with self.errand.session(quick(self._temporary())) as session:
+        host = self._looked_at()
+        with self.errand.session(quick(host)) as session:
             fact = session.host_fact()
-            found = list(asking.after_reinstall(self.plan, session, fact))
+            found = list(asking.after_reinstall(self.plan, session, fact, place_text(host)))
             self._noted(fact)
         return [*found, self._original()]
 
@@ -58,11 +69,11 @@ class Beginning(Ground):
         return Evidence(NO_ORIGINAL, "ok", f"nobody answers at {place_text(self.host)}")
 
     def _bring(self, step: Step) -> list[Evidence]:
-        host = self._temporary()
+        host = self._looked_at()
         with self.errand.session(host) as session:
             fact = session.host_fact()
             # An address may lead elsewhere by now, and a System State is not for everybody.
-            found = list(asking.after_reinstall(self.plan, session, fact))
+            found = list(asking.after_reinstall(self.plan, session, fact, place_text(host)))
             if fact.computer_name != self.record.noted.get("name"):
                 looked = self.record.noted.get("name")
                 found.append(

@@ -28,8 +28,10 @@ def same(what: str, was: str, now: str, remedy: str) -> Evidence:
     return Evidence(what, "wrong", f"it is {now or 'none'}, and was {was}", remedy)
 
 
-def reinstalled(original: Original, fact: HostFact, store: ServiceState | None) -> Iterator[Evidence]:
-    """Given the new machine, yield what step 4 wants of it."""
+def reinstalled(
+    original: Original, fact: HostFact, store: ServiceState | None, place: str
+) -> Iterator[Evidence]:
+    """Given the new machine, and where it answers, yield what step 4 wants of it."""
     name = fact.computer_name
     if folded(name) == folded(original.computer_name):
         yield Evidence(
@@ -59,8 +61,8 @@ def reinstalled(original: Original, fact: HostFact, store: ServiceState | None) 
         yield Evidence(
             "no Exchange",
             "wrong",
-            f"{STORE} runs there: an Exchange is alive",
-            "This is not the new machine. Correct recover_address, or say --at ADDRESS.",
+            f"{STORE} runs on {name}, which answers at {place}: an Exchange is alive",
+            f"{name} is not the new machine. Correct recover_address, or say --at ADDRESS.",
         )
     else:
         yield Evidence("no Exchange", "ok", f"{STORE} does not run there")

@@ -97,7 +97,8 @@ class Ground:
         self.host = host
         self.record = record
         self.plan: RecoveryPlan = record.plan
-        self.before = temporary_host(host, errand.at or record.at)
+        self.at = errand.at or record.at or host.recover_address
+        self.before = temporary_host(host, self.at)
         self.journal = errand.journal
         if errand.at is not None:
             self.journal.event(NOTED, host=host.name, address=errand.at)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from exremote.errors import (
     HostError,
 )
 from exremote.recover.ground import Ground
+from exremote.recover.instructions import REINSTALL
+from exremote.recover.reaching import place_text
 from exremote.recover.record import (
     CONFIRMED,
+    LOOKED_AT,
     Answer,
     answer_fields,
 )
@@ -23,6 +27,10 @@ class People(Ground):
         """Have a person do it, and look whether he did; again and again until it is so."""
         last = self.record.steps.get(step.name)
         wrong: Sequence[Evidence] = [e for e in last.evidence if e.verdict == "wrong"] if last else []
+        if step.name == REINSTALL:
+            step = self._with_address(step)
+            if self.before is None or self.record.noted.get(LOOKED_AT) != place_text(self.before):
+                wrong = []  # it was wrong with another machine
         while True:
             answer = self.record.pending.pop(step.name, None)
             if answer is None:
@@ -35,6 +43,14 @@ class People(Ground):
             if not wrong:
                 return evidence
             self._note(step, "wrong", evidence)
+
+    def _with_address(self, step: Step) -> Step:
+        """Return the step with where its machine is asked for: that may have changed since the plan."""
+        if self.at is not None and any(text.endswith(f" at {self.at}.") for text in step.text):
+            return step
+        go_on = f"exremote recover {self.host.name} --resume {self.errand.record.id} --at ADDRESS"
+        place = place_text(self.before) if self.before is not None else f"nobody says where yet: {go_on}"
+        return replace(step, facts=(*step.facts, ("Asked for at", place)))
 
     def _said(self, step: Step, answer: Answer) -> list[Evidence]:
         """Return what a person answered besides, as evidence."""

@@ -111,8 +111,8 @@ def plan_recovery(
     if not mail:
         raise PlanRefused(
             f"{host.name}: there is no complete snapshot of a connector of it.",
-            f"`exremote snapshots {host.name}` lists what there is; a recovery without one cannot bring the "
-            "connectors back.",
+            f"If it lives: `exremote backup {host.name}`. `exremote snapshots {host.name}` lists what there "
+            "is; a recovery without one cannot bring the connectors back.",
         )
     original = original_of(mail, parts.get("systemstate"), parts.get("storagegroups"), known)
     if original is None:

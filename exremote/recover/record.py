@@ -32,6 +32,8 @@ CONFIRMED = "recovery-confirmed"
 NOTED = "recovery-noted"
 ASKED = "asked"
 """Noted: what a person was asked for while the connectors were restored, by name; from then on he answers."""
+LOOKED_AT = "looked_at"
+"""Noted: where the new machine was looked for last."""
 GIVEN_UP = "recovery-given-up"
 ANSWERED = "answered"
 _FIRST_LINE = 1 << 16
@@ -181,6 +183,8 @@ class RecoveryRecord:
     ends: tuple[str, ...] | None = None
     """those of its hosts that were there when it began: what they had not done nobody goes on with; None in a
     journal of an exremote that did not note that"""
+    unplanned: dict[str, PlanRefused] = field(default_factory=dict)
+    """by name: why there can be no plan of a host, where that is what is asked"""
 
     @property
     def last(self) -> RunRecord:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, ExremoteError, HostError
+from exremote.errors import EXIT_BAD_NEWS, EXIT_OK, ExremoteError, HostError, PlanRefused
 from exremote.inventory import Host
 from exremote.journal import Journal
 from exremote.recover import asking, instructions
@@ -118,7 +118,7 @@ def _machine(
         stage("looking who answers at the temporary address")
         try:
             with session(quick(before)) as line:
-                yield from asking.after_reinstall(plan, line, line.host_fact())
+                yield from asking.after_reinstall(plan, line, line.host_fact(), place_text(before))
         except HostError as error:
             yield Evidence(
                 "new machine", "unknown", f"nobody answers at {place_text(before)} today: {error.message}"
@@ -179,7 +179,7 @@ def _drills(repository: Repository, plan: RecoveryPlan, host: Host, now: datetim
 
 
 def rehearsed(
-    plan: RecoveryPlan,
+    plan: RecoveryPlan | PlanRefused,
     host: Host,
     at: str | None,
     repository: Repository,
@@ -191,23 +191,28 @@ def rehearsed(
     journal: Journal,
     under_way: HostRecord | None = None,
 ) -> Outcome:
-    """Given a host's plan, and how far a recovery of it is that is under way, rehearse it, and put what was
-    found under its name. Return the outcome.
+    """Given a host's plan, or why there can be none, and how far a recovery of it is that is under way,
+    rehearse it, and put what was found under its name. Return the outcome.
     """
     journal.event("host-started", host=host.name)
     outcome = interrupted(host)
     try:
-        answers = rehearse(
-            plan,
-            host,
-            at,
-            repository,
-            session,
-            accounts,
-            now,
-            lambda text: stage(host.name, text),
-            under_way,
-        )
+        answers: Rehearsal
+        if isinstance(plan, PlanRefused):
+            said = plan.message.removeprefix(f"{host.name}: ").rstrip(".")
+            answers = [("snapshots", [Evidence("connectors", "wrong", said, plan.remedy)])]
+        else:
+            answers = rehearse(
+                plan,
+                host,
+                at,
+                repository,
+                session,
+                accounts,
+                now,
+                lambda text: stage(host.name, text),
+                under_way,
+            )
         found[host.name] = answers
         for step, evidence in answers:
             journal.event(REHEARSED, host=host.name, step=step, evidence=evidence_to_json(evidence))

@@ -203,10 +203,19 @@ def test_a_lost_server_is_recovered_in_nine_steps(recovery: Recovery) -> None:
 def test_each_step_done_wrong_is_noticed_and_mended(recovery: Recovery) -> None:
     """A person who does each step wrong once is told what is wrong, what to do, and gets no further."""
     client = recovery.client
-    recovery.lose(name=HOST, system_root=r"C:\WINNT", drives=["C:\\"], service_pack="Service Pack 1")
+    first = recovery.client.replace(HOST)["at"]
+    recovery.at = "127.0.0.1:1"  # a slip of the hand: nobody is there
     recovery.begin()
-    client.revive(HOST)
     wrong = recovery.said("reinstall-windows")
+    assert "it cannot be asked" in wrong["message"]
+    assert "it cannot be asked" in recovery.resume()["message"]  # it is there still
+    recovery.at = str(first)
+    corrected = recovery.cli("recover", HOST, "--yes", "--resume", recovery.run, "--at", recovery.at, code=6)
+    assert f"Asked for at: {recovery.at}" in corrected.err
+    assert "NOT YET" not in corrected.err, "that was wrong elsewhere"
+    recovery.lose(name=HOST, system_root=r"C:\WINNT", drives=["C:\\"], service_pack="Service Pack 1")
+    client.revive(HOST)
+    wrong = recovery.said("reinstall-windows", at=True)
     assert (wrong["step"], wrong["state"]) == ("reinstall-windows", "waiting")
     told = recovery.wrong()
     assert set(told) == {"computer name", "service pack", "Windows folder", "drives", "lost server"}

@@ -104,8 +104,11 @@ def test_evidence_comes_back_from_its_json() -> None:
         evidence_from_json([{"what": 1}])
 
 
+PLACE = "10.1.2.99:5985"
+
+
 def test_a_new_machine_is_told_from_a_wrong_one() -> None:
-    assert set(verdicts(checks.reinstalled(ORIGINAL, FACT, None)).values()) == {"ok"}
+    assert set(verdicts(checks.reinstalled(ORIGINAL, FACT, None, PLACE)).values()) == {"ok"}
     wrong = replace(
         FACT,
         computer_name="ex01",
@@ -115,11 +118,18 @@ def test_a_new_machine_is_told_from_a_wrong_one() -> None:
         is_administrator=False,
         disks=(Disk("C:\\", "Fixed", "NTFS", 9, 9), Disk("D:\\", "CDRom", "CDFS", 9, 0)),
     )
-    found = verdicts(checks.reinstalled(ORIGINAL, wrong, service("MSExchangeIS")))
+    found = verdicts(checks.reinstalled(ORIGINAL, wrong, service("MSExchangeIS"), PLACE))
     assert set(found.values()) == {"wrong"}
     assert len(found) == 7
+    another = list(
+        checks.reinstalled(ORIGINAL, replace(FACT, computer_name="EX02"), service("MSExchangeIS"), PLACE)
+    )[-1]
+    assert (
+        f"runs on EX02, which answers at {PLACE}" in another.said
+    )  # which machine is asked is what is wrong
+    assert another.remedy.startswith("EX02 is not the new machine")
     nobody = replace(ORIGINAL, os_version="", drives=())
-    found = verdicts(checks.reinstalled(nobody, FACT, service("MSExchangeIS", "Stopped")))
+    found = verdicts(checks.reinstalled(nobody, FACT, service("MSExchangeIS", "Stopped"), PLACE))
     assert (found["version of Windows"], found["drives"], found["no Exchange"]) == (
         "unknown",
         "unknown",
