@@ -59,9 +59,11 @@ def sentence(kind: str, fields: Mapping[str, object]) -> str:
             size = fields.get("bytes")
             amount = f" ({size_text(size)})" if isinstance(size, int) else ""
             return f"deleted {said['objects']} contents that no snapshot names{amount}"
-        case "recovery-step" | "rehearsed":
+        case "rehearsed":
+            return _rehearsed(said["step"], fields.get("evidence"))
+        case "recovery-step":
             wrong = _wrong(fields.get("evidence"))
-            state = fields.get("state", "something is missing" if wrong else "nothing is missing")
+            state = said["state"]
             return f"{said['step']}: {state}{f' ({wrong})' if wrong else ''}"
         case "recovery-plans":
             plans = fields.get("plans")
@@ -79,6 +81,22 @@ def sentence(kind: str, fields: Mapping[str, object]) -> str:
         return _PHRASES[kind].format_map(said)
     rest = ", ".join(f"{name.replace('_', ' ')} {said[name]}" for name in fields if name != "host")
     return f"{kind.replace('-', ' ')}: {rest}" if rest else kind.replace("-", " ")
+
+
+def _rehearsed(step: str, evidence: object) -> str:
+    """Given the evidence of a step that was rehearsed, return what is missing, and what to do about it, and
+    what nobody could tell.
+    """
+    some = [one for one in evidence if isinstance(one, Mapping)] if isinstance(evidence, list) else []
+    parts = [
+        (word, ". ".join(str(e[key]).rstrip(".") for key in ("said", "remedy") if e.get(key)), e.get("what"))
+        for verdict, word in (("wrong", "missing"), ("unknown", "nobody can tell"))
+        for e in some
+        if e.get("verdict") == verdict
+    ]
+    return f"{step}: " + (
+        "; ".join(f"{w}: {what}: {text}" for w, text, what in parts) or "nothing is missing"
+    )
 
 
 def _wrong(evidence: object) -> str:

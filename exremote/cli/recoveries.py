@@ -196,8 +196,8 @@ def begun(
     rehearse: bool,
     planned: bool,
 ) -> RecoveryRecord:
-    """Plan a recovery for each host. Return a record in which nothing is done yet, and what cannot be planned
-    as a problem of it, if that is what is asked. Else raise PlanRefused.
+    """Plan a recovery for each host. Return a record in which nothing is done yet, with why a host cannot be
+    planned, if that is what is asked. Else raise PlanRefused.
 
     `planned`: the servers live, and were backed up just now: that is taken, whatever came before.
     """
@@ -208,7 +208,7 @@ def begun(
             "A server is recovered from its own snapshots.",
         )
     found: dict[str, recover.HostRecord] = {}
-    problems: list[str] = []
+    unplanned: dict[str, PlanRefused] = {}
     doubts = doubts_about(place, [h.name for h in hosts]) if not planned else {}
     for host in hosts:
         doubted = doubts.get(host.name, [])
@@ -224,11 +224,11 @@ def begun(
         except PlanRefused as error:
             if not rehearse:
                 raise
-            problems.append(error.text)
+            unplanned[host.name] = error
             continue
         found[host.name] = recover.HostRecord(plan)
     ends = [one.id for one in all_recoveries(place).values() if found.keys() & one.hosts.keys()]
-    return RecoveryRecord("", (), found, problems, ends=tuple(ends))
+    return RecoveryRecord("", (), found, [], ends=tuple(ends), unplanned=unplanned)
 
 
 def in_order(hosts: Sequence[Host], record: RecoveryRecord) -> list[Host]:

@@ -205,7 +205,7 @@ def recover_command(
             still_ours,
         )
         if rehearse:
-            _rehearse(going, report, ordered)
+            _rehearse(going, report, [*ordered, *(host_named(site, name) for name in record.unplanned)])
         if not as_json and record.runs and not dry_run:
             _show_standing(report, ordered, record)
         elif not as_json:
@@ -280,7 +280,7 @@ def _back_up(
         code = code or nested(context, [*line, *parts, *files], "", planned=True)
     if code != EXIT_OK:
         raise PlanRefused(
-            f"The backup of {', '.join(h.name for h in hosts)} ended with the exit code {code}, so no move is begun.",
+            f"The backup of {', '.join(h.name for h in hosts)} ended with exit code {code}, no move begins.",
             "See to it; a server that is lost is recovered without --planned.",
         )
 
@@ -344,7 +344,8 @@ def _errand(
 
 def _temporary(going: Going, hosts: Sequence[Host]) -> list[Host]:
     """Return the hosts as they are reached before step 5: their secrets are wanted, too."""
-    found = (recover.temporary_host(h, going.at or going.record.hosts[h.name].at) for h in hosts)
+    known = (h for h in hosts if h.name in going.record.hosts)
+    found = (recover.temporary_host(h, going.at or going.record.hosts[h.name].at) for h in known)
     return [host for host in found if host is not None]
 
 
@@ -411,7 +412,7 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
     def through(run: Run, visit: Visit) -> Callable[[Host], Outcome]:
         def one(host: Host) -> Outcome:
             return recover.rehearsed(
-                going.record.hosts[host.name].plan,
+                going.record.unplanned.get(host.name) or going.record.hosts[host.name].plan,
                 host,
                 going.at,
                 going.place,
@@ -437,10 +438,6 @@ def _rehearse(going: Going, report: Report, hosts: Sequence[Host]) -> None:
                 state = {"ok": "ok", "wrong": "missing", "unknown": "unknown"}[one.verdict]
                 said = f"{one.said}{f'. {one.remedy}' if one.remedy else ''}"
                 rows.append({"host": name, "step": step, "state": state, "what": one.what, "said": said})
-    for problem in going.record.problems:
-        name, _, said = problem.partition(": ")
-        row = {"host": name, "step": "snapshots", "state": "missing", "what": "connectors", "said": said}
-        rows.append(row)
     missing = sum(row["state"] == "missing" for row in rows)
     code = EXIT_BAD_NEWS if missing else exit_code(outcomes)
     if report.as_json:

@@ -28,7 +28,7 @@ from exremote.cli.underway import standings
 from exremote.errors import EXIT_INTERRUPTED, IntegrityError, SnapshotNotFound, UsageError
 from exremote.journal import Event, RunRecord, journals, list_runs, read_run
 from exremote.plan import step_from_json
-from exremote.report import Report
+from exremote.report import Report, typed_command
 from exremote.repository import Repository
 from exremote.runner import alive_runs
 from exremote.wording import count_text
@@ -240,10 +240,9 @@ def words(kind: str, fields: Mapping[str, object], step: str) -> str:
     """Given what happened, return it as a person says it."""
     match kind:
         case "run-started":
-            command = fields.get("command")
-            lists = [x for x in (command, fields.get("options")) if isinstance(x, list)]
+            command = typed_command(fields.get("command"), fields.get("options"))
             again = f", which resumes {fields['resumes']}" if fields.get("resumes") else ""
-            return f"started: exremote {' '.join(str(x) for one in lists for x in one)}{again}"
+            return f"started: {command}{again}"
         case "run-ended":
             code = str(fields.get("outcome"))
             return f"ended with exit code {code}" + (", interrupted" if code == str(EXIT_INTERRUPTED) else "")

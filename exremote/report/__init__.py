@@ -19,7 +19,7 @@ from exremote.report.outlet import Outlet, outlet, plain_letters
 from exremote.report.terminal import has_terminal, is_terminal
 
 if TYPE_CHECKING:
-    from exremote.report.account import Account, account_of
+    from exremote.report.account import Account, account_of, typed_command
     from exremote.report.live import Live
     from exremote.report.page import render_page
     from exremote.report.speaking import Report
@@ -29,7 +29,7 @@ else:
     __getattr__ = ondemand(
         __name__,
         {
-            "exremote.report.account": "Account account_of",
+            "exremote.report.account": "Account account_of typed_command",
             "exremote.report.live": "Live",
             "exremote.report.page": "render_page",
             "exremote.report.speaking": "Report",
@@ -53,5 +53,6 @@ __all__ = [
     "render_page",
     "size_text",
     "time_text",
+    "typed_command",
     "visible",
 ]

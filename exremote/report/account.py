@@ -22,6 +22,8 @@ UNTOLD = "its end is not in the journal"
 """What is said of such a host."""
 RUNNING = "running"
 """The state of a run that is alive, and of a host that it has not ended with."""
+_REHEARSE = "rehearse"
+"""What a rehearsal's journal has for its verb."""
 FINDINGS = "findings"
 """The event of a health run that has what was found on a host."""
 MINOR = frozenset(
@@ -253,6 +255,14 @@ class Account:
         return asdict(self) | {"seconds": self.seconds, "good": self.good, "outcome": self.outcome}
 
 
+def typed_command(command: object, options: object) -> str:
+    """Given verb and names of a run, and its options, return what is typed for it: no verb is `rehearse`."""
+    words = [str(word) for part in (command, options) if isinstance(part, list | tuple) for word in part]
+    if words[:1] == [_REHEARSE]:
+        words = ["recover", *words[1:], f"--{_REHEARSE}"]
+    return " ".join(["exremote", *words])
+
+
 def account_of(
     record: RunRecord, state: str, told: Callable[[Iterable[Event]], Iterable[Mapping[str, Any]]]
 ) -> Account:
@@ -261,8 +271,6 @@ def account_of(
     """
     events = list(record.events)
     code = int(record.outcome) if record.outcome.isdecimal() and len(record.outcome) < 10 else None
-    options = record.start.get("options")
-    words = [*record.command, *(map(str, options) if isinstance(options, list) else ())]
     happenings = (
         Happening(row["n"], row["time"], row["host"], row["kind"], row["what"], _number(row["seconds"]))
         for row in told(events)
@@ -270,7 +278,7 @@ def account_of(
     return Account(
         run=record.run_id,
         verb=record.verb,
-        command=" ".join(["exremote", *words]),
+        command=typed_command(record.command, record.start.get("options")),
         start=record.start,
         started=record.started,
         ended=record.ended,

@@ -306,6 +306,12 @@ def test_a_recovery_under_way_is_not_begun_twice_and_keeps_its_snapshots(recover
 
 def test_what_cannot_be_recovered_is_refused_with_the_reason(recovery: Recovery) -> None:
     cli = recovery.cli
+    empty = str(cli.repository.with_name("empty"))
+    cli("init", empty)
+    ran = cli("recover", HOST, "--rehearse", "--repository", empty, code=5)
+    assert f"exremote backup {HOST}" in ran.out
+    run = cli("runs", "--repository", empty, "--json").json[0]
+    assert (run["exit_code"], run["hosts"]) == (5, 1)
     other = next(s["id"] for s in cli.snapshots() if s["host"] == SECOND)
     assert "another machine" in cli("recover", HOST, "--snapshot", other, "--dry-run", code=2).err
     assert "expected a host name" in cli("recover", HOST, "--at", "1.2.3.4:x", "--dry-run", code=2).err
@@ -335,6 +341,11 @@ def test_a_rehearsal_changes_nothing_and_says_what_is_missing(recovery: Recovery
     assert rows["restore-connectors", "drill of notes"]["state"] == "missing"
     assert recovery.client.lost(HOST, now=True) == before
     recovery.cli("recover", HOST, "--rehearse", "--at", "127.0.0.1:9", code=5)
+    page = recovery.cli("report", "latest").out  # what to do stands on it, and what nobody can tell
+    assert f"exremote recover {HOST} --rehearse" in page
+    told = recovery.cli("runs", "latest").out
+    assert f"missing: drill of notes: it was never drilled. `exremote drill {HOST}/notes" in told
+    assert "nobody can tell: media: " in told
     rows = {
         (r["step"], r["what"]): r
         for r in recovery.cli("recover", SECOND, "--rehearse", "--json", code=5).json["rehearsal"]
