@@ -336,9 +336,10 @@ class Errand:
     def _pause(self, host: str, seconds: float) -> None:
         """Wait, and hear of an interrupt meanwhile."""
         end = time.monotonic() + seconds
+        self.stage(host, f"waiting {seconds:.0f} s whether services stay")
         while (left := end - time.monotonic()) > 0:
-            self.stage(host, f"waiting whether services stay ({left:.0f} s)")
             time.sleep(min(left, 0.5))
+            self.moved(host, 0, 0)  # hears of an interrupt, and writes no line
 
 
 def _held(swap: SwapFiles, there: Standing) -> bool:
