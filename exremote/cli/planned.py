@@ -202,6 +202,9 @@ def _files(step: SwapFiles) -> Iterator[str]:
         now = "unreadable now" if change.was == UNREAD else change.was[:12] or "nothing"
         then = change.will[:12] or "moved aside"
         volatile = ", volatile" if change.volatile else ""
+        if change.what == "dressed":
+            yield f"     time or attributes of {below(step.root, change.path)} ({now} stays{volatile})"
+            continue
         yield f"     {change.what} {below(step.root, change.path)} ({now} -> {then}{volatile})"
     if len(step.files) > SHOWN:
         yield f"     and {count_text(len(step.files) - SHOWN, 'more file')}; --json has them all"

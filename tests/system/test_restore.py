@@ -129,7 +129,10 @@ def test_break_restore_prove_undo(cli: Cli, world: World) -> None:
     assert states(cli, "EXNOTES01")["LME-NOTES"] == "Stopped"
     if not simulated:
         return
+    same = rf"{CONNDATA}\Exchconn.ini"
+    world.write("EXNOTES01", same, world.read("EXNOTES01", same))  # nothing but its time
     now = cli("restore", first, "--dry-run").out
+    assert re.search(f"\n +time or attributes of {re.escape(same)} \\([0-9a-f]{{12}} stays", now)
     assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in now
     if os.name == "posix":
         with Terminal(cli, "restore", first, columns=80) as terminal:  # of a path nothing is lost there
