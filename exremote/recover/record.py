@@ -18,6 +18,7 @@ from itertools import islice, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 
+from exremote.errors import PlanRefused
 from exremote.journal import Event, RunRecord, is_of, journals, read_run, run_moment
 from exremote.recover.steps import Evidence, RecoveryPlan, evidence_from_json
 
