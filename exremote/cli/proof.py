@@ -139,7 +139,14 @@ def runbook(
         if as_json:
             report.json({"plan": plan.to_json(), "exit_code": EXIT_OK})
         elif html is None:
-            for line in recover.console_text(plan.host, plan.folder, plan.steps).splitlines():
+            report.line(f"Recovery of {plan.host}: what to do if it is lost, along Microsoft's KB 328835.")
+            report.line(
+                f"`exremote recover {plan.host} --at ADDRESS` leads through it, and looks whether each step "
+                "was done. Where it cannot:"
+            )
+            report.line(recover.LEGEND)
+            report.line("")
+            for line in recover.steps_text(plan.steps):
                 report.line(line)
             for note in plan.notes:
                 report.line(f"note: {note}")
@@ -175,8 +182,9 @@ def _tell(report: Report, own: recover.HostRecord, told: list[recover.StepStory]
             asked = "".join(f"; {name}: {'yes' if yes else 'no'}" for name, yes in answer.asked.items())
             report.line(f"     {answer.by}, {time_text(answer.at)}{words}{asked}")
         for attempt in story.attempts:
-            if attempt.evidence and attempt.state != "done":
-                report.line(f"     looked at {time_text(attempt.at)}, and not yet so:")
+            if attempt.evidence and (attempt.state != "done" or len(story.attempts) > 1):
+                so = "and it was so" if attempt.state == "done" else "and not yet so"
+                report.line(f"     looked at {time_text(attempt.at)}, {so}:")
             for one in attempt.evidence:
                 remedy = f" -> {one.remedy}" if one.verdict == "wrong" and one.remedy else ""
                 report.line(f"     {one.verdict}: {one.what}: {one.said}{remedy}")

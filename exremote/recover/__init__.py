@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from exremote.recover.errand import RecoveryErrand
     from exremote.recover.ground import Person
     from exremote.recover.history import Link, StepStory, chain, said_whole, stories
-    from exremote.recover.instructions import CONNECTORS, console_text
+    from exremote.recover.instructions import CONNECTORS, LEGEND, steps_text
     from exremote.recover.planning import newest, passed_over, plan_recovery, taken_instead
     from exremote.recover.reaching import temporary_host
     from exremote.recover.record import (
@@ -77,7 +77,7 @@ else:
             "exremote.recover.errand": "RecoveryErrand",
             "exremote.recover.ground": "Person",
             "exremote.recover.history": "Link StepStory chain said_whole stories",
-            "exremote.recover.instructions": "CONNECTORS console_text",
+            "exremote.recover.instructions": "CONNECTORS LEGEND steps_text",
             "exremote.recover.planning": "newest passed_over plan_recovery taken_instead",
             "exremote.recover.reaching": "temporary_host",
             "exremote.recover.record": (
@@ -98,6 +98,7 @@ __all__ = [
     "CONNECTORS",
     "GIVEN_UP",
     "IN_SERVICE",
+    "LEGEND",
     "NOTED",
     "VERB",
     "Answer",
@@ -117,7 +118,6 @@ __all__ = [
     "answers_for",
     "build_text",
     "chain",
-    "console_text",
     "doubt_about",
     "doubt_text",
     "doubts_of",
@@ -133,6 +133,7 @@ __all__ = [
     "rehearsed",
     "runs_of",
     "said_whole",
+    "steps_text",
     "stories",
     "taken_instead",
     "temporary_host",

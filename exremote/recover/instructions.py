@@ -122,6 +122,11 @@ def bring(folder: str, parts: Sequence[Saved]) -> Step:
         4,
         "machine",
         f"put what you need at the console into {folder}: {what}",
+        tuple(
+            f"Without `recover`: `exremote export {one.snapshot} --into NEW_FOLDER`, and copy "
+            f"files/{one.of} from there to {folder}\\{one.of}."
+            for one in parts
+        ),
         facts=tuple((one.of, one.snapshot) for one in parts),
         checked=("each file has, read on the host, the digest that the snapshot has",),
     )
@@ -204,7 +209,7 @@ def exchange(original: Original, titles: Sequence[str]) -> Step:
 
 def groups(original: Original, saved: Saved | None, folder: str) -> Step:
     """Return step 7: storage groups, with both boxes asked for."""
-    names = ", ".join(original.storage_groups) or "all that the set has"
+    names = ", ".join(f'"{name}"' for name in original.storage_groups) or "all that the set has"
     source = (
         f"In ntbackup's window choose Restore, and catalog {_tapes(saved, folder)}."
         if saved is not None
@@ -299,14 +304,28 @@ def prove(original: Original) -> Step:
     )
 
 
+LEGEND = (
+    "(R) stands where something is recalled, (I) where it is inferred: no page of Microsoft's at hand has "
+    "these words. KB 232938, aa996213 and the like are pages of Microsoft's."
+)
+"""What the signs in the steps mean."""
+
+
 def console_text(host: str, folder: str, steps: Sequence[Step]) -> str:
     """Given the plan's steps, return the text file that lies beside the files on the new machine."""
     lines = [
         f"Recovery of {host}: what to do at this console.",
         f"This folder: {folder}",
         "The tip is Microsoft's KB 328835; exremote counts its own steps beside the tip's nine.",
+        LEGEND,
         "",
     ]
+    return "\n".join([*lines, *steps_text(steps)])
+
+
+def steps_text(steps: Sequence[Step]) -> list[str]:
+    """Given the plan's steps, return the lines of those that a person does, or could without exremote."""
+    lines: list[str] = []
     for step in steps:
         if step.who != "person" and not step.text:
             continue
@@ -315,4 +334,4 @@ def console_text(host: str, folder: str, steps: Sequence[Step]) -> str:
         lines += [f"     {name}: {value}" for name, value in step.facts]
         lines += [f"  Answer beside it: {question.text}" for question in step.asks]
         lines.append("")
-    return "\n".join(lines)
+    return lines

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from exremote.recover import (
+    LEGEND,
     Answer,
     HostRecord,
     Link,
@@ -21,7 +22,12 @@ from exremote.wording import count_text, size_text
 def runbook_page(plan: RecoveryPlan, made: datetime) -> str:
     """Given the plan of a recovery that nobody needs yet, return the page to print."""
     return render_page(
-        "runbook.html.j2", plan=plan, made=made, facts=original_facts(plan), sizes=_sizes(plan)
+        "runbook.html.j2",
+        plan=plan,
+        made=made,
+        legend=LEGEND,
+        facts=original_facts(plan),
+        sizes=_sizes(plan),
     )
 
 

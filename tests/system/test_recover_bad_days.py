@@ -472,6 +472,15 @@ def test_the_pages_of_a_recovery_in_a_real_browser(recovery: Recovery, tmp_path:
     evidence, runbook = tmp_path / "evidence.html", tmp_path / "runbook.html"
     recovery.cli("evidence", recovery.run, "--html", str(evidence))
     recovery.cli("runbook", HOST, "--html", str(runbook))
+    printed = recovery.cli("runbook", HOST).out
+    assert f"`exremote recover {HOST} --at ADDRESS` leads through it" in printed
+    assert "(R) stands where" in printed
+    assert "(R) stands where" in runbook.read_text(encoding="utf-8")
+    assert 'Tick the storage groups: "First Storage Group".' in printed
+    by_hand = re.search(r"`exremote (export \S+-systemstate-\S+ --into )NEW_FOLDER`, and copy (\S+)", printed)
+    assert by_hand is not None
+    recovery.cli(*by_hand[1].split(), str(tmp_path / "plain"))
+    assert list((tmp_path / "plain" / by_hand[2]).glob("*.bkf"))
     with browser(tmp_path / "profile") as chromium:
         for page in (evidence, runbook):
             for width in (360, 1000):
