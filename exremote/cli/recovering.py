@@ -45,7 +45,7 @@ from exremote.inventory import Host, Inventory, second_hop_problem, split_addres
 from exremote.recover import RecoveryPlan, RecoveryRecord
 from exremote.report import Report, time_text
 from exremote.repository import Repository
-from exremote.runner import Outcome, Visit, alive_runs, exit_code
+from exremote.runner import Outcome, State, Visit, alive_runs, exit_code
 
 WAIT = "30m"
 
@@ -481,3 +481,9 @@ def _show(report: Report, going: Going, outcomes: Sequence[Outcome]) -> None:
         f"`exremote evidence {going.record.id} --head {digest[:12]}` tells later whether that is still in it"
     )
     report.rows("Recovery", columns, rows, style_by="state", below=["message"])
+    report.commands(outcome.message for outcome in outcomes)
+    for done in (outcome.host for outcome in outcomes if outcome.state is State.DONE):
+        report.note(
+            f"note: {going.record.hosts[done].plan.folder} on {done} still has what was brought there; a .bkf "
+            "holds a whole server: remove the folder when nobody needs it"
+        )

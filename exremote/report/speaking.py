@@ -8,8 +8,9 @@ them, `-` where there is nothing, for `grep`, `cut` and `awk`.
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,9 @@ from exremote.report.text import widths as widths_of
 
 NARROW = 110
 """Below this many columns what has long sentences is a list, and no table."""
+
+
+_GOING_ON = re.compile(r"`(exremote (?:confirm|resume|recover) [^`]+)`")
 
 
 def _framed(widths: Collection[int]) -> int:
@@ -213,6 +217,16 @@ class Report:
         """Given one line for the operator, print it as it is; a JSON report leaves it out."""
         if not self.as_json:
             self._out.print(alone(text), soft_wrap=True, style=style or None)
+
+    def commands(self, sentences: Iterable[str]) -> None:
+        """Given sentences that stood in a table, print the commands to go on with in a line each, if that was
+        on a terminal: in a narrow column they stand in pieces, and cannot be copied.
+        """
+        found = dict.fromkeys(match[1] for text in sentences for match in _GOING_ON.finditer(text))
+        if found and self._out.is_terminal:
+            self.line("to go on:")
+            for command in found:
+                self.line(f"  {command}")
 
     def item(self, text: str, style: str = "") -> None:
         """Given one line of a list, with its indent, print it; on a terminal, what has no room in a line

@@ -425,6 +425,8 @@ def test_a_person_at_the_terminal(recovery: Recovery) -> None:
         person.until("[restore-storage-groups]")
         person.until("Is it done?")
         person.answer("later")
+        person.until("to go on:")
+        person.until(f"\n  exremote resume {run_id}\r\n")  # whole, where a column of the table breaks it
         assert person.ends() == 6
     evidence = cli("evidence", run_id, "--json").json
     people = [a["by"] for step in evidence["steps"] for a in step["answers"]]
@@ -922,7 +924,10 @@ def test_the_notes_client_is_asked_for_when_its_files_are_there(recovery: Recove
     head = re.search(r"`exremote (evidence \S+ --head \S+)`", waits.err)
     assert head is not None
     recovery.cli(*head[1].split())
-    assert recovery.said("notes-client", *WORDS, code=0)["done"] == "10 of 10"
+    recovery.confirm("notes-client", *WORDS)
+    ends = recovery.cli("resume", recovery.run)
+    assert "\t10 of 10\t" in ends.out
+    assert r"D:\exremote-recover on EXLOST01 still has what was brought there" in ends.err
     late = recovery.confirm("notes-client", *WORDS, code=4).err
     assert "is recovered already" in late
     assert "exremote resume" not in late
