@@ -484,6 +484,6 @@ def _show(report: Report, going: Going, outcomes: Sequence[Outcome]) -> None:
     report.commands(outcome.message for outcome in outcomes)
     for done in (outcome.host for outcome in outcomes if outcome.state is State.DONE):
         report.note(
-            f"note: {going.record.hosts[done].plan.folder} on {done} still has what was brought there; a .bkf "
-            "holds a whole server: remove the folder when nobody needs it"
+            f"note: {going.record.hosts[done].plan.folder} on {done} still has what was brought there; a "
+            ".bkf holds a whole server: remove the folder when nobody needs it"
         )

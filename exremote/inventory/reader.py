@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -140,6 +141,7 @@ class Reader:
         self._check_names(table)
         gateways = {name: self._gateway(name, each, table) for name, each in table.gateways.items()}
         hosts = {name: self._host(name, each, table, gateways) for name, each in table.hosts.items()}
+        self._check_order(hosts)
         groups = {
             name: Group(name, tuple(host.name for host in hosts.values() if name in host.groups))
             for name in table.groups
@@ -417,6 +419,19 @@ class Reader:
                 merged.where("after"), f"expected other hosts: {merged.name} is the host itself."
             )
         return found
+
+    def _check_order(self, hosts: Mapping[str, Host]) -> None:
+        """Given the hosts, raise InventoryError if some come after each other."""
+        try:
+            TopologicalSorter({name: host.after for name, host in hosts.items()}).prepare()
+        except CycleError as error:
+            ring: list[str] = list(dict.fromkeys(error.args[1]))
+            first = min(ring, key=lambda name: self.place(("hosts", name, "after")).line or 0)
+            raise self.error(
+                ("hosts", first, "after"),
+                f"{', '.join(sorted(ring))} come after each other, so none can be recovered first.",
+                "Leave one of them out.",
+            ) from None
 
     def _host_named(self, merged: _Merged, table: FileTable, key: str, said: str) -> str:
         """Given the name of a host as a key says it, return it as its table does. Raise InventoryError."""

@@ -325,6 +325,8 @@ def test_what_cannot_be_recovered_is_refused_with_the_reason(recovery: Recovery)
     cli("confirm", run[0], "reinstall-windows")
     assert "--at ADDRESS" in cli("resume", run[0], code=6).out
     assert "expected names" not in cli("inventory", "check").all
+    path = cli.inventory(HOST, SECOND, extra={HOST: f"after = ['{SECOND}']", SECOND: f"after = ['{HOST}']"})
+    assert f"{HOST}, {SECOND} come after each other" in cli("inventory", "check", code=2).err
     path = cli.inventory(HOST, extra={HOST: "after = ['EXNONE']"})
     assert "there is none of EXNONE" in cli("inventory", "check", code=2).err
     path.write_text(path.read_text().replace("after = ['EXNONE']", "recover_address = 'a b'"))
