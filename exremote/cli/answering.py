@@ -143,7 +143,10 @@ class Attendant:
             if has_terminal():
                 self._report.note(f"{host}: restore the connectors by this plan? Type yes or no:")
                 if not self._yes():
-                    raise PlanRefused(f"{host}: the plan was not approved. Nothing of it was done.")
+                    raise PlanRefused(
+                        f"{host}: the plan was not approved. Nothing of it was done.",
+                        f"`exremote resume {self._record.id}` shows it again.",
+                    )
                 self._note(self._own(host, step, f"approved {approved}"))
                 return
         if (answer := self._elsewhere(host, step, plan.digest)) is not None:
