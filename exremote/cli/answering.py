@@ -112,7 +112,7 @@ class Attendant:
             raise Waiting(
                 f"{host}: its files are in place, and services are as they were found; {step.name} is to be "
                 f"done by a person: {step.text}",
-                f"Then `exremote confirm {self._record.id} {step.name} --words {TEXT}` and `exremote resume "
+                f"Then `{self._command(host, step.name)} --words {TEXT}` and `exremote resume "
                 f"{self._record.id}`, which starts the services.",
             )
         answer = self._turn_or_answer(host, step.name)
@@ -155,7 +155,7 @@ class Attendant:
         self._journal.event(recover.NOTED, host=host, plan=plan.digest)
         raise Waiting(
             f"{host}: the plan of {step} is to be approved.",
-            f"`exremote confirm {self._record.id} {step}`, then `exremote resume {self._record.id}`.",
+            f"`{self._command(host, step)}`, then `exremote resume {self._record.id}`.",
         )
 
     # ------------------------------------------------------------ at this terminal
@@ -266,11 +266,16 @@ class Attendant:
         # would be a pipe, and a yes that stands there already an answer that nobody gave.
         asked = "".join(f" --answer {question.name}={ANSWER}" for question in step.asks)
         either = f" ({ANSWER}: yes or no)" if asked else ""
-        confirm = f"exremote confirm {self._record.id} {step.name}{asked}"
+        confirm = f"{self._command(host, step.name)}{asked}"
         return Waiting(
             f"{host}: {step.name} is to be done by a person: {step.title}.{not_yet}",
             f"Then `{confirm}`{either} and `exremote resume {self._record.id}`.",
         )
+
+    def _command(self, host: str, step: str) -> str:
+        """Return what is typed to confirm a step: which host, too, where several may be at it."""
+        which = f" --host {host}" if len(self._record.hosts) > 1 else ""
+        return f"exremote confirm {self._record.id} {step}{which}"
 
     def _text(self, host: str, step: Step) -> list[str]:
         return step_text(host, step, self._record.hosts[host].plan.place(step.name))

@@ -13,7 +13,14 @@ from exremote.cli.common import (
 )
 from exremote.cli.journaling import journaled
 from exremote.cli.keep import approve
-from exremote.cli.underway import all_recoveries, doubts_about, given_up, in_service, unreadable
+from exremote.cli.underway import (
+    all_recoveries,
+    doubts_about,
+    evidence_command,
+    given_up,
+    in_service,
+    unreadable,
+)
 from exremote.connector import Connector
 from exremote.errors import (
     EXIT_OK,
@@ -66,7 +73,7 @@ def under_way(
         if not wanted & set(ours.unfinished):
             raise PlanRefused(
                 f"There is nothing left to do: the recovery {ours.id} is through.",
-                f"`exremote evidence {ours.id}` shows what was done, and what proved it.",
+                f"`{evidence_command(ours, hosts[0].name)}` shows what was done, and what proved it.",
             )
         return ours
     found = all_recoveries(place)
@@ -153,11 +160,11 @@ def supersede(place: Repository, report: Report, hosts: Sequence[Host], yes: boo
         for name in (h.name for h in hosts if h.name in one.half_done):
             done = one.hosts[name].progress
             report.note(f"note: the recovery {one.id} of {name} is given up for a new one: {done} steps done")
-            approve(f"Give {one.id} up, and begin another one?", yes, _look_at(one))
+            approve(f"Give {one.id} up, and begin another one?", yes, _look_at(one, name))
 
 
-def _look_at(record: RecoveryRecord) -> str:
-    return f"`exremote evidence {record.id}` shows it"
+def _look_at(record: RecoveryRecord, host: str) -> str:
+    return f"`{evidence_command(record, host)}` shows it"
 
 
 def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: bool) -> None:
@@ -169,7 +176,7 @@ def end_for_good(place: Repository, report: Report, hosts: Sequence[Host], yes: 
         raise PlanRefused(f"No recovery of {', '.join(h.name for h in hosts)} is under way.")
     for one, names in ours:
         nobody_at_it(place, one)
-        approve(f"Give the recovery of {', '.join(names)} up ({one.id})?", yes, _look_at(one))
+        approve(f"Give the recovery of {', '.join(names)} up ({one.id})?", yes, _look_at(one, names[0]))
         more = one.to_go_on | {"resumes": one.last.run_id}
         with journaled([place.runs_folder], recover.VERB, names, report.note, more) as journal:
             for name in names:

@@ -30,7 +30,7 @@ from exremote.cli.limiting import seconds
 from exremote.cli.recoveries import begun, end_for_good, in_order, locked, nobody_at_it, supersede, under_way
 from exremote.cli.resuming import Told, nested
 from exremote.cli.running import Run, on_hosts, outcome_json
-from exremote.cli.underway import all_recoveries, given_up
+from exremote.cli.underway import all_recoveries, evidence_command, given_up
 from exremote.connector import Connector
 from exremote.errors import (
     EXIT_BAD_NEWS,
@@ -478,7 +478,8 @@ def _show(report: Report, going: Going, outcomes: Sequence[Outcome]) -> None:
     digest = last_digest(going.place, going.record.id)
     report.note(
         f"write down elsewhere that the record ends with {digest}: "
-        f"`exremote evidence {going.record.id} --head {digest[:12]}` tells later whether that is still in it"
+        f"`{evidence_command(going.record, next(iter(going.record.hosts)))} --head {digest[:12]}` tells "
+        "later whether that is still in it"
     )
     report.rows("Recovery", columns, rows, style_by="state", below=["message"])
     report.commands(outcome.message for outcome in outcomes)

@@ -122,11 +122,16 @@ def wanted_by_recoveries(place: Repository) -> dict[str, tuple[str, str]]:
     return found
 
 
+def evidence_command(record: RecoveryRecord, host: str) -> str:
+    """Given a recovery and one of its hosts, return the command that shows the evidence of that host."""
+    return f"exremote evidence {record.id}" + (f" --host {host}" if len(record.hosts) > 1 else "")
+
+
 def given_up(record: RecoveryRecord, host: str) -> PlanRefused:
     """Given a recovery of which a host was given up, return what is said to whoever goes on with it."""
     ended = record.hosts[host].given_up
     assert ended is not None
-    then = f"`exremote evidence {record.id}` shows how far it came."
+    then = f"`{evidence_command(record, host)}` shows how far it came."
     if ended.other:
         then += f" The other one goes on with `exremote resume {ended.other}`."
     else:

@@ -371,6 +371,11 @@ def test_one_server_comes_after_another(recovery: Recovery) -> None:
     assert rows[SECOND]["message"].startswith(f"it comes after {HOST}")
     assert rows[HOST]["step"] == "reinstall-windows"
     recovery.run = ran["recovery"]
+    assert f"`exremote confirm {recovery.run} reinstall-windows --host {HOST}`" in rows[HOST]["message"]
+    ran = recovery.cli("recover", HOST, "--give-up", code=4)
+    shows = re.search(r"`exremote (evidence [^`]+)`", ran.err)
+    assert shows is not None
+    recovery.cli(*shows[1].split())  # of two hosts it says of which
     ran = recovery.confirm("reinstall-windows", "--host", SECOND, code=4)
     assert f"{SECOND} comes after {HOST}" in ran.err
     assert "has no host EXNONE" in recovery.confirm("reinstall-windows", "--host", "EXNONE", code=2).err
