@@ -50,7 +50,9 @@ def stopped(
             continue
         drive, words = _room(facts, live)
         if not drive:
-            gaps.append(Gap((connector.name,), f"a copy of {live[0].root} while its services stand", words))
+            gaps.append(
+                Gap((connector.name,), f"a copy of {live[0].root} while its services are stopped", words)
+            )
             continue
         trees = tuple(
             HeldTree(step.item, step.root, f"{drive}{STAGING}{step.item}", step.files, step.bytes)

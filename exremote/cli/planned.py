@@ -176,7 +176,7 @@ def _lines(plan: ChangePlan, place: Repository) -> Iterator[str]:
     stops = [stop.service for stop in plan.stops]
     if stops:
         last = last_down_s(place.runs_folder, plan.host)
-        before = f"; the last time they stood for {last:.0f} s" if last is not None else ""
+        before = f"; the last time they were down for {last:.0f} s" if last is not None else ""
         yield f"will stop {', '.join(stops)}{before}"
     if plan.bytes_to_send:
         yield f"will send at most {size_text(plan.bytes_to_send)}, before compression"

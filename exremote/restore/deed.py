@@ -332,7 +332,7 @@ class Deed:
         self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id, failed=failed)
         if isinstance(why, Waiting):  # who is waited for is told how the services are meanwhile
             stood = [name for name, (state, _) in self.found.items() if state != "Running"]
-            why.leave(f"Until then these stand, as before: {', '.join(stood)}." if stood else "")
+            why.leave(f"Until then these stay stopped, as before: {', '.join(stood)}." if stood else "")
             reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
             why.leave(f"These did not start again: {reasons}." if failed else "")
         return True
@@ -372,7 +372,7 @@ def sent_text(done: Done) -> str:
         f"{count_text(done.values, 'registry value')} set" if done.values else "",
         f"{count_text(done.lists, 'access list')} set" if done.lists else "",
         f"{count_text(len(done.erased), 'work file')} erased" if done.erased else "",
-        f"services stood {done.down_s:.0f} s" if done.down_s else "",
+        f"services were down for {done.down_s:.0f} s" if done.down_s else "",
     ]
     said = ", ".join(part for part in parts if part)
     return "; ".join([said, *done.owners_left[:1], *(["and more owners"] if done.owners_left[1:] else [])])

@@ -291,8 +291,8 @@ def tell_left(error: BaseException, services: Mapping[str, tuple[str, str]]) -> 
     names = ", ".join(name for name, (state, _) in services.items() if state == "Running")
     if names and isinstance(error, ExremoteError):
         error.leave(
-            f"Until then these services may stand still there: {names}; the next run that reaches the host "
-            "starts them."
+            f"Until then these services may still be stopped there: {names}; the next run that reaches the "
+            "host starts them."
         )
 
 

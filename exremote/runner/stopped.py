@@ -57,7 +57,7 @@ def copy_while_stopped(step: CopyStopped, session: Session, facts: HostFacts, jo
         except ScriptFailed as error:
             copies.lacking.append(
                 (
-                    f"a copy of {step.trees[0].root} while its services stand",
+                    f"a copy of {step.trees[0].root} while its services are stopped",
                     f"{error.message} {error.remedy}",
                 )
             )

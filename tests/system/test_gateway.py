@@ -226,7 +226,7 @@ def test_services_that_stand_where_a_host_went_away_are_named_and_started_by_the
     site.inventory(OTHER, extra={OTHER: "backup = ['connectors', 'stopped-copy']"}, retry="attempts = 1")
     world.fault(f"{OTHER}:Copy-FileTree:1:unplug")
     ran = site("backup", OTHER, code=20)
-    assert "may stand still there: MSExchangeMSMI, MTA2" in ran.all
+    assert "may still be stopped there: MSExchangeMSMI, MTA2" in ran.all
     world.client.clear_faults()
     again = site("backup", OTHER)
     assert "MSExchangeMSMI, MTA2, PCMTA Vienna, MSExchangeDX: put back" in again.all

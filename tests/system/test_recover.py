@@ -279,6 +279,6 @@ def test_each_step_done_wrong_is_noticed_and_mended(recovery: Recovery) -> None:
     recovery.act("reboot")
     row = recovery.go_on()
     assert row["step"] == "restore-connectors"
-    assert re.search(r"Until then these stand, as before: .*LME-NOTES", row["message"])
+    assert re.search(r"Until then these stay stopped, as before: .*LME-NOTES", row["message"])
     assert recovery.said("notes-client", *WORDS, code=0, at=True)["done"] == "10 of 10"
     assert same(client.lost(HOST, now=True)) == same(client.lost(HOST))

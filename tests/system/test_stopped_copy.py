@@ -103,7 +103,7 @@ def test_a_service_that_will_not_stop_leaves_a_live_copy_and_all_running(mail: C
     ran = mail("backup", "--json", code=3)
     lacks = missing(ran)
     assert set(older.HELD) <= set(lacks)
-    assert f"a copy of {older.MAILDATA} while its services stand" in lacks
+    assert f"a copy of {older.MAILDATA} while its services are stopped" in lacks
     assert ("maildata", r"Glb\Process.glb") in {(e["item"], e["path"]) for e in saved(ran)["entries"]}
     assert "services-back" in events(mail)
     assert running(mail) == RUNNING
@@ -122,7 +122,7 @@ def test_a_service_that_does_not_start_again_is_said(mail: Cli, world: World) ->
 def test_a_disk_that_fills_up_ends_the_copy_and_not_the_mail(mail: Cli, world: World) -> None:
     world.fault(f"{HOST}:Copy-FileTree:*:throw=ExRemote.DiskFull")
     lacks = missing(mail("backup", "--json", code=3))
-    assert "Make room" in lacks[f"a copy of {older.MAILDATA} while its services stand"]
+    assert "Make room" in lacks[f"a copy of {older.MAILDATA} while its services are stopped"]
 
 
 def test_a_kill_while_services_stand_is_healed_by_the_next_run(mail: Cli, world: World) -> None:
