@@ -252,6 +252,8 @@ class CopyStopped:
     """Full path of the folder of the guard that starts them should this machine vanish; '': none can."""
     guard_s: int
     """After how long it does, in seconds."""
+    programs: tuple[str, ...] = ()
+    """Parts of command lines: a service that runs with one of them works on the folders, too."""
 
     def describe(self) -> str:
         """Return one line for the operator."""

@@ -67,6 +67,7 @@ def stopped(
             max(service.start_deadline_s for service in running),
             f"{drive}{GUARD}{connector.name}" if guarded else "",
             sum(stop_s) + sum(tree.bytes for tree in trees) // SLOWEST + PATIENCE_S,
+            connector.programs,
         )
         place = min(done.index(each) for each in live)
         done = [each for each in done if each not in live]

@@ -437,6 +437,8 @@ class Connector(_Model):
     """Services that are not the connector's own, and whose state is recorded all the same."""
     searched: tuple[str, ...] = ()
     """Services that were found by a search, its own or not: their programs' versions are recorded."""
+    programs: tuple[str, ...] = ()
+    """Parts of command lines by which the connector's own services were searched for."""
     api_directories: tuple[ApiDirectory, ...] = Field(default=(), alias="api_directory")
     """Directories of API gateways."""
     directory_objects: tuple[DirectoryObject, ...] = Field(default=(), alias="directory_object")

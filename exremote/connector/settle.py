@@ -42,6 +42,7 @@ def settle(
     order = list(connector.services)
     keys = list(connector.registry_keys)
     recorded, searched = list(connector.recorded), list(connector.searched)
+    programs = [*connector.programs, *(found.program for found in connector.found_services if found.program)]
     states = list(services)
     for found in connector.found_services:
         here = [state.name for state in states if state.exists and _is(found, state, roots)]
@@ -68,6 +69,7 @@ def settle(
             "registry_keys": tuple(keys),
             "recorded": tuple(recorded),
             "searched": tuple(searched),
+            "programs": tuple(programs),
             "file_trees": trees,
             "found_services": (),
         }

@@ -134,6 +134,9 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
             case "run_guards":
                 _simulated(prefix, op)
                 machine.run_guards(float("inf"))
+            case "add_service":
+                _simulated(prefix, op)
+                machine.add_service(args["name"], args["title"], args["image"])
             case "remove_service":
                 _simulated(prefix, op)
                 machine.services.pop(args["name"].lower())

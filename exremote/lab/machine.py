@@ -320,7 +320,10 @@ class Machine:
         self.guards = [guard for guard in self.guards if guard.due > now]
         for guard in due:
             for name in guard.services if self.files.is_file(guard.path) else ():
-                self.set_service(name, "Running")
+                if (
+                    name.lower() in self.services
+                ):  # net start of one that is gone fails, and the next is tried
+                    self.set_service(name, "Running")
 
     def hold(self) -> None:
         """Have services hold their files, or let them go, by what they do right now."""

@@ -7,11 +7,13 @@ Before the first stop the journal has how they were found: what a kill leaves, t
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from exremote.connector import below
 from exremote.errors import HostError, RemoteTimeout, ScriptFailed
 from exremote.facts import HostFacts, TreeFact
+from exremote.folding import folded
 from exremote.journal import Journal
 from exremote.plan import CopyStopped
 from exremote.runner import standing
@@ -52,8 +54,10 @@ def copy_while_stopped(step: CopyStopped, session: Session, facts: HostFacts, jo
     began = time.monotonic()
     try:
         try:
-            _stop_and_copy(step, session, facts.host, journal, found, copies)
-            made = True
+            why = _stop_and_copy(step, session, facts.host, journal, found, copies)
+            made = not why
+            if why:
+                copies.lacking.append((f"a copy of {step.trees[0].root} while its services stand", why))
         except ScriptFailed as error:
             copies.lacking.append(
                 (
@@ -86,8 +90,12 @@ def _stop_and_copy(
     journal: Journal,
     found: dict[str, tuple[str, str]],
     copies: Copies,
-) -> None:
-    """Stop the services in reverse order, then copy. Raise HostError."""
+) -> str:
+    """Stop the services in reverse order, then copy. Return why it is no copy, or "". Raise HostError.
+
+    Recovery options or a person may start a service at any time: asked for at the end, all of it was made
+    while they stood.
+    """
     for name, seconds in reversed(list(zip(step.services, step.stop_s, strict=True))):
         change = session.set_service(name, "Stopped", seconds)
         known = {each.lower() for each in found}
@@ -95,12 +103,40 @@ def _stop_and_copy(
             # Something else depends on it, and went with it: it is owed as well.
             found.update((each, ("Running", "")) for each in reversed(more))
             _tell(journal, host, found)
+    if why := _running(step, session, found):
+        return why
     for tree in step.trees:
         copy = session.copy_tree(tree.root, tree.staging)
         if not copy.private:
             copies.told.append(f"{tree.staging} could not be closed to others while the copy lay there")
         for failure in copy.failures:
             copies.lacking.append((below(tree.root, failure.path), failure.reason))
+    return _running(step, session, found)
+
+
+def _running(step: CopyStopped, session: Session, found: Mapping[str, tuple[str, str]]) -> str:
+    """Given the services that were stopped, return which of them, or of their kind, run all the same, in
+    words; '' if none does. Raise HostError.
+    """
+    states = session.service_states(list(found), programs=step.programs)
+    stopped = {name.lower() for name in found}
+    again, new = list[str](), list[str]()
+    for state in states:
+        image = folded(state.image_path)
+        if state.exists and state.state != "Stopped":
+            if state.name.lower() in stopped:
+                again.append(state.name)
+            elif any(folded(program) in image for program in step.programs):
+                new.append(state.name)
+    said = []
+    if again:
+        said.append(
+            f"{', '.join(again)} runs, though it was stopped for the copy: look at its recovery options, and "
+            "for who starts it"
+        )
+    if new:
+        said.append(f"{', '.join(new)} runs, and did not when the plan was made: run the backup again")
+    return "; ".join(said)
 
 
 def _guard(step: CopyStopped, session: Session, found: dict[str, tuple[str, str]], copies: Copies) -> None:

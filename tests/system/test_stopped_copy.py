@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,53 @@ def test_a_service_that_will_not_stop_leaves_a_live_copy_and_all_running(mail: C
     assert ("maildata", r"Glb\Process.glb") in {(e["item"], e["path"]) for e in saved(ran)["entries"]}
     assert "services-back" in events(mail)
     assert running(mail) == RUNNING
+
+
+def while_it_is_made(mail: Cli, world: World, fault: str, befall: Callable[[], object]) -> Mapping[str, str]:
+    """Have something happen while a backup waits in a script. Return what its snapshot lacks, and why."""
+    world.fault(f"{HOST}:{fault}:delay=4")
+    with mail.started("backup") as process:
+        end = time.monotonic() + 60
+        while world.struck() == 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        befall()
+        assert process.wait(60) == 3
+    world.client.clear_faults()
+    newest = json.loads((mail.folders_of(HOST, "msmail")[-1] / "manifest.json").read_text())
+    return {o["path"]: o["reason"] for o in newest["missing"]}
+
+
+def test_a_service_that_starts_by_itself_makes_the_copy_no_copy(mail: Cli, world: World) -> None:
+    """Its recovery options, or somebody, started it while the copy was made: that may be torn."""
+
+    def start() -> None:
+        world.client.edit(HOST, "set_service", name="MSExchangeMSMI", state="Running")
+
+    lacks = while_it_is_made(mail, world, "Copy-FileTree:1", start)
+    reason = lacks[f"a copy of {older.MAILDATA} while its services stand"]
+    assert "MSExchangeMSMI runs, though it was stopped for the copy" in reason
+    assert set(older.HELD) <= set(lacks)
+    assert running(mail) == RUNNING
+
+
+def test_a_pc_mta_that_appears_after_the_plan_makes_the_copy_no_copy(mail: Cli, world: World) -> None:
+    """Nobody was told that it would be stopped, so it is not; the next run knows of it, and is whole."""
+    new = {"name": "MTA3", "title": "MS Mail Connector (PC) MTA - MTA3"}
+    image = rf"{older.MSMCON}\Bin\labpcmta.exe"
+
+    def add() -> None:
+        world.client.edit(HOST, "add_service", **new, image=image)
+
+    try:
+        lacks = while_it_is_made(mail, world, "Set-ServiceState:1", add)
+        (reason,) = [why for what, why in lacks.items() if what.startswith("a copy of")]
+        assert "MTA3 runs, and did not when the plan was made" in reason
+        assert running(mail) == RUNNING
+        ran = mail("backup", "--json")
+        assert saved(ran)["complete"] is True
+        assert any("MTA3" in w and "stopped for a copy" in w for w in ran.json["hosts"][0]["warnings"])
+    finally:
+        world.client.edit(HOST, "remove_service", name="MTA3")
 
 
 def test_a_service_that_does_not_start_again_is_said(mail: Cli, world: World) -> None:
