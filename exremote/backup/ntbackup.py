@@ -17,6 +17,7 @@ from exremote import __version__, health
 from exremote.backup.errand import Taken, is_modern, lacks
 from exremote.backup.identity import identity_of
 from exremote.backup.parts import GROUP_CLASS, PartFacts, groups_of, plan_part
+from exremote.backup.programs import IDENTITY, judge_programs
 from exremote.backup.staying import drop, note_ahead, put_aside, share_trouble, take_away
 from exremote.backup.verdict import findings_of, judge_job
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, HostError, IntegrityError, ScriptFailed
@@ -144,7 +145,8 @@ class JobErrand:
             )
             harvest = execute(plan, place)
         self.stage(host.name, "verifying")
-        return self._keep(host, session, part, plan, harvest, whole, identity, exports, started)
+        differ = judge_programs(self.repository, host.name, part, facts)
+        return self._keep(host, session, part, plan, harvest, whole, identity, exports, differ, started)
 
     def _keep(
         self,
@@ -156,17 +158,17 @@ class JobErrand:
         facts: HostFacts,
         identity: Mapping[str, object],
         exports: Mapping[str, bytes],
+        told: tuple[Finding, ...],
         started: datetime,
     ) -> Taken:
-        """Given what came in, judge it, commit it, and clear the host. Return it."""
+        """Given what came in, and what is `told` already, judge and commit it, clear the host. Return it."""
         step = plan.steps[0]
         assert isinstance(step, RunNtBackup)
         end = harvest.jobs.get(part)
-        findings: tuple[Finding, ...] = ()
         stays: Elsewhere | None = None
         stuck = False
         documents = {
-            "identity.json": to_document(identity),
+            IDENTITY: to_document(identity),
             **exports,
             "facts.json": to_document(facts.to_json()),
         }
@@ -174,8 +176,7 @@ class JobErrand:
             judgement = judge_job(end, step.sets)
             for what, reason in judgement.bad:
                 harvest.lack((part,), what, reason)
-            told = findings_of(host.name, part, judgement)
-            findings = health.accept(told, self.accepted, self.now().date())
+            told += findings_of(host.name, part, judgement)
             documents["job.json"] = to_document(_record(step, end))
             if end.tape is not None:
                 documents["catalogue.tsv"] = end.catalogue
@@ -185,10 +186,11 @@ class JobErrand:
                 if why:
                     harvest.lack((part,), end.file.path, why)
                 stuck = stays is None and not judgement.bad
+        findings = health.accept(told, self.accepted, self.now().date())
         snapshot = self._commit(
             _draft(host, part, harvest, documents, findings, started, self.journal.run_id, stays)
         )
-        warnings = [f"{part}: unknown: {f.evidence}" for f in findings if not f.accepted]
+        warnings = [f"{part}: {f.verdict}: {f.evidence}" for f in findings if not f.accepted]
         if end is not None and not end.private:
             warnings.append(
                 f"{part}: others than administrators could read {step.folder} while the job was there"

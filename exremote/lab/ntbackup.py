@@ -1,7 +1,8 @@
 """The simulated ntbackup of a machine, and the scripts that start, watch and clear away a job of it.
 
 It keeps to the rules of the scripts, and to winlab's stand-in: the same faults, by the same names, from the
-same registry key. What only a simulation can do has names of its own: WritesNothing, Killed, Language.
+same registry key. What only a simulation can do has names of its own: WritesNothing, Killed, Language,
+Version.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ PLAIN_NAME = re.compile(r"[A-Za-z0-9.-]+")
 LOGS = r"Local Settings\Application Data\Microsoft\Windows NT\NTBackup\data"
 SUFFIXES = ("bkf", "bks", "cmd", "bat", "go", "run", "end", "rc", "pid", "task")
 """Of the files that a job has."""
-VERSIONS = ("ntbackup.exe|5.2.3790.3959",)
+VERSION = "5.2.3790.3959"
+"""Of ntbackup.exe, unless the value Version of the key of faults says another one."""
 _WORDS = {
     # Lab data: no log of a Windows in these languages was at hand.
     "German": ("Labor: Sicherungsprotokoll", "Labor: fertig."),
@@ -35,6 +37,10 @@ _WORDS = {
 
 def _number(machine: Machine, name: str) -> int:
     return machine.registry.number(FAULTS, name)
+
+
+def _version(machine: Machine) -> str:
+    return machine.registry.text(FAULTS, "Version") or VERSION
 
 
 def program_of(machine: Machine) -> str:
@@ -235,7 +241,7 @@ def get_job(machine: Machine, arguments: Arguments, source: Iterator[object], ca
             "Others": int(machine.job is not None) + int(machine.foreign_ntbackup),
             "Log": "",
             "Program": program_of(machine),
-            "Versions": list(VERSIONS) if program_of(machine) else [],
+            "Versions": [f"ntbackup.exe|{_version(machine)}"] if program_of(machine) else [],
         }
         node = machine.files.get(folder)
         orders = [child for child in node.children.values() if child.name.endswith(".cmd")] if node else []

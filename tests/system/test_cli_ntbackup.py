@@ -46,7 +46,9 @@ def flaw(world: World) -> Iterator[Any]:
 
     yield spoil
     for name in set_names:
-        world.client.edit(HOST, "set_registry", key=FAULTS, name=name, data="" if name == "Language" else 0)
+        world.client.edit(
+            HOST, "set_registry", key=FAULTS, name=name, data="" if name in ("Language", "Version") else 0
+        )
 
 
 def document(cli: Cli, part: str, name: str) -> Any:
@@ -169,6 +171,25 @@ def test_what_a_log_says_in_an_unknown_language_is_unknown_and_never_well(
     flaw("TruncateAt", 50_000)
     door("backup", HOST, "--only", "storagegroups", code=3)
     assert len(lacks(door, "storagegroups")) == 1, "the .bkf alone tells"
+
+
+@pytest.mark.not_under_wine("jobs")
+def test_servers_of_one_windows_with_other_backup_programs_are_told(
+    door: Cli, world: World, flaw: Any
+) -> None:
+    """Which update is the latest is in no source; that a server lacks what another has can be seen."""
+    other = "EXGW01"
+    door.inventory(HOST, other, extra=dict.fromkeys((HOST, other), "ntbackup = { least_free_gb = 0.1 }"))
+    door("backup", other, "--only", "systemstate")
+    ran = door("backup", HOST, "--only", "systemstate")
+    assert manifest_of(door.folder_of(HOST, "systemstate"))["findings"] == []
+    flaw("Version", "5.2.3790.0")
+    ran = door("backup", HOST, "--only", "systemstate")
+    (told,) = manifest_of(door.folders_of(HOST, "systemstate")[-1])["findings"]
+    assert (told["check"], told["verdict"]) == ("ntbackup.version", "warning")
+    assert "here ntbackup.exe 5.2.3790.0; ntbackup.exe is 5.2.3790.3959 on EXGW01" in told["evidence"]
+    assert "latest update" in told["source"]
+    assert told["evidence"] in ran.all
 
 
 @pytest.mark.not_under_wine("jobs")
