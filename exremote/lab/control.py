@@ -131,6 +131,9 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                 _simulated(prefix, op)
                 settle(machine)
                 machine.unplug_share(args["name"], bool(args["away"]))
+            case "filter_wmi":
+                _simulated(prefix, op)
+                machine.behind[args["host"].lower()].wmi = not args["filtered"]
             case "run_guards":
                 _simulated(prefix, op)
                 machine.run_guards(float("inf"))

@@ -272,6 +272,24 @@ def test_a_gateway_that_speaks_no_smb_1(site: Cli, world: World) -> None:
     assert "SMB1Protocol-Client" in stages["gateway"]["fix"]
 
 
+@simulated
+def test_a_gateway_that_insists_on_signing_and_a_firewall_before_wmi(site: Cli, world: World) -> None:
+    """Neither stops a host that answers all the same: the doctor names both, a run what it meets."""
+    parameters = r"HKLM\SYSTEM\CurrentControlSet\Services\LanmanWorkstation\Parameters"
+    world.set_registry(GATEWAY, parameters, "RequireSecuritySignature", 1, 0)
+    world.client.edit(GATEWAY, "filter_wmi", host=HOST, filtered=True)
+    world._undo.append(lambda: world.client.edit(GATEWAY, "filter_wmi", host=HOST, filtered=False))
+    stages = {s["stage"]: s for s in site("doctor", HOST, "--json", code=None).json["hosts"][0]["stages"]}
+    assert stages["gateway"]["verdict"] == "warning"
+    assert "only where messages are signed (RequireSecuritySignature)" in stages["gateway"]["sentence"]
+    assert "TCP 135 is silent" in stages["gateway"]["sentence"]
+    assert "EnableSecuritySignature" in stages["gateway"]["fix"]
+    assert "wmi = false" in stages["gateway"]["fix"]
+    ran = site("backup", HOST, code=None)
+    assert "TCP 135" in ran.all
+    assert "wmi = false" in ran.all
+
+
 @pytest.mark.not_under_wine("records")
 def test_a_share_that_goes_while_it_is_read_is_no_empty_folder(site: Cli, world: World) -> None:
     """To Windows all files are gone then. Nothing may be called unchanged, missing or done."""
