@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -217,3 +219,19 @@ def told(paths: Iterable[Path]) -> str:
     kinds = [e["kind"] for e in events(paths)]
     words = {"retry": "tried again", "bulk-stepped-back": "stepped back", "stream-lost": "stream lost"}
     return ", ".join(f"{word} {n}x" for kind, word in words.items() if (n := kinds.count(kind)))
+
+
+def killed(cli: Cli, last: int, *args: str) -> int:
+    """Run a command that dies after an event. Return its exit code."""
+    if cli.warm is not None:
+        return cli.warm.run(args, cli.environment, cli.folder, 120.0, last)[0]
+    door = Path(__file__).with_name("kill_door.py")
+    done = subprocess.run(
+        [sys.executable, str(door), str(last), *args],
+        env=cli.environment,
+        cwd=cli.folder,
+        capture_output=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+    )
+    return done.returncode

@@ -7,35 +7,16 @@ leaving no shell, lock or staging.
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import pytest
 from conftest import Cli, World
-from matrix_verbs import SMALL_VERBS, VERBS, Verb, events, journals, left_over, snapshots
+from matrix_verbs import SMALL_VERBS, VERBS, Verb, events, journals, killed, left_over, snapshots
 
 from exremote.repository import Repository
 
 TABLE = "2 Killed right after an event of the journal, and run again"
 Record = Callable[[str, str, str, str], None]
-
-
-def killed(cli: Cli, last: int, *args: str) -> int:
-    """Run a command that dies after an event. Return its exit code."""
-    if cli.warm is not None:
-        return cli.warm.run(args, cli.environment, cli.folder, 120.0, last)[0]
-    door = Path(__file__).with_name("kill_door.py")
-    done = subprocess.run(
-        [sys.executable, str(door), str(last), *args],
-        env=cli.environment,
-        cwd=cli.folder,
-        capture_output=True,
-        timeout=120,
-        stdin=subprocess.DEVNULL,
-    )
-    return done.returncode
 
 
 def damaged(cli: Cli, before: Mapping[str, Mapping[str, bytes]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import Cli, Ran, World, both_ways, manifest_of
+from matrix_verbs import killed
 
 from exremote.lab import older
 from exremote.lab.client import RunningLab, running_lab
@@ -219,3 +221,29 @@ def test_an_interrupt_starts_the_services_before_it_ends(mail: Cli, world: World
         assert process.wait(60) == 130
     world.client.clear_faults()
     assert running(mail) == RUNNING
+
+
+@pytest.mark.matrix
+@pytest.mark.timeout(3600)
+def test_killed_after_each_event_each_service_stands_as_it_was_found(mail: Cli, world: World) -> None:
+    """One was stopped before: it stays so. What is saved after the kill is whole, and nothing lies about."""
+    world.stop_service(HOST, "MTA2")
+    found = RUNNING - {"MTA2"}
+    mail("backup")
+    count = len(events(mail))
+    shutil.rmtree(mail.repository)
+    wrong: list[str] = []
+    for last in range(1, count + 1):
+        mail.init()
+        code = killed(mail, last, "backup")
+        again = mail("backup", "--json", code=None)
+        if code == 0 or again.code:
+            wrong.append(f"after {last}: killed with {code}, then {again.code}: {again.all[-300:]}")
+        if (now := running(mail)) != found:
+            wrong.append(f"after {last}: {found ^ now} not as found")
+        if not all(manifest_of(folder)["complete"] for folder in mail.folders_of(HOST, "msmail")):
+            wrong.append(f"after {last}: incomplete")
+        left = [rf"{STAGING}\Glb\Process.glb", r"D:\exremote-guard-msmail\start.cmd"]
+        wrong += [f"after {last}: {path} is left" for path in left if world.exists(HOST, path)]
+        shutil.rmtree(mail.repository)
+    assert wrong == []
