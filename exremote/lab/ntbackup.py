@@ -151,11 +151,15 @@ def _begin(
         data = data[:2048]
     elif limit:
         data = data[:limit]
+    drive = next((disk for disk in machine.disks if disk.root.upper() == place[:3].upper()), None)
+    full = drive is not None and len(data) > drive.free
+    if drive is not None and full:
+        data = data[: drive.free]
     if not _number(machine, "WritesNothing") and not lost:
         machine.files.write(place, data, modified=ticks(now))
-    code = _number(machine, "FailExitCode") or int(lost)
+    code = _number(machine, "FailExitCode") or int(lost or full)
     if not hangs:
-        log = _log(machine, media, sets, now.strftime("%m/%d/%Y at %I:%M %p"))
+        log = _log(machine, media, sets, full, now.strftime("%m/%d/%Y at %I:%M %p"))
         path = rf"C:\Documents and Settings\labadmin\{LOGS}\backup01.log"
         machine.files.write(path, ("\ufeff" + log).encode("utf-16-le"), modified=ticks(now))
     ends = time.monotonic() + (hangs / 1000 if hangs else _number(machine, "TakesMs") / 1000)
@@ -174,7 +178,7 @@ def _set(machine: Machine, line: str, method: str) -> TapeSet:
     return TapeSet(device, "lab", [TapeFile("boot.ini", b"[boot loader]\r\n")], method)
 
 
-def _log(machine: Machine, media: str, sets: list[TapeSet], when: str) -> str:
+def _log(machine: Machine, media: str, sets: list[TapeSet], full: bool, when: str) -> str:
     language = machine.registry.text(FAULTS, "Language")
     if language:
         head, done = _WORDS[language]
@@ -194,7 +198,7 @@ def _log(machine: Machine, media: str, sets: list[TapeSet], when: str) -> str:
             "",
         ]
         lines += [f"Backup started on {when}.", f"Backup completed on {when}.", "Files: 1", ""]
-    if _number(machine, "LogError"):
+    if full or _number(machine, "LogError"):
         lines += ["Error: The device reported an error on a request to write data to media."]
         lines += ["The operation did not successfully complete.", ""]
     if _number(machine, "LogSkips"):

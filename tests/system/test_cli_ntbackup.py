@@ -156,6 +156,23 @@ def test_nothing_written_a_killed_job_an_exit_code_and_an_error_in_the_log_are_f
     assert not any(manifest_of(folder)["complete"] for folder in door.folders_of(HOST, "storagegroups"))
 
 
+@pytest.mark.not_under_wine("disk")
+def test_a_disk_that_fills_up_under_a_job_is_a_failed_backup(door: Cli, world: World) -> None:
+    """There was room for what was asked for; somebody else took it, or the groups have grown."""
+    table = f"ntbackup = {{ storage_groups = ['{GROUP}'], least_free_gb = 0.00005 }}"
+    door.inventory(HOST, extra={HOST: table})
+    world.client.edit(HOST, "set_disk", root="C:\\", free=60_000)
+    try:
+        door("backup", HOST, "--only", "storagegroups", code=3)
+    finally:
+        world.client.edit(HOST, "set_disk", root="C:\\", free=21 * 1024**3)
+    process, tape, log = lacks(door, "storagegroups")
+    assert process == "ntbackup: it ended with exit code 1"
+    assert tape.startswith("the .bkf: ") and "bytes of stream STAN" in tape
+    assert "on a request to write data to media" in log
+    assert world.client.edit(HOST, "list", path=rf"{FOLDER}\storagegroups") == []
+
+
 @pytest.mark.not_under_wine("jobs")
 def test_what_a_log_says_in_an_unknown_language_is_unknown_and_never_well(
     door: Cli, world: World, flaw: Any
