@@ -7,7 +7,7 @@ Microsoft wants the same hardware, drives, Windows folder and service packs, and
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 from itertools import pairwise
@@ -25,9 +25,16 @@ HOTFIXES = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\HotFix"
 
 
 def identity_of(
-    session: Session, facts: PartFacts, objects: tuple[ConnectorObject, ...], why: str
+    session: Session,
+    facts: PartFacts,
+    objects: tuple[ConnectorObject, ...],
+    why: str,
+    others: tuple[Sequence[str], Sequence[str], Sequence[str]] = ((), (), ()),
 ) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Given an open session, ask what the machine is. Return that as plain values, and registry exports.
+
+    `others`: services beside those of Exchange itself, by short names, beginnings of long ones, and parts of
+    command lines.
 
     Raise HostError if the host is lost.
     """
@@ -57,7 +64,10 @@ def identity_of(
             unknown[what] = error.message
             return None
 
-    services = ask("services", lambda: session.service_states(_SERVICES, ["Microsoft Exchange"])) or ()
+    names, titles, programs = others
+    wanted = list({name.lower(): name for name in (*_SERVICES, *names)}.values())
+    asked = partial(session.service_states, wanted, ["Microsoft Exchange", *titles], programs)
+    services = ask("services", asked) or ()
     found["services"] = {
         s.name: {"account": s.account, "start": s.start_mode, "title": s.display_name}
         for s in services

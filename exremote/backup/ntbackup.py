@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 
@@ -20,9 +20,11 @@ from exremote.backup.parts import GROUP_CLASS, PartFacts, groups_of, plan_part
 from exremote.backup.programs import IDENTITY, judge_programs
 from exremote.backup.staying import drop, note_ahead, put_aside, share_trouble, take_away
 from exremote.backup.verdict import findings_of, judge_job
+from exremote.connector import Connector
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, HostError, IntegrityError, ScriptFailed
 from exremote.facts import ConnectorObject, HostFact, HostFacts
 from exremote.health import Finding
+from exremote.health.places import services_to_ask
 from exremote.inventory import Acceptance, Host
 from exremote.journal import Journal
 from exremote.ntbackup import Part
@@ -56,6 +58,8 @@ class JobErrand:
     """The room on the repository's volume, as all hosts of the run share it."""
     accepted: tuple[Acceptance, ...] = ()
     """Findings that the site lives with."""
+    connectors: Mapping[str, Connector] = field(default_factory=dict)
+    """What a machine may carry: the accounts of its services are noted."""
 
     @contextmanager
     def guard(self, host: Host) -> Iterator[None]:
@@ -123,7 +127,8 @@ class JobErrand:
         missing = tuple((part, gap.what, gap.reason) for gap in plan.gaps)
         if self.dry_run or not plan.steps:
             return Taken(missing=missing, plan=plan)
-        identity, exports = identity_of(session, facts, objects, why)
+        others = services_to_ask(self.connectors.values(), host.variables)
+        identity, exports = identity_of(session, facts, objects, why, others)
         note_ahead(self.repository, host.name, plan.steps[0])
         whole = HostFacts(host.name, started, host_fact)
         self.stage(host.name, f"ntbackup: {part}")

@@ -133,7 +133,7 @@ def back_up(
                 site.accepted,
             )
             jobs = backup.JobErrand(
-                place, run.journal, dry_run, now, run.stage, run.moved, room, site.accepted
+                place, run.journal, dry_run, now, run.stage, run.moved, room, site.accepted, connectors
             )
             return backup.Whole(errand, jobs, tuple(only))
 

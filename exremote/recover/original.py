@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from exremote.connector import Connector
+from exremote.connector import Connector, settle
 from exremote.errors import IntegrityError
 from exremote.facts import FactError, HostFacts
 from exremote.folding import folded
@@ -136,7 +136,11 @@ def _services(
 ) -> tuple[list[str], list[str]]:
     """Return the connector's own services, those that ran and those that were there at all."""
     connector = known.get(snapshot.connector)
-    own = {service.name.lower() for service in connector.services} if connector is not None else set()
+    if connector is None:
+        return [], []
+    # Those too that an administrator gave their names.
+    here = settle(connector, facts.services, facts.roots, ())
+    own = {service.name.lower() for service in here.services}
     there = [s for s in facts.services if s.exists and s.name.lower() in own]
     return [s.name for s in there if s.state == "Running"], [s.name for s in there]
 

@@ -223,6 +223,19 @@ def test_an_interrupt_starts_the_services_before_it_ends(mail: Cli, world: World
     assert running(mail) == RUNNING
 
 
+def test_what_a_recovery_stands_on_has_the_services_that_an_administrator_named(mail: Cli) -> None:
+    """With their accounts beside the System State, and in the runbook: what it leaves out nobody misses."""
+    mail.inventory(HOST, extra={HOST: f"{STOPS}\nntbackup = {{ least_free_gb = 0.1 }}"})
+    mail("backup")
+    mail("backup", "--only", "systemstate")
+    (folder,) = mail.folders_of(HOST, "systemstate")
+    services = json.loads((folder / "identity.json").read_text())["services"]
+    assert services.keys() >= RUNNING | {"MSExchangeIS"}
+    assert services["PCMTA Vienna"]["account"] == "LocalSystem"
+    lines = [line for line in mail("runbook", HOST).out.splitlines() if "Services: " in line]
+    assert RUNNING in [set(line.partition(": ")[2].split(", ")) for line in lines]
+
+
 @pytest.mark.matrix
 @pytest.mark.timeout(3600)
 def test_killed_after_each_event_each_service_stands_as_it_was_found(mail: Cli, world: World) -> None:
