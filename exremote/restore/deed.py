@@ -38,6 +38,7 @@ from exremote.restore.aim import Aim
 from exremote.restore.history import CLEARED, LISTS_LEFT, WORK_FILES_LEFT
 from exremote.restore.looking import short_key
 from exremote.runner import standing
+from exremote.runner.still import not_standing
 from exremote.session import Session
 from exremote.transfer import Outgoing, push_files
 from exremote.wording import count_text
@@ -104,6 +105,8 @@ class Deed:
     """a clock for durations, in seconds"""
     save: Callable[[], None] | None = None
     """saves what will be replaced, when services stand that hold it open; raises, and nothing is replaced"""
+    programs: tuple[str, ...] = ()
+    """parts of command lines: who runs with one of them works on what is replaced"""
     begun: list[ChangeStep] = field(default_factory=list)
     """the steps that were begun, the files that are sent aside"""
 
@@ -132,12 +135,15 @@ class Deed:
         )
         began = self.clock()
         unsaved = self.save
-        standing_still = True
+        unlooked = standing_still = True
         try:
             for step in rest:
                 if unsaved is not None and not isinstance(step, StopService):
                     unsaved()
                     unsaved = None
+                if unlooked and not isinstance(step, StopService):
+                    self._expect_standing()
+                    unlooked = False
                 if isinstance(step, Prove):  # they are as they were to be, whatever becomes of the proof
                     self._are_back(done, began)
                     standing_still = False
@@ -156,6 +162,19 @@ class Deed:
         if not done.failed:
             self._clear()
         return done
+
+    def _expect_standing(self) -> None:
+        """Raise ScriptFailed if a service that the plan stopped runs again, or another of its kind."""
+        stopped = [step.service for step in self.plan if isinstance(step, StopService)]
+        said, remedy = not_standing(self.session, stopped, self.programs) if stopped else ("", "")
+        if said:
+            raise ScriptFailed(
+                self.host.name,
+                f"{said}. Nothing was replaced.",
+                script="Get-ServiceState",
+                error_id="ExRemote.ServiceStuck",
+                remedy=remedy,
+            )
 
     def _are_back(self, done: Done, began: float) -> None:
         """Journal that the services are as the plan has them; note how long they stood."""

@@ -221,6 +221,7 @@ class Errand:
             lambda step: list(here._unproven(host, session, step, there.facts)),
             time.monotonic,
             save if late else None,
+            tuple(part for name in work.aim.connectors for part in here.connectors[name].programs),
         )
         try:
             done = deed()

@@ -9,6 +9,7 @@ lists    one of the steps: access lists, which no snapshot has to have
 limits   what bounds a run as a whole: rate and deadline
 interrupts  one signal is heard, later ones change nothing
 standing  services that a killed run stopped, put back
+still    whether services that were stopped still stand
 outcome  how it ended: a value, and the exit code of a run
 """
 

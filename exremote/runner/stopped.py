@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from exremote.connector import below
 from exremote.errors import HostError, RemoteTimeout, ScriptFailed
 from exremote.facts import HostFacts, TreeFact
-from exremote.folding import folded
 from exremote.journal import Journal
 from exremote.plan import CopyStopped
 from exremote.runner import standing
+from exremote.runner.still import not_standing
 from exremote.session import Session
 
 PUT_BACK_S = 900.0
@@ -115,28 +115,9 @@ def _stop_and_copy(
 
 
 def _running(step: CopyStopped, session: Session, found: Mapping[str, tuple[str, str]]) -> str:
-    """Given the services that were stopped, return which of them, or of their kind, run all the same, in
-    words; '' if none does. Raise HostError.
-    """
-    states = session.service_states(list(found), programs=step.programs)
-    stopped = {name.lower() for name in found}
-    again, new = list[str](), list[str]()
-    for state in states:
-        image = folded(state.image_path)
-        if state.exists and state.state != "Stopped":
-            if state.name.lower() in stopped:
-                again.append(state.name)
-            elif any(folded(program) in image for program in step.programs):
-                new.append(state.name)
-    said = []
-    if again:
-        said.append(
-            f"{', '.join(again)} runs, though it was stopped for the copy: look at its recovery options, and "
-            "for who starts it"
-        )
-    if new:
-        said.append(f"{', '.join(new)} runs, and did not when the plan was made: run the backup again")
-    return "; ".join(said)
+    """Given the services that were stopped, return why the copy is none, '' if it is. Raise HostError."""
+    said, remedy = not_standing(session, list(found), step.programs)
+    return f"{said}. {remedy}" if said else ""
 
 
 def _guard(step: CopyStopped, session: Session, found: dict[str, tuple[str, str]], copies: Copies) -> None:

@@ -94,6 +94,23 @@ def test_a_service_that_will_not_stop_leaves_all_as_it_was(cli: Cli, world: Worl
     assert running(cli) >= {"MSExchangeCoCo"}
 
 
+@pytest.mark.not_under_wine("records")
+def test_a_service_that_starts_by_itself_has_nothing_replaced_under_it(cli: Cli, world: World) -> None:
+    """Its recovery options, or somebody, started it when the last of them had stopped."""
+    world.fault(f"{HOST}:Set-ServiceState:3:delay=4")
+    with cli.started(*item(cli), *DO) as process:
+        end = time.monotonic() + 60
+        while world.struck() == 0 and time.monotonic() < end:
+            time.sleep(0.05)
+        world.client.edit(HOST, "set_service", name="LME-NOTES", state="Running")
+        assert process.wait(60) == 22
+    world.client.clear_faults()
+    assert "LME-NOTES runs, though it was stopped" in cli.ran[-1].out
+    assert "recovery options" in cli.ran[-1].out
+    assert world.read(HOST, AMAP) == DAMAGED
+    assert running(cli) == ALL
+
+
 @pytest.mark.not_under_wine("time")
 def test_a_service_that_does_not_start_is_said_and_the_others_run(cli: Cli, world: World) -> None:
     trouble(world, "LME-NOTES", start_exit_code=1066)
