@@ -387,6 +387,11 @@ def _show_plans(report: Report, plans: Sequence[RecoveryPlan], record: RecoveryR
             report.line(f"  {plan.place(step.name)}, {who}: {done}{step.title} [{step.name}]")
         for note in plan.notes:
             report.line(f"  note: {note}")
+        if first := [name for name in plan.after if name not in record.hosts]:
+            both = " ".join((*first, plan.host))
+            report.line(
+                f"  note: it comes after {', '.join(first)}; if that is lost, too: exremote recover {both}"
+            )
 
 
 def _show_standing(report: Report, hosts: Sequence[Host], record: RecoveryRecord) -> None:

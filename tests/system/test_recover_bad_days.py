@@ -364,6 +364,8 @@ def test_one_server_comes_after_another(recovery: Recovery) -> None:
     for host, at in ((HOST, recovery.at), (SECOND, f"127.0.0.1:{second['port']}")):
         text = text.replace(f"[hosts.{host}]\n", f"[hosts.{host}]\nrecover_address = '{at}'\n")
     path.write_text(text)
+    alone = recovery.cli("recover", SECOND, "--dry-run").out
+    assert f"it comes after {HOST}; if that is lost, too: exremote recover {HOST} {SECOND}" in alone
     # Killed right behind the first event that tells of a plan: both hosts are resumed, none is forgotten.
     assert killed(recovery.cli, 2, "recover", SECOND, HOST, "--yes", "--wait", "2s") not in (0, 6)
     ran = recovery.cli("resume", newest_run(recovery.cli), "--json", code=6).json
