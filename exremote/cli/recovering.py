@@ -169,9 +169,18 @@ def recover_command(
         if give_up:
             end_for_good(place, report, hosts, yes)
         record = under_way(place, hosts, resume, anew, looks, at)
+        if planned and record is not None:
+            raise UsageError(
+                "A recovery that is under way has its snapshots, and --planned would take others.",
+                "Leave --planned out, or begin another one: --anew without --resume.",
+            )
         if anew and not looks:
             supersede(place, report, hosts, yes)
-        if planned:
+        if planned and looks:
+            report.note(
+                "note: --planned backs up first, and that is not done now: this is about what is there"
+            )
+        elif planned:
             _back_up(context, report, hosts, site, place)
         if record is None:
             record = begun(place, site, hosts, snapshots or (), connectors, at, rehearse, planned)

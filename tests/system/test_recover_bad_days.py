@@ -959,6 +959,12 @@ def test_a_planned_move_backs_the_living_server_up_though_another_recovery_had_b
     began = cli("recover", HOST, "--yes", "--json", code=6).json["recovery"]
     cli("confirm", began, "reinstall-windows", "--words", "it is there")  # nobody went on since
     cli("backup", HOST, code=4)
+    before = [s["id"] for s in cli.snapshots()]
+    for looks in ("--dry-run", "--rehearse"):  # changes nothing, and takes nothing
+        assert "that is not done now" in cli("recover", HOST, "--planned", looks, code=None).err
+    ran = cli("recover", HOST, "--resume", began, "--planned", code=2)
+    assert "has its snapshots" in ran.err
+    assert [s["id"] for s in cli.snapshots()] == before
     ran = cli("recover", HOST, "--anew", "--planned", "--yes", "--json", code=6)
     newest = [s["id"] for s in cli.snapshots() if s["connector"] == "systemstate"][-1]
     plan = cli("evidence", ran.json["recovery"], "--json").json["plan"]
