@@ -223,7 +223,8 @@ def break_(
     """Break a host of the running lab in every way that a restore mends, and say how.
 
     A table is deleted and one is changed, a registry value is wrong, the connector's service is stopped and
-    disabled, and work files lie about. Only starting the lab anew, or a restore, mends it.
+    disabled, and work files lie about. Only starting the lab anew, or a restore, mends it; a DisplayName,
+    which is set wrong where there is no Calendar connector, no restore sets (docs/restore.md).
     """
     try:
         for what, where in LabClient.of_this_user().break_host(host):
