@@ -10,7 +10,7 @@ from exremote.cli.common import now
 from exremote.errors import ExremoteError, PlanRefused, RepositoryError
 from exremote.inventory import Host
 from exremote.recover import Doubt, RecoveryRecord
-from exremote.repository import Repository
+from exremote.repository import Repository, is_host
 
 
 def all_recoveries(place: Repository) -> dict[str, RecoveryRecord]:
@@ -40,7 +40,8 @@ def _doubts(
     hosts: Collection[str] = (),
 ) -> dict[str, list[Doubt]]:
     names = hosts or dict.fromkeys(name for one in found.values() for name in (*one.hosts, *one.lost))
-    every = {name: recover.doubts_of(name, found, answers) for name in names}
+    # A damaged journal may name what no host is called: of that there is nothing here.
+    every = {name: recover.doubts_of(name, found, answers) for name in names if is_host(name)}
     return {name: doubts for name, doubts in every.items() if doubts}
 
 

@@ -56,7 +56,7 @@ from exremote.repository.manifest import (
     compact_entries,
     joined_entries,
 )
-from exremote.repository.names import UnsafeName, remote_name, safe_relative, stored_path
+from exremote.repository.names import UnsafeName, is_host, remote_name, safe_relative, stored_path
 from exremote.repository.objects import ObjectWriter
 from exremote.repository.parts import Assembly
 from exremote.repository.proofs import Proof
@@ -111,6 +111,7 @@ __all__ = [
     "export",
     "hold",
     "is_dead",
+    "is_host",
     "is_private",
     "joined_entries",
     "list_locks",

@@ -735,6 +735,11 @@ def test_a_recovery_of_which_no_plan_can_be_read_is_not_forgotten(recovery: Reco
                 "Nobody can go on with the recovery" in ran.err and "--anew" in ran.err and whole in ran.err
             )
         assert f"line {line + 1} is not an event" in cli("evidence", recovery.run, code=13).err
+    path.write_bytes(data.replace(f'"{HOST}"'.encode(), b'"../x:y"', 1))
+    rot(path, 1)
+    cli("forget", "--keep-last", "1", "--dry-run")  # what no host is called stops nobody
+    path.write_bytes(data)
+    rot(path, 1)
     cli("confirm", recovery.run, "in-service", "--words", "it was never lost")
     cli("backup", HOST, "--only", "systemstate")
     assert "passed over" not in cli("recover", HOST, "--dry-run").out
