@@ -215,12 +215,12 @@ class RepositoryError(ExremoteError):
 
     def __init__(self, message: str, *, path: Path | str, remedy: str = "") -> None:
         super().__init__(message, remedy)
-        self.path = plain_path(str(path))
+        self.path = str(path)
 
     @property
     def said(self) -> str:
-        """Return `path: message`."""
-        return f"{self.path}: {self.message}"
+        """Return `path: message`, the path as a person writes it."""
+        return f"{plain_path(self.path)}: {self.message}"
 
 
 class RepositoryLocked(RepositoryError):
