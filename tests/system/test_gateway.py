@@ -16,7 +16,8 @@ from exremote.lab.client import RunningLab, running_lab
 from exremote.lab.site import HostSpec
 from exremote.session import Session
 
-HOST, OTHER, GATEWAY = "EXNOTES02", "EXMSMAIL02", "GW01"
+HOST, OTHER, THIRD, GATEWAY = "EXNOTES02", "EXMSMAIL02", "EXGW02", "GW01"
+API = r"\\NWFS05\SYS\GWDOM\WPGATE\API"
 NOTES = r"C:\Lotus\Notes"
 AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
 TABLE = rf"{CONNDATA}\Tables\lab0002.tbl"
@@ -39,6 +40,7 @@ def lab(engine: str) -> Iterator[RunningLab]:
     hosts = both_ways(HostSpec(HOST, ("notes",), os="2000", bulk=(BULK,)), "gateway")
     if engine == "simulated":
         hosts += (HostSpec(OTHER, ("msmail",), os="2000", via=GATEWAY),)
+        hosts += (HostSpec(THIRD, ("groupwise", "calendar"), os="2000", via=GATEWAY, api=API),)
     with running_lab(hosts, wine=engine == "powershell") as lab:
         yield lab
 
@@ -124,6 +126,29 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
     assert r'REG_SZ "D:\\wrong\\" -> REG_SZ "C:\\Lotus\\Notes\\"' in shown
     site("restore", f"{HOST}/{snapshot(site).name}", *DO)
     assert {path: world.read(HOST, path) for path in before} == before
+
+
+@simulated
+def test_groupwise_and_the_calendar_go_the_same_way(site: Cli, world: World) -> None:
+    """Their tables, the router, and an API directory that is a third machine's."""
+    media = "netware_media = 'shelf 3'"
+    site.inventory(THIRD, extra={THIRD: f"variables = {{ groupwise_api = '{API}', {media} }}"})
+    told = site("health", THIRD, "--json", code=None).json
+    assert {f["check"] for f in told["findings"] if f["verdict"] in ("critical", "unknown")} == set()
+    first = site("backup", THIRD, "--json").json["hosts"][0]
+    assert {s["connector"] for s in first["snapshots"]} == {"groupwise", "calendar"}
+    assert "groupwise unchanged" in site("backup", THIRD).out
+    table = rf"{CONNDATA}\DxaGwise\Mapgwise.tbl"
+    before = world.read(THIRD, table)
+    world.write(THIRD, table, b"not the table")
+    world.write(THIRD, WORK, b"a work file")
+    world.stop_service(THIRD, "LME-GWISE")
+    done = site("restore", "--latest", THIRD, *DO, "--json").json["hosts"][0]
+    assert done["state"] == "done", done
+    assert world.read(THIRD, table) == before
+    assert not world.exists(THIRD, WORK)
+    told = site("health", THIRD, "--json", code=None).json
+    assert {f["check"] for f in told["findings"] if f["verdict"] in ("critical", "unknown")} == set()
 
 
 @pytest.mark.not_under_wine("time")
