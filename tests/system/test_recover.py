@@ -33,12 +33,21 @@ def way() -> str:
 
 
 @pytest.fixture
-def lab(engine: str, way: str, request: pytest.FixtureRequest) -> Iterator[RunningLab]:
+def connectors() -> tuple[str, ...]:
+    """Return what the server has."""
+    return ("notes", "groupwise")
+
+
+@pytest.fixture
+def lab(
+    engine: str, way: str, connectors: tuple[str, ...], request: pytest.FixtureRequest
+) -> Iterator[RunningLab]:
     skip_under_wine(request, engine)
     wine = engine == "powershell"  # a new PowerShell is never behind a WinRM 2.0
     if wine and way == "gateway":
         pytest.skip("simulated engine only: under Wine a gateway and the host behind it are one Windows")
-    spec = HostSpec(HOST, ("notes", "groupwise"), winrm=3 if wine else 2)
+    os = "2000" if "msmail" in connectors else "2003"
+    spec = HostSpec(HOST, connectors, os=os, winrm=3 if wine else 2)
     with running_lab(both_ways(spec, way), wine=wine) as running:
         yield running
 
@@ -130,10 +139,11 @@ WORDS = ("--words", "opens names.nsf with the connector's ID")
 
 
 @pytest.fixture
-def recovery(lab: RunningLab, tmp_path: Path) -> Recovery:
+def recovery(lab: RunningLab, connectors: tuple[str, ...], tmp_path: Path) -> Recovery:
     cli = Cli(lab, tmp_path / "jump-host")
-    how = "wmi" if lab.via else "direct"
-    cli.inventory(HOST, extra={HOST: NTBACKUP.replace("'direct'", f"'{how}'")})
+    ntbackup = NTBACKUP.replace("'direct'", "'wmi'" if lab.via else "'direct'")
+    copy = "backup = ['connectors', 'stopped-copy']\n" if "msmail" in connectors else ""
+    cli.inventory(HOST, extra={HOST: copy + ntbackup})
     cli.init()
     cli("backup", HOST)
     cli("backup", HOST, "--only", "systemstate", "--only", "storagegroups")
@@ -197,6 +207,29 @@ def test_a_lost_server_is_recovered_in_nine_steps(recovery: Recovery) -> None:
     assert by["restore-storage-groups"] == by["notes-client"] == "Anna"
     assert "nothing to resume" in recovery.cli("resume", recovery.run, code=4).err
     assert "nothing left to do" in recovery.cli("recover", HOST, "--resume", recovery.run, code=4).err
+
+
+@pytest.mark.not_under_wine("twice")
+@pytest.mark.parametrize(("connectors", "way"), [(("msmail", "ccmail"), "gateway")])
+def test_a_server_of_microsoft_mail_and_ccmail_is_recovered(recovery: Recovery) -> None:
+    """Its MTAs are called as an administrator called them: setup does not bring them back by itself."""
+    recovery.lose()
+    recovery.begin()
+    recovery.said("reinstall-windows")
+    recovery.act("system-state")
+    recovery.act("reboot")
+    recovery.said("restore-system-state")
+    recovery.act("exchange")
+    recovery.said("install-exchange")
+    recovery.act("storage-groups", temp=TEMP)
+    recovery.confirm("restore-storage-groups", *GROUPS)
+    recovery.act("reboot")
+    row = recovery.resume(0)
+    assert (row["state"], row["done"]) == ("done", "10 of 10")
+    now, was = same(recovery.client.lost(HOST, now=True)), same(recovery.client.lost(HOST))
+    for one in (now, was):  # what cc:Mail keeps there is left out on purpose
+        one["files"] = {path: digest for path, digest in one["files"].items() if "\\Ccmcdata\\" not in path}
+    assert now == was
 
 
 @pytest.mark.not_under_wine("time")
