@@ -38,6 +38,7 @@ from exremote.cli.laying import lay_into
 from exremote.cli.planned import PlanFile, read_plans, show_plans, write_plans
 from exremote.cli.resuming import Told
 from exremote.cli.running import Run, on_hosts, outcome_json
+from exremote.cli.underway import half_recovered
 from exremote.connector import Connector
 from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, PlanRefused, UsageError
 from exremote.inventory import Host, Inventory
@@ -284,8 +285,9 @@ def restore_command(
         if to is not None and saved is None and not dry_run:
             sources = ", ".join(sorted({s.host for s in snapshots}))
             approve(f"{to} is not {sources}, which the snapshot is of. Restore there?", yes, "Use --dry-run")
+        unsure = half_recovered(place, [host.name for host in hosts])
         # Whoever is asked is to know it; all else reads it behind the result.
-        for warning in (*site.warnings, *chosen.notes, *(() if yes or dry_run else chosen.left_out)):
+        for warning in (*site.warnings, *unsure, *chosen.notes, *(() if yes or dry_run else chosen.left_out)):
             report.note(f"note: {warning}")
         waves = waves_of(site, [host.name for host in hosts], canaries or (), wave, "restored")
         order = {name: n for n, name in enumerate(name for w in waves for name in w)}

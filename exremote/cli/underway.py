@@ -97,6 +97,16 @@ def ends_doubt(doubt: Doubt, host: str) -> str:
     return f"if it is whole, say so: {in_service(doubt.recovery, host)}"
 
 
+def half_recovered(place: Repository, hosts: Collection[str]) -> list[str]:
+    """Given the repository and hosts, return a sentence for each that may be half recovered now."""
+    return [
+        f"{name} may be half recovered, for the recovery {doubt.recovery} is not through; "
+        f"{ends_doubt(doubt, name)}"
+        for name, doubts in doubts_about(place, hosts).items()
+        if (doubt := next((d for d in doubts if d.until is None), None)) is not None
+    ]
+
+
 def in_service(recovery: str, host: str) -> str:
     """Return the command by which somebody says that a host is whole."""
     return f"`exremote confirm {recovery} {recover.IN_SERVICE} --host {host} --words TEXT`"

@@ -551,6 +551,9 @@ def test_a_half_recovered_machine_is_neither_saved_nor_taken_for_the_lost_server
     rows = cli("status", HOST, "--json").json["rows"]
     assert all(f"exremote resume {recovery.run}" in row["message"] for row in rows), rows
 
+    ran = cli("restore", "--latest", HOST, "--dry-run", code=None)
+    assert f"{HOST} may be half recovered, for the recovery {recovery.run} is not through" in ran.err
+    assert f"`exremote resume {recovery.run}` goes on" in ran.err
     ran = cli("recover", HOST, "--rehearse", "--at", recovery.at, "--json", code=5)
     assert f"a recovery of {HOST} is under way ({recovery.run}, 6 of 10 steps are done)" in ran.err
     rows = {(row["step"], row["what"]): row for row in ran.json["rehearsal"]}
