@@ -90,6 +90,10 @@ def without_sspi(packages: Path) -> None:
 def make(folder: Path) -> Path:
     """Given a folder, make the interpreter in it, whole or not at all. Return what starts it."""
     start = folder / "python"
+    if folder.is_relative_to(
+        ROOT
+    ):  # its drive Z: is all of this machine: who packs the checkout would walk it
+        sys.exit("make.py: name a folder outside of this checkout.")
     if start.exists():
         return start
     if sys.version_info[:2] != (3, 11):
