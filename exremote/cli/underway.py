@@ -81,13 +81,18 @@ def under_recovery(place: Repository, hosts: Sequence[Host]) -> tuple[dict[str, 
     names = [host.name for host in hosts if host.name not in found]
     notes = []
     for name, doubts in _doubts(recoveries, answers, names).items() if names else ():
-        if (doubt := next((d for d in doubts if d.until is None), None)) is not None:
+        if (doubt := _open(doubts)) is not None:
             notes.append(
                 f"{name} may be half recovered, for the recovery {doubt.recovery} was not through "
                 f"({doubt.why}): what is saved of it `recover` and `--latest` pass over until one is, or "
                 f"somebody says that the server is whole: {in_service(doubt.recovery, name)}"
             )
     return found, notes
+
+
+def _open(doubts: Iterable[Doubt]) -> Doubt | None:
+    """Return the first doubt that nobody has ended, if any."""
+    return next((doubt for doubt in doubts if doubt.until is None), None)
 
 
 def ends_doubt(doubt: Doubt, host: str) -> str:
@@ -103,7 +108,7 @@ def half_recovered(place: Repository, hosts: Collection[str]) -> list[str]:
         f"{name} may be half recovered, for the recovery {doubt.recovery} is not through; "
         f"{ends_doubt(doubt, name)}"
         for name, doubts in doubts_about(place, hosts).items()
-        if (doubt := next((d for d in doubts if d.until is None), None)) is not None
+        if (doubt := _open(doubts)) is not None
     ]
 
 
@@ -119,7 +124,7 @@ def wanted_by_recoveries(place: Repository) -> dict[str, tuple[str, str]]:
     found: dict[str, tuple[str, str]] = {}
     recoveries, answers = _recoveries_and_answers(place)
     for host, doubts in _doubts(recoveries, answers).items():
-        last = next((doubt for doubt in doubts if doubt.until is None), doubts[-1])
+        last = _open(doubts) or doubts[-1]
         said = f"the last from before the recovery {last.recovery}, which was not through"
         then = "Back the host up again, so that a newer one counts."
         if last.until is None:

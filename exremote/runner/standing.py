@@ -6,7 +6,6 @@ It never starts what a run did not stop, and stops nothing but what that run had
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -119,23 +118,23 @@ def left_down(folders: Iterable[Path], now: datetime) -> LeftDown:
             break
         if ended_without(path, FOUND, BACK, UNTOLD):
             continue
-        record = read_run(path)
+        events: list[Event] = []
+        record = read_run(path, events.append)
         if record.started is not None and record.verb not in VERBS:
             continue
         found: dict[str, Mapping[str, tuple[str, str]]] = {}
         started: dict[str, set[str]] = {}
-        last = record.started or now
-        with suppress(OSError, ValueError):  # gone or changed since: no journal stops a run
-            for event in record.events:
-                host, of, last = str(event.fields.get("host", "")), str(event.fields.get("of", "")), event.at
-                if event.kind == FOUND:
-                    found[host] = services_in(event.fields.get("services"))
-                elif event.kind == BACK:
-                    tries.setdefault((of, host), []).append(event)
-                elif event.kind == UNTOLD:
-                    said.add((of, host))
-                elif event.kind == "step-started" and (name := _starts(event.fields.get("step"))):
-                    started.setdefault(host, set()).add(name)
+        last = events[-1].at if events else now
+        for event in events:
+            host, of = str(event.fields.get("host", "")), str(event.fields.get("of", ""))
+            if event.kind == FOUND:
+                found[host] = services_in(event.fields.get("services"))
+            elif event.kind == BACK:
+                tries.setdefault((of, host), []).append(event)
+            elif event.kind == UNTOLD:
+                said.add((of, host))
+            elif event.kind == "step-started" and (name := _starts(event.fields.get("step"))):
+                started.setdefault(host, set()).add(name)
         lock = read_lock(path.with_suffix(".lock"))
         if record.ended is None and lock is not None and lock.owner is not None and not lock.dead:
             continue

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
-from conftest import Cli
+from conftest import CONNDATA, Cli, World
 
 HOST = "EXNOTES01"
+AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
+DAMAGED = b"not the table"
+
+
+def broken(world: World, folder: Path) -> Cli:
+    """Return a command line with a backup of a host, a table of which was damaged since."""
+    cli = Cli(world.lab, folder)
+    cli.inventory(HOST)
+    cli.init()
+    cli("backup")
+    world.write(HOST, AMAP, DAMAGED)
+    return cli
 
 
 def restore(cli: Cli) -> tuple[str, ...]:

@@ -13,23 +13,17 @@ from typing import Any
 
 import pytest
 from conftest import CONNDATA, Cli, World
+from restore_support import AMAP, DAMAGED, HOST, broken
 
-HOST = "EXNOTES01"
-AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
 TABLE = rf"{CONNDATA}\Tables\lab0005.tbl"
 INI = rf"{CONNDATA}\Exchconn.ini"
 DO = ("--yes", "--grace", "0")
-DAMAGED = b"not the table"
 
 
 @pytest.fixture
 def cli(world: World, tmp_path: Path) -> Iterator[Cli]:
     """Return a command line with a backup of a host that was broken since."""
-    cli = Cli(world.lab, tmp_path)
-    cli.inventory(HOST)
-    cli.init()
-    cli("backup")
-    world.write(HOST, AMAP, DAMAGED)
+    cli = broken(world, tmp_path)
     yield cli
     for service in ("MSExchangeCoCo", "LME-NOTES"):
         trouble(world, service)

@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import CONNDATA, Cli, World
-from restore_support import HOST, restore, services
+from conftest import Cli, World
+from restore_support import AMAP, DAMAGED, HOST, broken, restore, services
 
 from exremote.repository import Repository
 
-AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
 LME = r"HKLM\SYSTEM\CurrentControlSet\Services\LME-NOTES"
-DAMAGED = b"not the table"
 ALL = ("MSExchangeCoCo", "LME-NOTES", "MSExchangeCalCon")
 pytestmark = pytest.mark.not_under_wine("time")
 
@@ -22,11 +20,7 @@ pytestmark = pytest.mark.not_under_wine("time")
 @pytest.fixture
 def cli(world: World, tmp_path: Path) -> Iterator[Cli]:
     """Return a command line with a backup of a host that was broken since."""
-    cli = Cli(world.lab, tmp_path)
-    cli.inventory(HOST)
-    cli.init()
-    cli("backup")
-    world.write(HOST, AMAP, DAMAGED)
+    cli = broken(world, tmp_path)
     yield cli
     for service in ALL:
         world.client.edit(HOST, "trouble_service", name=service)

@@ -10,23 +10,17 @@ from pathlib import Path
 
 import pytest
 from conftest import CONNDATA, Cli, World
-from restore_support import HOST, restore, services, wait_for
+from restore_support import AMAP, DAMAGED, HOST, broken, restore, services, wait_for
 
-AMAP = rf"{CONNDATA}\Dxamex\Amap.tbl"
 WORK = rf"{CONNDATA}\left.seq"
 LME = r"HKLM\SYSTEM\CurrentControlSet\Services\LME-NOTES"
-DAMAGED = b"not the table"
 DO = ("--yes", "--grace", "0")
 
 
 @pytest.fixture
 def cli(world: World, tmp_path: Path) -> Iterator[Cli]:
     """Return a command line with a backup of a host that was broken since, with a work file in it."""
-    cli = Cli(world.lab, tmp_path)
-    cli.inventory(HOST)
-    cli.init()
-    cli("backup")
-    world.write(HOST, AMAP, DAMAGED)
+    cli = broken(world, tmp_path)
     world.write(HOST, WORK, b"a work file")
     yield cli
     world.client.edit(HOST, "trouble_service", name="LME-NOTES")
