@@ -54,6 +54,8 @@ class Chosen:
     """what else --latest would have taken"""
     notes: list[str] = field(default_factory=list)
     """what is to be known of snapshots that may be of a half recovered machine"""
+    doubts: Mapping[str, Sequence[recover.Doubt]] = field(default_factory=dict)
+    """by host: when it may have been half recovered"""
 
 
 def chosen_snapshots(
@@ -79,8 +81,9 @@ def chosen_snapshots(
     doubts = doubts_about(place)
     if not latest:
         found = [_named(place, name) for name in dict.fromkeys(names)]
-        return Chosen(found, notes=[*filter(None, (_doubted(place, one, doubts) for one in found))])
-    chosen, bare = Chosen(), None
+        notes = [*filter(None, (_doubted(place, one, doubts) for one in found))]
+        return Chosen(found, notes=notes, doubts=doubts)
+    chosen, bare = Chosen(doubts=doubts), None
     hosts = site.select([*names, *groups])
     for host in hosts:
         place.home(host.name)

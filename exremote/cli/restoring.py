@@ -285,7 +285,7 @@ def restore_command(
         if to is not None and saved is None and not dry_run:
             sources = ", ".join(sorted({s.host for s in snapshots}))
             approve(f"{to} is not {sources}, which the snapshot is of. Restore there?", yes, "Use --dry-run")
-        unsure = half_recovered(place, [host.name for host in hosts])
+        unsure = half_recovered(chosen.doubts, [host.name for host in hosts])
         # Whoever is asked is to know it; all else reads it behind the result.
         for warning in (*site.warnings, *unsure, *chosen.notes, *(() if yes or dry_run else chosen.left_out)):
             report.note(f"note: {warning}")

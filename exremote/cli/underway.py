@@ -102,13 +102,13 @@ def ends_doubt(doubt: Doubt, host: str) -> str:
     return f"if it is whole, say so: {in_service(doubt.recovery, host)}"
 
 
-def half_recovered(place: Repository, hosts: Collection[str]) -> list[str]:
-    """Given the repository and hosts, return a sentence for each that may be half recovered now."""
+def half_recovered(every: Mapping[str, Sequence[Doubt]], hosts: Collection[str]) -> list[str]:
+    """Given doubts by host, return a sentence for each of these hosts that may be half recovered now."""
     return [
         f"{name} may be half recovered, for the recovery {doubt.recovery} is not through; "
         f"{ends_doubt(doubt, name)}"
-        for name, doubts in doubts_about(place, hosts).items()
-        if (doubt := _open(doubts)) is not None
+        for name in hosts
+        if (doubt := _open(every.get(name, ()))) is not None
     ]
 
 
