@@ -10,6 +10,8 @@ from exremote.pack.words import PackError, deflate
 MAX_BLOCK = 262144
 """Plain bytes that one block may hold."""
 _PLAIN, _DEFLATED, _TEXT = 0, 1, 2
+PLAIN = bytes([_PLAIN])
+"""With what a record of plain bytes begins."""
 
 
 class BlockReader:
@@ -81,14 +83,14 @@ class BlockReader:
         return plain
 
 
-def seal_block(plain: bytes) -> bytes:
+def seal_block(plain: bytes | memoryview, unsealed: bytes | bytearray = b"") -> bytes | bytearray:
     """Given at most MAX_BLOCK bytes, return the record: deflated if that saves a tenth, else plain.
 
-    Raise PackError if there are more.
+    `unsealed`: the plain record, of who has it already. Raise PackError if there are more.
     """
     if len(plain) > MAX_BLOCK:
         raise PackError(f"a block of {len(plain)} bytes; at most {MAX_BLOCK} are allowed")
     deflated = deflate(plain)
     if len(deflated) * 10 <= len(plain) * 9:
         return bytes([_DEFLATED]) + deflated
-    return bytes([_PLAIN]) + bytes(plain)
+    return unsealed or PLAIN + plain

@@ -29,4 +29,4 @@ def seal_settings(values: Iterable[tuple[str, str, int, bytes | None]]) -> Itera
             raise PackError(f"registry values of more than {MOST >> 20} MiB together")
     whole = _LENGTH.pack(len(records)) + records
     for place in range(0, len(whole), MAX_BLOCK):
-        yield seal_block(whole[place : place + MAX_BLOCK])
+        yield bytes(seal_block(whole[place : place + MAX_BLOCK]))

@@ -50,7 +50,7 @@ def encode_lines(lines: Iterable[str]) -> str:
     return base64.b64encode(deflate(plain)).decode("ascii")
 
 
-def deflate(plain: bytes) -> bytes:
+def deflate(plain: bytes | memoryview) -> bytes:
     """Given bytes, return them deflated, without a header, as .NET 2.0 inflates them."""
     deflater = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
     return deflater.compress(plain) + deflater.flush()

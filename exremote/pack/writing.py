@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import struct
+import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from exremote.pack.blocks import MAX_BLOCK, seal_block
+from exremote.pack.blocks import MAX_BLOCK, PLAIN, seal_block
 
 _HEADER = struct.Struct("<cI")
 _FILE = struct.Struct("<IqqIq")
 _END = struct.Struct("<qq32s")
 _LEAST_DATA = 4096
-_POOR, _EACH = 3, 16
-"""After so many blocks that deflate could not shrink, only each 16th is tried."""
+_POOR = 3
+"""After so many blocks that deflate could not shrink, the next one is tried by a sample first."""
+_SAMPLE = 2048
 
 
 class SealedBlock(NamedTuple):
     """One block, as it goes into the pipeline."""
 
-    record: bytes
-    """flag and bytes"""
+    record: bytes | bytearray
+    """flag and bytes; nobody changes them any more"""
     plain: int
     """how many bytes it holds, before it was deflated"""
 
@@ -29,9 +31,8 @@ class PackWriter:
     """Turns files into blocks; each call yields those that are full."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
+        self._buffer = bytearray(PLAIN)
         self._poor = 0
-        self._turn = 0
 
     def begin(
         self, index: int, offset: int, modified_ticks: int, attributes: int, size: int
@@ -43,12 +44,13 @@ class PackWriter:
         """Given the next bytes of the file, take them."""
         view, place = memoryview(data), 0
         while place < len(data):
-            room = MAX_BLOCK - len(self._buffer) - _HEADER.size
+            room = self._room - _HEADER.size
             if room < min(_LEAST_DATA, len(data) - place):
                 yield self.rest()
                 continue
             part = view[place : place + room]
-            self._buffer += _HEADER.pack(b"D", len(part)) + part
+            self._buffer += _HEADER.pack(b"D", len(part))
+            self._buffer += part
             place += len(part)
 
     def end(self, size: int, modified_ticks: int, sha256: bytes) -> Iterator[SealedBlock]:
@@ -57,21 +59,32 @@ class PackWriter:
 
     def rest(self) -> SealedBlock:
         """Return what waits, and begin a new block. There must be something."""
-        plain = bytes(self._buffer)
-        self._buffer.clear()
-        self._turn += 1
-        if self._poor >= _POOR and self._turn % _EACH:
-            return SealedBlock(b"\0" + plain, len(plain))
-        record = seal_block(plain)
-        self._poor = self._poor + 1 if record[0] == 0 else 0
+        record: bytes | bytearray = self._buffer
+        self._buffer = bytearray(PLAIN)
+        plain = memoryview(record)[len(PLAIN) :]
+        if self._poor < _POOR or _may_shrink(plain):
+            record = seal_block(plain, record)
+            self._poor = self._poor + 1 if record.startswith(PLAIN) else 0
         return SealedBlock(record, len(plain))
 
     @property
     def waiting(self) -> bool:
         """Return whether something waits."""
-        return bool(self._buffer)
+        return len(self._buffer) > len(PLAIN)
 
     def _add(self, kind: bytes, payload: bytes) -> Iterator[SealedBlock]:
-        if len(self._buffer) + _HEADER.size + len(payload) > MAX_BLOCK:
+        if self._room < _HEADER.size + len(payload):
             yield self.rest()
         self._buffer += _HEADER.pack(kind, len(payload)) + payload
+
+    @property
+    def _room(self) -> int:
+        """Return how many bytes the block still takes."""
+        return len(PLAIN) + MAX_BLOCK - len(self._buffer)
+
+
+def _may_shrink(plain: memoryview) -> bool:
+    """Given a block, return whether deflate is worth a try, by the look of its middle."""
+    middle = max(0, len(plain) - _SAMPLE) // 2
+    sample = plain[middle : middle + _SAMPLE]
+    return len(zlib.compress(sample, 1)) * 10 <= len(sample) * 9

@@ -12,6 +12,7 @@ import importlib.util
 import logging
 import sys
 
+from exremote.transport.buffers import keep_freed_memory
 from exremote.transport.wire import (
     PAUSE,
     Address,
@@ -73,6 +74,7 @@ def connect(
     `on_shell` hears of each shell, before it exists where we name it. Raise AccessDenied if the
     authentication needs a package that is not installed.
     """
+    keep_freed_memory()
     needs = {"kerberos": ("gssapi", "krb5"), "credssp": ("requests_credssp",)}.get(login.auth, ())
     if login.auth == "kerberos" and sys.platform == "win32":
         needs = ()  # Windows speaks Kerberos itself

@@ -6,8 +6,10 @@ It never repeats a request, and never authenticates anew behind its caller's bac
 from __future__ import annotations
 
 import math
+import uuid
+from binascii import b2a_base64
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -18,7 +20,7 @@ from pypsrp.wsman import OptionSet, SelectorSet, WSMan, WSManAction
 from exremote.transport.door import mount
 from exremote.transport.eager import EagerNegotiateAuth
 from exremote.transport.faults import OPERATION_TIMEOUT, UNKNOWN_SHELL
-from exremote.transport.receive import NOTHING, Received, read_answer
+from exremote.transport.receive import NOTHING, Received, read_answer, read_receipt
 from exremote.transport.wire import Address, Login, WireSettings
 
 P = ParamSpec("P")
@@ -27,6 +29,16 @@ T = TypeVar("T")
 RSP = "{http://schemas.microsoft.com/wbem/wsman/1/windows/shell}"
 _ENVELOPE = "{http://www.w3.org/2003/05/soap-envelope}Envelope"
 _BODY = "{http://www.w3.org/2003/05/soap-envelope}Body"
+_HERE = "=data="
+"""Stands for the data while an envelope is written: no base64 begins so."""
+
+
+class _InputForm(NamedTuple):
+    """The envelope of a command's input, but for what is new each time."""
+
+    command_id: str
+    pieces: tuple[bytes, bytes, bytes]
+    """before the id of the message, between that and the data, behind them"""
 
 
 class Link(WSMan):
@@ -34,6 +46,7 @@ class Link(WSMan):
 
     created = False
     """Whether the host has answered a Create: then there is a shell, whatever comes next."""
+    _form: _InputForm | None = None
 
     def create(
         self,
@@ -76,21 +89,47 @@ class Link(WSMan):
         message_id, header = self._create_header(
             WSManAction.RECEIVE, uri, options, selector(shell_id), timeout
         )
-        envelope = Element(_ENVELOPE)
-        envelope.append(header)
-        ElementTree.SubElement(envelope, _BODY).append(receive)
-        message = ElementTree.tostring(envelope, encoding="utf-8", method="xml")
+        message = _envelope(header, receive)
         try:
-            response = connected(self.transport.send, message, timeout=timeout + 2)
-        except WinRMTransportError as error:
-            fault = self._fault_in(error)
-            if isinstance(fault, WSManFaultError) and fault.code == OPERATION_TIMEOUT:
+            response = self._exchange(message, timeout + 2)
+        except WSManFaultError as fault:
+            if fault.code == OPERATION_TIMEOUT:
                 return NOTHING
-            raise fault from None
+            raise
         answer = read_answer(response)
-        if answer.relates_to != f"uuid:{message_id}":
-            raise WinRMError(f"an answer to {answer.relates_to or 'nothing'}, not to uuid:{message_id}")
+        _answers(answer.relates_to, message_id)
         return answer
+
+    def send_input(self, uri: str, shell_id: str, command_id: str, data: bytes) -> None:
+        """Send bytes to a command's standard input, over the connection that is there.
+
+        They become text in the envelope once; no tree of elements carries them.
+        Raise what pypsrp raises, or AnswerError.
+        """
+        if self._form is None or self._form.command_id != command_id:
+            self._form = self._input_form(uri, shell_id, command_id)
+        message_id = str(uuid.uuid4()).upper()
+        before, between, behind = self._form.pieces
+        text = b2a_base64(data, newline=False)
+        response = self._exchange(b"".join((before, message_id.encode(), between, text, behind)), None)
+        _answers(read_receipt(response), message_id)
+
+    def _input_form(self, uri: str, shell_id: str, command_id: str) -> _InputForm:
+        """Given a command, return the envelope that carries its input: all is the same but id and data."""
+        message_id, header = self._create_header(WSManAction.SEND, uri, selector_set=selector(shell_id))
+        send = Element(f"{RSP}Send")
+        stream = ElementTree.SubElement(send, f"{RSP}Stream", {"Name": "stdin", "CommandId": command_id})
+        stream.text = _HERE
+        before, rest = _envelope(header, send).split(message_id.encode())
+        between, behind = rest.split(_HERE.encode())
+        return _InputForm(command_id, (before, between, behind))
+
+    def _exchange(self, message: bytes, timeout: int | None) -> bytes:
+        """Send an envelope, once, over the connection that is there. Return its answer; raise the fault."""
+        try:
+            return bytes(connected(self.transport.send, message, timeout=timeout))
+        except WinRMTransportError as error:
+            raise self._fault_in(error) from None
 
     def _fault_in(self, error: WinRMTransportError) -> Exception:
         """Given an HTTP error, return the fault in it, or the error itself."""
@@ -157,6 +196,20 @@ def link(address: Address, login: Login, settings: WireSettings) -> Link:
             http.username, http.password, login.auth, wrap_required=http.wrap_required
         )
     return wsman
+
+
+def _envelope(header: Element, content: Element) -> bytes:
+    """Given a header and what stands in the body, return the envelope."""
+    envelope = Element(_ENVELOPE)
+    envelope.append(header)
+    ElementTree.SubElement(envelope, _BODY).append(content)
+    return bytes(ElementTree.tostring(envelope, encoding="utf-8", method="xml"))
+
+
+def _answers(relates_to: str, message_id: str) -> None:
+    """Given the request that an answer names, raise WinRMError unless it is this one."""
+    if relates_to != f"uuid:{message_id}":
+        raise WinRMError(f"an answer to {relates_to or 'nothing'}, not to uuid:{message_id}")
 
 
 def selector(shell_id: str) -> SelectorSet:

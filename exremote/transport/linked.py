@@ -31,6 +31,11 @@ class Linked(Conversation):
         uri = SHELL_URIS[self.kind]
         return self._call(self._link.ask_output, uri, self.shell_id, command_id, streams, timeout)
 
+    def _put(self, command_id: str, data: bytes) -> None:
+        """Send bytes to a command's standard input."""
+        assert self._link is not None and self.shell_id is not None
+        self._call(self._link.send_input, SHELL_URIS[self.kind], self.shell_id, command_id, data)
+
     def _send_signal(self, command_id: str, code: str) -> None:
         assert self._link is not None and self.shell_id is not None
         self._link.send_signal(SHELL_URIS[self.kind], self.shell_id, command_id, code, SIGNAL_S)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 import uuid
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterator
 
 from exremote.transport.fragments import FRAGMENT
@@ -19,14 +19,15 @@ _HEADER = struct.Struct("<II16s16s")
 _START, _END = 1, 2
 
 
-def message(kind: int, pool: str, pipeline: str, body: bytes) -> bytes:
-    """Given a message type, the ids of pool and pipeline, and a body, return the message."""
-    return _HEADER.pack(_SERVER, kind, uuid.UUID(pool).bytes_le, uuid.UUID(pipeline).bytes_le) + body
+def message(kind: int, pool: str, pipeline: str, *body: bytes) -> bytes:
+    """Given a message type, the ids of pool and pipeline, and a body in pieces, return the message."""
+    head = _HEADER.pack(_SERVER, kind, uuid.UUID(pool).bytes_le, uuid.UUID(pipeline).bytes_le)
+    return b"".join((head, *body))
 
 
-def byte_array(data: bytes) -> bytes:
-    """Given bytes, return them as CLIXML."""
-    return b"<BA>" + b64encode(data) + b"</BA>"
+def byte_array(data: bytes | bytearray) -> tuple[bytes, bytes, bytes]:
+    """Given bytes, return them as CLIXML, in pieces: half a megabyte is not copied to put a tag around it."""
+    return b"<BA>", b2a_base64(data, newline=False), b"</BA>"
 
 
 class Outbox:
@@ -37,12 +38,12 @@ class Outbox:
         self.number = first
         """of the next message"""
         self._size = size
-        self._parts: list[bytes] = []
+        self._parts: list[bytes | memoryview] = []
         self._used = 0
 
     def add(self, text: bytes) -> Iterator[bytes]:
         """Given a message, yield what is to be sent now that it is added."""
-        place, fragment, total = 0, 0, len(text)
+        place, fragment, total, view = 0, 0, len(text), memoryview(text)
         while place < total:
             room = self._size - self._used - FRAGMENT.size
             if room <= 0:
@@ -51,7 +52,7 @@ class Outbox:
             length = min(room, total - place)
             flags = (_START if fragment == 0 else 0) | (_END if place + length == total else 0)
             self._parts.append(FRAGMENT.pack(self.number, fragment, flags, length))
-            self._parts.append(text[place : place + length])
+            self._parts.append(view[place : place + length])
             self._used += FRAGMENT.size + length
             place, fragment = place + length, fragment + 1
         self.number += 1

@@ -142,7 +142,7 @@ class PsrpConversation(Linked):
         told = [b64encode(first).decode("ascii")]
         self._call(connected, self._pool.shell.command, "", arguments=told, command_id=shell.id)
         for payload in others:
-            self._call(connected, self._pool.shell.send, "stdin", payload, command_id=shell.id)
+            self._put(shell.id, payload)
 
     def _feed(self, shell: PowerShell, source: Iterable[object], deadline: float) -> Iterator[bool]:
         """Send what goes into a pipeline; yield where output is to be asked for first."""
@@ -167,8 +167,8 @@ class PsrpConversation(Linked):
     def _message(self, shell: PowerShell, item: object) -> bytes:
         """Given an object for a pipeline, return the message that carries it."""
         assert self._pool is not None
-        if isinstance(item, bytes):
-            return message(PIPELINE_INPUT, self._pool.id, shell.id, byte_array(item))
+        if isinstance(item, bytes | bytearray):
+            return message(PIPELINE_INPUT, self._pool.id, shell.id, *byte_array(item))
         element = self._call(self._pool.serialize, self._sendable(item))
         body = b"" if element is None else ElementTree.tostring(element)
         return message(PIPELINE_INPUT, self._pool.id, shell.id, body)
@@ -178,7 +178,7 @@ class PsrpConversation(Linked):
         assert self._pool is not None
         if payload:
             self._poll_s(deadline)
-            self._call(connected, self._pool.shell.send, "stdin", payload, command_id=shell.id)
+            self._put(shell.id, payload)
 
     def _end(self, state: object) -> RemoteError | None:
         """Given a pipeline's last word, return the error in it, if any. Raise SessionLost."""

@@ -1,6 +1,6 @@
-"""One answer to Receive, read for its bytes. It builds no tree of elements: bulk is nothing but base64.
+"""One answer to Receive or Send, read as bytes. It builds no tree of elements: bulk is nothing but base64.
 
-Both wires come through here. What is no answer to a Receive, or not whole, is an AnswerError; faults come
+Both wires come through here. What is no such answer, or not whole, is an AnswerError; faults come
 another way, as the libraries' own exceptions.
 """
 
@@ -18,7 +18,7 @@ _RELATES_TO = re.compile(rb"RelatesTo\b[^>]*>\s*([^<\s]*)\s*<")
 
 
 class AnswerError(ValueError):
-    """What came is no answer to a Receive."""
+    """What came is no answer to what was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +41,7 @@ NOTHING = Received((), False, None, "")
 
 def read_answer(envelope: bytes) -> Received:
     """Given an answer's envelope, return what it brought. Raise AnswerError."""
-    if b"ReceiveResponse" not in envelope or not envelope.rstrip().endswith(b"Envelope>"):
-        raise AnswerError("no answer to a Receive, or not a whole one")
+    _whole(envelope, "Receive")
     view = memoryview(envelope)
     streams: list[tuple[str, bytes]] = []
     place = begin = envelope.find(b"Stream ")
@@ -59,15 +58,32 @@ def read_answer(envelope: bytes) -> Received:
                 streams.append((name[1].decode("ascii", "replace"), data))
         place = envelope.find(b"Stream ", end)
     # Nothing but these few bytes is searched: the streams between them may be half a megabyte.
-    head = _RELATES_TO.search(envelope, 0, begin if begin >= 0 else len(envelope))
     tail = max(0, envelope.rfind(b"Stream"))
     state, code = _STATE.search(envelope, tail), _EXIT_CODE.search(envelope, tail)
     return Received(
         tuple(streams),
         state is not None and state[1].endswith(b"/Done"),
         int(code[1]) if code else None,
-        head[1].decode("ascii", "replace") if head else "",
+        _relates_to(envelope, begin if begin >= 0 else len(envelope)),
     )
+
+
+def read_receipt(envelope: bytes) -> str:
+    """Given the envelope that answers a Send, return the id of the request. Raise AnswerError."""
+    _whole(envelope, "Send")
+    return _relates_to(envelope, len(envelope))
+
+
+def _whole(envelope: bytes, action: str) -> None:
+    """Given an envelope, raise AnswerError if it is no answer to that action, or ends too early."""
+    if f"{action}Response".encode() not in envelope or not envelope.rstrip().endswith(b"Envelope>"):
+        raise AnswerError(f"no answer to a {action}, or not a whole one")
+
+
+def _relates_to(envelope: bytes, end: int) -> str:
+    """Given an envelope and where its head ends, return which request it answers."""
+    found = _RELATES_TO.search(envelope, 0, end)
+    return found[1].decode("ascii", "replace") if found else ""
 
 
 def _stream(text: memoryview) -> bytes:

@@ -204,14 +204,22 @@ def _named(header: ElementTree.Element, group: str, item: str) -> dict[str, str]
     return {} if found is None else {e.get("Name", "").upper(): e.text or "" for e in found.findall(W + item)}
 
 
+_LONG = 4096
+
+
 def read(data: bytes) -> Request:
     """Given the bytes of an envelope, return the request. Raise Fault if it is no envelope."""
     if b"<!DOCTYPE" in data or b"\x00" in data[:64]:
         raise invalid_xml("a document type, or an encoding other than UTF-8")
+    begin, end = _bulk(data)
     try:
-        envelope = ElementTree.fromstring(data)  # noqa: S314 - without a DOCTYPE there are no entities to expand
+        # Without a DOCTYPE there are no entities to expand.
+        envelope = ElementTree.fromstring(data[:begin] + data[end:])  # noqa: S314
     except ElementTree.ParseError as error:
         raise invalid_xml(str(error)) from None
+    stream = next(envelope.iter(RSP + "Stream"), None)
+    if stream is not None and begin < end:
+        stream.text = data[begin:end].decode("ascii", "replace")
     header, body = envelope.find(S + "Header"), envelope.find(S + "Body")
     if header is None or body is None:
         raise invalid_xml("no header or no body")
@@ -232,6 +240,18 @@ def read(data: bytes) -> Request:
         body=body[0] if len(body) else None,
         size=len(data),
     )
+
+
+def _bulk(data: bytes) -> tuple[int, int]:
+    """Given an envelope, return where the text of its first stream begins and ends; nothing if it is short.
+
+    The parser takes longer over half a megabyte of base64 than all else that a request costs here, and what
+    clients cost is to be measured against this endpoint.
+    """
+    begin = data.find(b">", data.find(b"Stream ")) + 1
+    end = data.find(b"<", begin)
+    plain = end - begin > _LONG and data.find(b"&", begin, end) < 0
+    return (begin, end) if plain else (0, 0)
 
 
 _HEAD = (
