@@ -46,6 +46,22 @@ def uploads(bench: Bench, scale: Scale) -> Iterator[Row]:
     memory = {"baseline": copied.used.extra_mib}
     yield at_most(f"upload, random, {middle} MiB: extra memory", used.extra_mib, "MiB", 64, memory)
     yield from _text(bench, scale)
+    yield from _slow_line(bench, scale)
+
+
+def _slow_line(bench: Bench, scale: Scale) -> Iterator[Row]:
+    """As many bytes as the middle size has, in 16 files, over a line of 50 ms and 100 Mbit/s."""
+    size, bandwidth, source = scale.sizes[1], 100_000_000, random.Random(9)
+    names = bench.local_files(source.randbytes(size * MIB // 16) for _ in range(16))
+    bench.slow_line(0.05, bandwidth)
+    try:
+        one = _send(bench, names)
+    finally:
+        bench.slow_line()
+    expect(one, files=16)
+    used = one.used.wire_bytes * 8 / bandwidth / one.used.seconds * 100
+    name = f"50 ms, 100 Mbit/s, upload, {size} MiB: share of the line"
+    yield at_least(name, used, "%", 70) if scale.clock else row(name, used, "%")
 
 
 def _tree(bench: Bench, scale: Scale) -> Iterator[Row]:

@@ -170,7 +170,7 @@ class Errand:
         self._reserve(host, plan, facts)
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
-            Carrier(session, is_modern(facts), partial(self._tell, host)) as carrier,
+            Carrier(session, is_modern(facts)) as carrier,
         ):
             place = Workplace(
                 session,
@@ -232,10 +232,6 @@ class Errand:
     def _accept(self, findings: Sequence[Finding]) -> tuple[Finding, ...]:
         """Given findings, return them, those that the site lives with marked so."""
         return health.accept(findings, self.accepted, self.now().date())
-
-    def _tell(self, host: Host, kind: str, fields: Mapping[str, object]) -> None:
-        """Given what became of the streams, note it."""
-        self.journal.event(kind, host=host.name, said=dict(fields))
 
     @contextmanager
     def guard(self, host: Host) -> Iterator[None]:

@@ -134,7 +134,7 @@ class JobErrand:
         self.stage(host.name, f"ntbackup: {part}")
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
-            Carrier(session, is_modern(whole), partial(self._tell, host)) as carrier,
+            Carrier(session, is_modern(whole)) as carrier,
         ):
             place = Workplace(
                 session,
@@ -270,9 +270,6 @@ class JobErrand:
     def _arrived(self, host: Host, files: int, size: int) -> None:
         self.room.arrived(host.name, size)
         self.moved(host.name, files, size)
-
-    def _tell(self, host: Host, kind: str, fields: Mapping[str, object]) -> None:
-        self.journal.event(kind, host=host.name, said=dict(fields))
 
 
 def _storage_groups(session: Session) -> tuple[tuple[ConnectorObject, ...], str]:

@@ -79,7 +79,7 @@ class TablesErrand(Errand):
         self.expect(host.name, len(lacking_bytes), sum(lacking_bytes.values()))
         with (
             self.repository.staging(self.journal.run_id, host.name) as staging,
-            Carrier(session, is_modern(facts), partial(self._tell, host)) as carrier,
+            Carrier(session, is_modern(facts)) as carrier,
         ):
             users = {f.item.id: ", ".join(s.name for s in f.connector.services) for f in chosen}
             place = Workplace(

@@ -58,10 +58,7 @@ def save_before(
     fact = there.facts.host_fact
     modern = fact is not None and (fact.powershell_major or 0) >= 3
 
-    def tell(kind: str, fields: Mapping[str, object]) -> None:
-        journal.event(kind, host=host.name, said=dict(fields))
-
-    with repository.staging(journal.run_id, host.name) as staging, Carrier(session, modern, tell) as carrier:
+    with repository.staging(journal.run_id, host.name) as staging, Carrier(session, modern) as carrier:
         for swap in plan.swaps:
             copied = _pull(swap, there, carrier, repository, staging, connectors, moved)
             entries += copied.entries

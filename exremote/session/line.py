@@ -153,7 +153,8 @@ class Line:
         route = Route.of(host, own_account)
         self._hop = SecondHop(route, host, self._library, self._shares) if route is not None else None
         self._factory = transport_factory
-        self._on_event = on_event
+        self.tell = on_event
+        """who hears what becomes of the line, with its kind and what belongs to it"""
         self._sleep = sleep
         self._policy = policy or host.retry
         self._ends = min(time.monotonic() + host.deadlines.host_s, ends)
@@ -245,7 +246,7 @@ class Line:
             share_account=self._share_account,
             library=self._library,
             transport_factory=self._factory,
-            on_event=self._on_event,
+            on_event=self.tell,
             sleep=sleep,
             policy=self._policy,
             stopping=stop,
@@ -345,7 +346,7 @@ class Line:
 
     def _tell(self, script: str, attempt: int, wait_s: float, error: BaseException | None) -> None:
         """Tell of a try that failed and of the next one."""
-        self._on_event(
+        self.tell(
             "retry", {"script": script, "attempt": attempt, "wait_s": round(wait_s, 3), "error": str(error)}
         )
 
@@ -463,7 +464,7 @@ class Line:
 
     def _on_shell(self, what: str, shell_id: str) -> None:
         fields = {"what": what, "host": self.host.name, "shell_id": shell_id, "wire": self.wire}
-        self._on_event("shell", fields)
+        self.tell("shell", fields)
 
     def _run(
         self,

@@ -1,70 +1,60 @@
-"""Who fetches what: spans of files in order, a share of them for each lane. It fetches nothing itself."""
+"""Who moves what: loads in order, a share of them for each lane. It moves nothing itself."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-
-from exremote.pack import FileBegin
-from exremote.repository import ObjectWriter
-from exremote.transfer.wanted import Wanted
+from typing import Generic, Protocol, Self, TypeVar
 
 LEAST_SHARE = 2 << 20
 """Bytes that a lane takes over from another one at least: less is not worth another script."""
-_CUT = 1 << 20
-"""A file is cut at multiples of this."""
+WORTH_S = 0.5
+"""A share that takes less than this is not taken over from another lane, in seconds."""
 
 
-@dataclass(slots=True, eq=False)
-class Span:
-    """A file, or part of one, that is still to come."""
-
-    wanted: Wanted
-    place: int = 0
-    """where the next byte belongs"""
-    stop: int | None = None
-    """where it ends; None: with the file"""
-    begun: FileBegin | None = None
-    """the host's first words about it"""
-    writer: ObjectWriter | None = None
-    """where it goes"""
+class Load(Protocol):
+    """A file, or part of one, that is still to be moved."""
 
     @property
     def left(self) -> int:
-        """Return about how many bytes are to come."""
-        return max(0, (self.wanted.size if self.stop is None else self.stop) - self.place)
+        """Return about how many bytes are to be moved."""
+
+    def split(self, most: int) -> Self | None:
+        """Given how many bytes may go to another lane, cut off as many of the last ones. None: it is one."""
 
 
-class Share:
-    """What one lane has to fetch. Only under the board's lock is it looked at or changed."""
+L = TypeVar("L", bound=Load)
+
+
+class Share(Generic[L]):
+    """What one lane has to move. Only under the board's lock is it looked at or changed."""
 
     def __init__(self) -> None:
-        self.spans: deque[Span] = deque()
+        self.spans: deque[L] = deque()
 
     @property
     def left(self) -> int:
-        """Return about how many bytes are to come."""
+        """Return about how many bytes are to be moved."""
         return sum(span.left for span in self.spans)
 
 
-class Board:
-    """All that is to be fetched in one errand, and the lanes that do it."""
+class Board(Generic[L]):
+    """All that is to be moved in one errand, and the lanes that do it."""
 
-    def __init__(self, spans: Iterable[Span]) -> None:
+    def __init__(self, spans: Iterable[L]) -> None:
         self.changed = threading.Condition(threading.RLock())
         """the lock of the board; it tells when a lane has no more to do"""
         self._open = deque(spans)
-        self._shares: list[Share] = []
+        self._shares: list[Share[L]] = []
 
-    def join(self) -> Share:
+    def join(self) -> Share[L]:
         """Return the share of a new lane; nothing is in it yet."""
         with self.changed:
-            self._shares.append(Share())
+            self._shares.append(Share[L]())
             return self._shares[-1]
 
-    def leave(self, share: Share) -> None:
+    def leave(self, share: Share[L]) -> None:
         """Given the share of a lane that ends, take back what it had not done."""
         with self.changed:
             self._shares.remove(share)
@@ -72,13 +62,13 @@ class Board:
             share.spans.clear()
             self.changed.notify_all()
 
-    def add(self, span: Span) -> None:
-        """Given something more to fetch, keep it for the next lane that has nothing to do."""
+    def add(self, span: L) -> None:
+        """Given something more to move, keep it for the next lane that has nothing to do."""
         with self.changed:
             self._open.append(span)
             self.changed.notify_all()
 
-    def take(self, share: Share, worth: int = LEAST_SHARE) -> bool:
+    def take(self, share: Share[L], worth: int = LEAST_SHARE) -> bool:
         """Given the share of a lane, put more into it if it is empty. Return whether there is anything in it.
 
         What nobody has comes first; then half of what the lane with the most has, if that is worth it.
@@ -103,21 +93,16 @@ class Board:
 
     @property
     def left(self) -> int:
-        """Return about how many bytes are to come."""
+        """Return about how many bytes are to be moved."""
         with self.changed:
             return sum(span.left for span in self._open) + sum(one.left for one in self._shares)
 
-    def _split(self, largest: Share, share: Share) -> None:
+    def _split(self, largest: Share[L], share: Share[L]) -> None:
         """Given the fullest share and an empty one, move the last half of it."""
         half, moved = largest.left // 2, 0
         while len(largest.spans) > 1 and moved + largest.spans[-1].left <= half:
             span = largest.spans.pop()
             share.spans.appendleft(span)
             moved += span.left
-        last = largest.spans[-1]
-        if last.wanted.whole is None or half - moved < _CUT:
-            return
-        cut = (last.place + last.left - (half - moved)) // _CUT * _CUT
-        if cut >= last.place + _CUT:
-            share.spans.appendleft(Span(last.wanted, cut, last.stop))
-            last.stop = cut
+        if (part := largest.spans[-1].split(half - moved)) is not None:
+            share.spans.appendleft(part)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -28,8 +27,6 @@ IDLE_S = 120.0
 WIRE_BYTES = 1.8
 """Bytes on the wire for each byte of a file, at most, over PSRP."""
 
-Tell = Callable[[str, Mapping[str, object]], None]
-
 
 class StepBack(Exception):
     """Raw streams do not work with this host, for a reason; its own wire may."""
@@ -46,10 +43,11 @@ class Aborted(Exception):
 class Carrier:
     """The streams to one host, for all its items; to be closed."""
 
-    def __init__(self, session: Session, modern: bool, tell: Tell = lambda kind, fields: None) -> None:
-        """Given the session that is open, whether the host has PowerShell 3.0 or newer, and who is told.
+    def __init__(self, session: Session, modern: bool) -> None:
+        """Given the session that is open, and whether the host has PowerShell 3.0 or newer.
 
-        `tell` hears "bulk-stepped-back" (reason), "stream-opened" (streams, wire), "stream-lost" (error).
+        Who listens to the session hears "bulk-stepped-back" (reason), "stream-opened" (streams, wire) and
+        "stream-lost" (error).
         """
         self.session = session
         self.warnings: list[str] = []
@@ -58,7 +56,6 @@ class Carrier:
         usual = host.envelope_kb == 150
         self._envelope_kb = 500 if modern and usual else host.envelope_kb
         self._raw = host.bulk == "auto"
-        self._tell = tell
         self._lock = threading.Lock()
         self._idle: list[Session] = []
         self._most = host.streams
@@ -122,16 +119,16 @@ class Carrier:
                     f"raw streams do not work with this host ({reason}); its files came the slower way."
                 )
         if first:
-            self._tell("bulk-stepped-back", {"reason": reason})
+            self.session.tell("bulk-stepped-back", {"reason": reason})
 
     def lost(self, error: HostError) -> None:
         """Given why a stream beside the first one was lost, open no more of them."""
         self._most = 1
-        self._tell("stream-lost", {"error": error.text})
+        self.session.tell("stream-lost", {"error": error.text})
 
     def opened(self, streams: int, wire: Kind) -> None:
         """Given that another stream is about to be opened, tell."""
-        self._tell("stream-opened", {"streams": streams, "wire": wire})
+        self.session.tell("stream-opened", {"streams": streams, "wire": wire})
 
     def wants_more(self, running: int, pace: Pace, left: int) -> bool:
         """Given how many streams run, the pace of the first, and the bytes to come, return if one more pays.

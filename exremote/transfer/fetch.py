@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable
 
-from exremote.errors import HostError, TransferMismatch
+from exremote.errors import TransferMismatch
 from exremote.pack import FileBegin, FileEnd, FileError
 from exremote.repository import ObjectWriter, Staging
 from exremote.session import Session
-from exremote.transfer.board import Board, Span
-from exremote.transfer.carrier import Aborted, Carrier, StepBack
+from exremote.transfer.board import Board
+from exremote.transfer.carrier import Carrier
+from exremote.transfer.crew import Crew
 from exremote.transfer.lane import Lane
 from exremote.transfer.wanted import (
     GROWTH,
     READS_OF_A_CHANGING_FILE,
     Fetched,
     Progress,
+    Span,
     Wanted,
     reason,
 )
@@ -25,7 +26,6 @@ from exremote.transport import Kind
 
 LARGE = 8 << 20
 """Bytes from which on a file comes in parts: they may come side by side, and outlive a killed run."""
-_LOOK_S = 0.25
 
 
 class Fetch:
@@ -57,103 +57,31 @@ class Fetch:
         self._progress = progress
         self._lock = threading.Lock()
         self._wanted = list(wanted)
-        self._first: Session | None = None
-        self._threads: list[threading.Thread] = []
-        self._looked = 0.0
-        self._error: BaseException | None = None
         self.board = Board([span for one in self._wanted for span in self._spans(one)])
         """who fetches what"""
-
-    # ------------------------------------------------------------ lanes
+        self._crew = Crew(carrier, self.board, self._lane, self._wire)
 
     def run(self) -> None:
         """Fetch all, reading again what changed meanwhile. Raise HostError if the host is lost."""
-        try:
-            while self._error is None and not self.board.wait(_LOOK_S):
-                self._first_lane()
-        except Aborted:
-            pass  # what ended it is told below
-        except BaseException as error:
-            self._end(error)
-        finally:
-            if self._error is not None:
-                self._carrier.abort()
-            for thread in self._threads:
-                thread.join()
-        if self._error is not None:
-            raise self._error
+        self._crew.run()
         for one in self._wanted:
             if one.whole is not None and one.spoiled:
                 one.whole.discard()
 
-    def _end(self, error: BaseException) -> None:
-        """Given what ends the errand for good, have all lanes end. The first one counts."""
-        with self._lock:
-            self._error = self._error or error
+    def look(self) -> None:
+        """Called by each lane between blocks: open another one if that pays. Raise Aborted at the end."""
+        self._crew.look()
 
-    def _first_lane(self) -> None:
-        """Fetch in this thread what there is. Raise HostError."""
-        wire = self._carrier.wire_for(self.board.left)
-        beside = wire != self._carrier.session.wire
-        session = self._carrier.take(wire) if beside else self._carrier.session
-        self._first = session
-        try:
-            self._lane(session, beside)
-        except StepBack as error:
-            self._carrier.step_back(error.reason)
-        finally:
-            self._first = None
-            self._carrier.rested()
+    def _wire(self) -> Kind:
+        return self._carrier.wire_for(self.board.left)
 
-    def _lane(self, session: Session, beside: bool) -> None:
+    def _lane(self, session: Session) -> None:
         """Given a session, fetch with it until there is nothing more for it."""
         lane = Lane(self, session)
         try:
             lane.run()
-        except BaseException:
-            if beside:
-                session.close()
-            raise
-        else:
-            if beside:
-                self._carrier.give_back(session)
         finally:
             lane.leave()
-
-    def look(self) -> None:
-        """Called by each lane between blocks: open another one if that pays. Raise Aborted at the end."""
-        if self._error is not None:
-            raise Aborted
-        first = self._first
-        if first is None or time.monotonic() - self._looked < _LOOK_S:
-            return
-        with self._lock:
-            self._looked = time.monotonic()
-            running = 1 + sum(thread.is_alive() for thread in self._threads)
-            if not self._carrier.wants_more(running, first.pace, self.board.left):
-                return
-            self._carrier.opened(running + 1, first.wire)
-            thread = threading.Thread(
-                target=self._beside,
-                args=[first.wire],
-                name=f"{threading.current_thread().name} stream",
-                daemon=True,
-            )
-            self._threads.append(thread)
-        thread.start()
-
-    def _beside(self, wire: Kind) -> None:
-        """Be another lane, in a thread of its own. What becomes of it, the first lane tells."""
-        try:
-            self._lane(self._carrier.take(wire), True)
-        except StepBack as error:
-            self._carrier.step_back(error.reason)
-        except HostError as error:
-            self._carrier.lost(error)
-        except Aborted:
-            pass
-        except BaseException as error:  # carried over to the first lane's thread
-            self._end(error)
 
     # ------------------------------------------------------------ files
 
@@ -230,7 +158,7 @@ class Fetch:
             writer.discard()
             wanted.reads += 1
             if wanted.reads >= READS_OF_A_CHANGING_FILE:
-                self._end(self._corrupt(wanted))  # not raised here: the session would try again
+                self._crew.end(self._corrupt(wanted))  # not raised here: the session would try again
             else:
                 self.board.add(Span(wanted))
         elif fetched := wanted.judge(begun, event, writer.digest()):

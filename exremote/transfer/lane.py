@@ -19,12 +19,11 @@ from exremote.errors import (
 )
 from exremote.pack import FileBegin, FileData, FileEnd, FileError, PackError, PackEvent, PackReader
 from exremote.session import Session
-from exremote.transfer.board import LEAST_SHARE, Board, Span
+from exremote.transfer.board import LEAST_SHARE, WORTH_S, Board
 from exremote.transfer.carrier import StepBack
+from exremote.transfer.wanted import Span
 
 SCRIPT = "Read-FilePack"
-_WORTH_S = 0.5
-"""A share that takes less than this is not taken over from another lane."""
 _RAW_TRIES = 2
 """Attempts over raw streams that may bring nothing, one after the other."""
 
@@ -32,7 +31,7 @@ _RAW_TRIES = 2
 class Errand(Protocol):
     """What a lane works for."""
 
-    board: Board
+    board: Board[Span]
     root: str
 
     def begin(self, span: Span, event: FileBegin) -> bool:
@@ -75,7 +74,7 @@ class Lane:
     def run(self) -> None:
         """Fetch until there is nothing (worth it) to be had. Raise StepBack, HostError or RepositoryError."""
         pace = self._session.pace
-        while self._board.take(self._share, int(pace.rate * _WORTH_S) if pace.known else LEAST_SHARE):
+        while self._board.take(self._share, int(pace.rate * WORTH_S) if pace.known else LEAST_SHARE):
             self._session.resume(SCRIPT, self._attempt, lambda: self._moved)
 
     def _attempt(self) -> None:

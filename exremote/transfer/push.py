@@ -7,6 +7,7 @@ send, and never takes a file for arrived that the host did not read back with th
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ from exremote.facts import FileEntry
 from exremote.folding import folded
 from exremote.pack import PackWriter, SealedBlock
 from exremote.session import Session
+from exremote.transfer.board import LEAST_SHARE, WORTH_S, Board
+from exremote.transfer.carrier import Carrier
+from exremote.transfer.crew import Crew
 from exremote.transfer.wanted import Progress, reason
 
 SCRIPT = "Write-FilePack"
@@ -71,112 +75,192 @@ class _Pending:
     """what of it is there already, in bytes"""
     sent: bool = False
     """whether anything of it travelled"""
+    counted: bool = False
+    """whether it was seen there, as it is to be"""
     tries: int = 0
     """how often it was sent whole and came to be another"""
+
+    @property
+    def left(self) -> int:
+        """Return how many bytes are to be sent."""
+        return self.file.size - self.place
+
+    def split(self, most: int) -> None:
+        """It is sent as one: a host whose file has a hole cannot tell how far it came."""
 
 
 class _Push:
     """One errand: files of one folder."""
 
-    def __init__(self, session: Session, root: str, files: Iterable[Outgoing], progress: Progress) -> None:
-        self._session = session
-        self._root = root
-        self._progress = progress
-        self._pending = [_Pending(file) for file in files]
-        self._failed: dict[str, str] = {}
-        self._moved = 0
-        self._known = False
-        self._most = MOST_PSRP if session.wire == "psrp" else MOST_WINRS
+    def __init__(self, carrier: Carrier, root: str, files: Iterable[Outgoing], progress: Progress) -> None:
+        self.session = carrier.session
+        self.root = root
+        self.progress = progress
+        self.failed: dict[str, str] = {}
         self.sent_files = self.sent_bytes = 0
+        self.board: Board[_Pending] = Board(())
+        self._carrier = carrier
+        self._crew: Crew | None = None
+        self._pending = [_Pending(file) for file in files]
+        self._lock = threading.Lock()
 
     def run(self, fresh: bool) -> Pushed:
         """Send what is not there. `fresh`: the folder is new, and need not be looked at first."""
-        self._known = fresh
+        if not fresh:
+            self._pending = self.lacking(self.session, self._pending)
         while self._pending:
-            self._session.resume(SCRIPT, self._send, lambda: self._moved)
+            self.board = Board(self._pending)
+            self._crew = Crew(self._carrier, self.board, self._lane, lambda: self.session.wire)
+            self._crew.run()
+            self._pending = [one for one in self._pending if one.file.path not in self.failed]
             for one in self._pending:
                 one.tries += 1
-            self._look()
-        return Pushed(self.sent_files, self.sent_bytes, tuple(self._failed.items()))
+            self._pending = self.lacking(self.session, self._pending)
+        return Pushed(self.sent_files, self.sent_bytes, tuple(self.failed.items()))
 
-    def _look(self) -> None:
-        """Hold what is there against what is to be there; what is right is not pending any more."""
-        fact = self._session.file_tree(self._root)
+    def _lane(self, session: Session) -> None:
+        """Given a session, send with it until there is nothing more for it."""
+        lane = _Lane(self, session)
+        try:
+            lane.run()
+        finally:
+            lane.leave()
+
+    def look(self, session: Session) -> None:
+        """Called by each lane between blocks: open another one if that pays. Raise Aborted at the end."""
+        if session.wire == "psrp" and self._crew is not None:  # each script of WinRS starts a PowerShell
+            self._crew.look()
+
+    def lacking(self, session: Session, some: Sequence[_Pending]) -> list[_Pending]:
+        """Given files that may be there, hold what is there against what is to be. Return what lacks."""
+        if not some:
+            return []
+        fact = session.file_tree(self.root)
         found = {folded(entry.path): entry for entry in fact.entries if entry.state == "file"}
         left = []
-        for one in self._pending:
+        for one in some:
             entry = found.get(folded(one.file.path))
             if entry is not None and (entry.sha256, entry.size) == (one.file.sha256, one.file.size):
-                if one.sent:
-                    self.sent_files += 1
-                    self._progress(1, 0)
+                if one.sent and not one.counted:
+                    self._came(one)
                 continue
             one.place = 0 if entry is None else _begun(one.file, entry)
             if one.tries >= _TRIES:
                 raise TransferMismatch(
-                    self._session.host.name,
+                    self.session.host.name,
                     f"{one.file.path} came to be another file than was sent, {one.tries} times in a row.",
                     "Look at the host's disk; nothing but its staging folder was touched.",
                 )
             left.append(one)
-        self._pending, self._known = left, True
+        return left
 
-    def _send(self) -> None:
-        """Send what is pending, in as many scripts as it takes. Raise HostError when the line breaks."""
-        if not self._known:
-            self._look()  # after a break nobody knows how far the host came
-        self._known = False
-        todo = list(self._pending)
-        while todo:
-            batch: list[_Pending] = []
+    def _came(self, one: _Pending) -> None:
+        with self._lock:
+            one.counted = True
+            self.sent_files += 1
+        self.progress(1, 0)
+
+    def arrived(self, size: int) -> None:
+        """Told of bytes that the host has worked off."""
+        with self._lock:
+            self.sent_bytes += size
+        self.progress(0, size)
+
+
+class _Lane:
+    """One stream of files to the host, over one session, in one thread."""
+
+    def __init__(self, errand: _Push, session: Session) -> None:
+        self._errand = errand
+        self._session = session
+        self._board = errand.board
+        self._share = self._board.join()
+        self._most = MOST_PSRP if session.wire == "psrp" else MOST_WINRS
+        self._moved = 0
+        self._doubtful: list[_Pending] = []  # sent by the script that runs or broke
+
+    def leave(self) -> None:
+        """Give back what was not begun. What was begun is looked at at the end of the errand."""
+        self._doubt()
+        self._board.leave(self._share)
+
+    def run(self) -> None:
+        """Send until there is nothing (worth it) to be had. Raise HostError or RepositoryError."""
+        pace = self._session.pace
+        while self._board.take(self._share, int(pace.rate * WORTH_S) if pace.known else LEAST_SHARE):
+            self._session.resume(SCRIPT, self._attempt, lambda: self._moved)
+
+    def _attempt(self) -> None:
+        """Send files of the share with one script. Raise HostError when the line breaks."""
+        if self._doubtful:  # after a break nobody knows how far the host came
+            self._doubt()
+            lacking = self._errand.lacking(self._session, self._doubtful)
+            with self._board.changed:
+                self._share.spans.extendleft(reversed(lacking))
+            self._doubtful = []
+        batch: list[_Pending] = []
+        with self._board.changed:
             size = 0
-            while todo and (not batch or size < self._most):
-                batch.append(todo.pop(0))
-                size += batch[-1].file.size - batch[-1].place
-            cut = self._batch(batch)
-            if cut is not None:
-                todo.insert(0, cut)
+            for one in self._share.spans:
+                if size >= self._most:
+                    break
+                batch.append(one)
+                size += one.left
+        if batch:
+            self._send(batch)
 
-    def _batch(self, batch: Sequence[_Pending]) -> _Pending | None:
-        """Send files with one script. Return the one that did not go whole: it is too large for one."""
-        cut: list[_Pending] = []
+    def _doubt(self) -> None:
+        """Take what was begun out of the share: how far it came, only a look at the host tells."""
+        with self._board.changed:
+            if self._share.spans and self._share.spans[0] in self._doubtful:
+                self._share.spans.popleft()
+
+    def _send(self, batch: Sequence[_Pending]) -> None:
         paths = [one.file.path for one in batch]
-        failures = self._session.write_pack(self._root, paths, self._blocks(batch, cut), self._arrived)
+        failures = self._session.write_pack(self._errand.root, paths, self._blocks(batch), self._arrived)
+        self._doubtful = []
         for failure in failures:
             if failure.error_id != "ExRemote.Damaged" and 0 <= failure.index < len(batch):
                 one = batch[failure.index]
-                self._failed[one.file.path] = reason(failure.error_id, failure.message)
-                self._pending = [other for other in self._pending if other is not one]
-        return cut[0] if cut and cut[0].file.path not in self._failed else None
+                self._errand.failed[one.file.path] = reason(failure.error_id, failure.message)
+                with self._board.changed:
+                    if self._share.spans and self._share.spans[0] is one:  # too large for one script
+                        self._share.spans.popleft()
 
-    def _blocks(self, batch: Sequence[_Pending], cut: list[_Pending]) -> Iterator[SealedBlock]:
+    def _blocks(self, batch: Sequence[_Pending]) -> Iterator[SealedBlock]:
         """Yield the pack of files, as much of it as one script may be sent."""
         writer, left = PackWriter(), self._most
         for index, one in enumerate(batch):
+            with self._board.changed:
+                if not self._share.spans or self._share.spans[0] is not one:
+                    break  # another lane has taken it over, and all behind it
+                self._doubtful.append(one)
             file = one.file
             attributes = (file.attributes & _ATTRIBUTES) or _NORMAL
             yield from writer.begin(index, one.place, file.modified_ticks, attributes, file.size)
             digest = hashlib.sha256()
-            one.sent = True
+            one.sent, cut = True, False
             for data in _read(file, one.place):
                 digest.update(data)
                 one.place += len(data)
                 for block in writer.data(data):
                     left -= len(block.record)
                     yield block
-                if left <= 0 and one.place < file.size:
-                    cut.append(one)
+                self._errand.look(self._session)
+                cut = left <= 0 and one.place < file.size
+                if cut:
                     break
             if cut:
-                break
+                break  # it stays the first of the share: the next script goes on with it
             yield from writer.end(file.size, file.modified_ticks, digest.digest())
+            with self._board.changed:
+                self._share.spans.popleft()
         if writer.waiting:
             yield writer.rest()
 
     def _arrived(self, size: int) -> None:
         self._moved += size
-        self.sent_bytes += size
-        self._progress(0, size)
+        self._errand.arrived(size)
 
 
 def _begun(file: Outgoing, entry: FileEntry) -> int:
@@ -217,4 +301,5 @@ def push_files(
     if a file comes to be another one again and again, another HostError if the host is lost for longer than
     the retry policy allows, RepositoryError if a file cannot be read here.
     """
-    return _Push(session, root, files, progress).run(fresh)
+    with Carrier(session, modern=False) as carrier:
+        return _Push(carrier, root, files, progress).run(fresh)

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from exremote.pack import FileBegin, FileEnd, ticks_to_datetime
-from exremote.repository import Assembly
+from exremote.repository import Assembly, ObjectWriter
 
 READS_OF_A_CHANGING_FILE = 3
 """How often a file is read that is written to at the same time, before it is reported instead."""
 GROWTH = 256 << 20
 """Bytes that a file may have more than its listing said; one that grew by more is not read at all."""
+
+_CUT = 1 << 20
+"""A file is cut at multiples of this."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of files and of bytes that arrived since the last call, from any thread."""
@@ -99,3 +102,33 @@ def reason(error_id: str, message: str) -> str:
         "ExRemote.ReadFailed": "could not be read",
     }.get(error_id, f"could not be read ({error_id})")
     return f"{known}: {message}" if message else known
+
+
+@dataclass(slots=True, eq=False)
+class Span:
+    """A file, or part of one, that is still to come."""
+
+    wanted: Wanted
+    place: int = 0
+    """where the next byte belongs"""
+    stop: int | None = None
+    """where it ends; None: with the file"""
+    begun: FileBegin | None = None
+    """the host's first words about it"""
+    writer: ObjectWriter | None = None
+    """where it goes"""
+
+    @property
+    def left(self) -> int:
+        """Return about how many bytes are to come."""
+        return max(0, (self.wanted.size if self.stop is None else self.stop) - self.place)
+
+    def split(self, most: int) -> Span | None:
+        """Given how many bytes may come another way, cut off about as many; None if it comes as one."""
+        if self.wanted.whole is None or most < _CUT:
+            return None
+        cut = (self.place + self.left - most) // _CUT * _CUT
+        if cut < self.place + _CUT:
+            return None
+        part, self.stop = Span(self.wanted, cut, self.stop), cut
+        return part

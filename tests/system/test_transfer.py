@@ -85,7 +85,7 @@ class Pull:
             before()
             with (
                 self.repository.staging(self.run, EX01) as staging,
-                Carrier(session, True, hear) as carrier,
+                Carrier(session, True) as carrier,
             ):
                 try:
                     return self._pull(carrier, staging, fact.entries)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import pytest
 
 from exremote.connector import Connector
 from exremote.credential import Secret
-from exremote.errors import HostError, RepositoryError, ScriptFailed
+from exremote.errors import HostError, RepositoryError, ScriptFailed, TransferMismatch
 from exremote.inventory import Deadlines, Inventory, RetryPolicy
 from exremote.lab.site import HostSpec
 from exremote.lab.world import World, engine_from_environment
@@ -69,15 +69,21 @@ def outgoing(tmp_path: Path) -> Callable[..., list[Outgoing]]:
     return make
 
 
-def connect(world: World, **changes: Any) -> Session:
+Heard = list[tuple[str, Mapping[str, object]]]
+
+
+def connect(world: World, heard: Heard | None = None, **changes: Any) -> Session:
     site = Inventory.load(world.inventory, list(Connector.load_all()))
     patience = RetryPolicy(attempts=3, total_s=20.0, first_wait_s=0.05)
     host = replace(site.hosts[EX01], **{"retry": patience, "deadlines": Deadlines(), **changes})
-    return Session(host, Secret(world.user, world.password))
+    hear = lambda kind, fields: (heard if heard is not None else []).append((kind, fields))  # noqa: E731
+    return Session(host, Secret(world.user, world.password), on_event=hear)
 
 
-def push(world: World, files: list[Outgoing], fresh: bool = True, **changes: Any) -> Pushed:
-    with connect(world, **changes) as session:
+def push(
+    world: World, files: list[Outgoing], fresh: bool = True, heard: Heard | None = None, **changes: Any
+) -> Pushed:
+    with connect(world, heard, **changes) as session:
         return push_files(session, ROOT, files, fresh=fresh)
 
 
@@ -196,6 +202,74 @@ def test_a_file_that_went_meanwhile_here_is_said(
     files[1].source.unlink()
     with pytest.raises(RepositoryError, match="cannot be read"):
         push(world, files)
+
+
+def test_a_file_that_is_shorter_here_than_was_said_is_never_taken_for_whole(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    files = outgoing({"large": random.Random(2).randbytes(2 * MIB), "other": b"other"})
+    files[0].source.write_bytes(files[0].source.read_bytes()[:MIB])
+    with pytest.raises(TransferMismatch, match="large came to be another file"):
+        push(world, files)
+
+
+def kinds(heard: Heard) -> list[str]:
+    return [kind for kind, _ in heard]
+
+
+@pytest.fixture
+def long_line(world: World) -> Iterator[World]:
+    world.endpoint.set_line(EX01, latency_s=0.15)
+    yield world
+    world.endpoint.set_line(EX01)
+
+
+def test_on_a_long_line_files_go_side_by_side(
+    long_line: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    """Latency alone bounds the line: another stream is opened, and each file goes once."""
+    contents = some(16, MIB)
+    heard: Heard = []
+    pushed = push(long_line, outgoing(contents), heard=heard, streams=3)
+    assert (pushed.sent_files, pushed.failed) == (16, ())
+    assert abs(pushed.sent_bytes - 16 * MIB) < 9000
+    assert "stream-opened" in kinds(heard)
+    assert long_line.endpoint.counters(EX01).bytes_in < 1.9 * 16 * MIB, "too much went twice"
+    check(long_line, contents)
+
+
+@pytest.mark.parametrize("fault", ["Create:2:quota", "Send:35:gone", "Send:30:lost"])
+def test_what_a_broken_stream_had_begun_goes_another_way(
+    long_line: World, outgoing: Callable[..., list[Outgoing]], fault: str
+) -> None:
+    contents = some(16, MIB)
+    heard: Heard = []
+    long_line.fault(f"{EX01}:{fault}")
+    pushed = push(long_line, outgoing(contents), heard=heard, streams=3)
+    assert (pushed.sent_files, pushed.failed) == (16, ())
+    assert "stream-opened" in kinds(heard)
+    assert {"stream-lost", "retry"} & set(kinds(heard))
+    check(long_line, contents)
+
+
+class Filling(Heard):
+    """What is heard, where the disk is full from the second stream on."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._files = world.machine(EX01).files
+
+    def append(self, event: tuple[str, Mapping[str, object]]) -> None:
+        super().append(event)
+        self._files.full = self._files.full or event[0] == "stream-opened"
+
+
+def test_a_full_disk_ends_all_streams(long_line: World, outgoing: Callable[..., list[Outgoing]]) -> None:
+    files, heard = outgoing(some(16, MIB)), Filling(long_line)
+    with pytest.raises(ScriptFailed) as caught:
+        push(long_line, files, heard=heard, streams=3)
+    assert "stream-opened" in kinds(heard)
+    assert caught.value.error_id == "ExRemote.DiskFull"
 
 
 def test_a_name_that_leads_out_is_refused(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:

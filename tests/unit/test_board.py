@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exremote.repository import Assembly
-from exremote.transfer.board import LEAST_SHARE, Board, Share, Span
-from exremote.transfer.wanted import Wanted
+from exremote.transfer.board import LEAST_SHARE, Board, Share
+from exremote.transfer.wanted import Span, Wanted
 
 MIB = 1 << 20
 ASSEMBLY = cast(Assembly, SimpleNamespace())
@@ -21,7 +21,7 @@ def wanted(name: str, size: int, splits: bool) -> Wanted:
     return Wanted(name, "a" * 64, size, 0, 32, False, ASSEMBLY if splits else None)
 
 
-def step(share: Share, most: int, got: dict[str, list[tuple[int, int]]]) -> None:
+def step(share: Share[Span], most: int, got: dict[str, list[tuple[int, int]]]) -> None:
     """Do what a lane does: fetch some of its first span."""
     span = share.spans[0]
     stop = span.wanted.size if span.stop is None else span.stop
