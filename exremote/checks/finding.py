@@ -37,7 +37,10 @@ class Verdict(StrEnum):
     @property
     def rank(self) -> int:
         """Return how bad it is, from 0."""
-        return list(Verdict).index(self)
+        return _RANKS[self]
+
+
+_RANKS = {verdict: rank for rank, verdict in enumerate(Verdict)}
 
 
 @dataclass(frozen=True, slots=True)
