@@ -176,7 +176,7 @@ def _snapshot_of(head: Head, path: Path) -> Snapshot:
 def _damaged(path: Path, damage: str) -> Snapshot:
     match = _ID.fullmatch(path.name)
     assert match is not None
-    created = datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    created = datetime.fromisoformat(match[1])
     return Snapshot(path.name, path.parent.name, match[2], created, "full", False, "", path, damage)
 
 
@@ -197,7 +197,7 @@ def is_id(name: str, connector: str | None = None) -> bool:
     if match is None or connector not in (None, match[2]):
         return False
     with contextlib.suppress(ValueError):
-        datetime.strptime(match[1], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        datetime.fromisoformat(match[1])
         return True
     return False
 

@@ -301,6 +301,10 @@ class Repository:
 
         Raise SnapshotNotFound if there is none, UsageError if there is more than one: then it lists them.
         """
+        host = name.strip().rstrip("/").rpartition("/")[0]
+        if host and self._has_home(host):  # of hundreds of hosts, the others are not looked at
+            with contextlib.suppress(SnapshotNotFound):
+                return load(find_folder(name, self._folders(host), self.path))
         return load(find_folder(name, self._folders(None), self.path))
 
     def pick(self, name: str, now: datetime) -> Snapshot:
@@ -371,6 +375,15 @@ class Repository:
     ) -> bool:
         """Given a draft and a snapshot, return whether a restore of either would bring back the same."""
         return same_content(draft, snapshot, volatile)
+
+    def _has_home(self, host: str) -> bool:
+        """Return whether there is a folder for the host, in just this spelling."""
+        snapshots = self._root / "snapshots"
+        with disk.said(snapshots, "reading the repository"):
+            try:
+                return is_host(host) and host in os.listdir(snapshots)  # noqa: PTH208 - on Windows case counts
+            except FileNotFoundError:
+                raise _no_snapshots(snapshots) from None
 
     def _folders(self, host: str | None) -> Iterator[Path]:
         snapshots = self._root / "snapshots"

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -632,6 +633,33 @@ def test_a_snapshot_is_found_by_the_beginning_of_its_name(repository: Repository
     assert [s.host for s in repository.snapshots()] == ["EXCH01", "EXCH02"]
     assert repository.snapshots("EXCH02") == [second]
     assert repository.snapshots(connector="notes") == []
+
+
+LISTED: list[str] | None = None
+"""Folders that were listed, where a test wants to know."""
+
+
+def _hear(event: str, args: tuple[object, ...]) -> None:
+    if LISTED is not None and event in ("os.listdir", "os.scandir"):
+        LISTED.append(str(args[0]))
+
+
+sys.addaudithook(_hear)
+
+
+def test_of_many_hosts_only_the_one_that_is_named_is_looked_through(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each host of a nightly run is found once: to read all of them each time took a tenth of the run."""
+    wanted = sample(repository)
+    others = [sample(repository, host=f"OTHER{number}") for number in range(3)]
+    listed: list[str] = []
+    monkeypatch.setitem(globals(), "LISTED", listed)
+    assert repository.find(f"EXCH01/{wanted.id}") == wanted
+    assert any(path.endswith("snapshots") for path in listed), "the listing is not heard"
+    assert not [path for path in listed if "OTHER" in path]
+    assert repository.find(f"other1/{others[1].id}") == others[1]
+    assert any("OTHER" in path for path in listed)
 
 
 def test_salvage_leaves_a_run_that_began_while_it_looked(tmp_path: Path) -> None:
