@@ -6,10 +6,12 @@
     Domain is the primary DNS suffix, empty on a machine without one. StartedUtc is null where it cannot be read.
 .PARAMETER OnPath
     Names of files to look for in the folders of the machine's PATH; those on other computers are left out.
+.PARAMETER Process
+    Names of programs, of which those that run are returned.
 .EXAMPLE
-    .\Get-HostFact.ps1 -OnPath 'nnotes.dll'
+    .\Get-HostFact.ps1 -OnPath 'nnotes.dll' -Process 'Lsdxa.exe'
 .OUTPUTS
-    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], StartedUtc [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]], OnPath [string[]]
+    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], StartedUtc [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]], OnPath [string[]], Processes [string[]]
 .NOTES
     Effect: Read
     Rights: any account that may log on
@@ -18,7 +20,8 @@
 #requires -Version 2.0
 [CmdletBinding()]
 param(
-    [string[]]$OnPath = @()
+    [string[]]$OnPath = @(),
+    [string[]]$Process = @()
 )
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -65,6 +68,10 @@ foreach ($process in @([Diagnostics.Process]::GetProcessesByName('services'))) {
     } catch { Write-Verbose "process $($process.Id) does not say since when it runs: $($_.Exception.Message)" }
 }
 
+$running = @(foreach ($name in @($Process | Where-Object { $_ })) {
+        if (@([Diagnostics.Process]::GetProcessesByName([IO.Path]::GetFileNameWithoutExtension($name))).Length -gt 0) { $name }
+    })
+
 $identity = [Security.Principal.WindowsIdentity]::GetCurrent()
 $principal = New-Object Security.Principal.WindowsPrincipal $identity
 $version = [Environment]::OSVersion.Version
@@ -87,4 +94,5 @@ New-Object PSObject -Property @{
     SystemPath        = $path
     Disks             = [string[]]$disks
     OnPath            = [string[]]$found
+    Processes         = [string[]]$running
 }

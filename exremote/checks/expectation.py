@@ -6,7 +6,8 @@ is a function next door (`functions`). What could not be looked at is unknown, n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -23,8 +24,10 @@ from exremote.checks.finding import (
     why,
 )
 from exremote.connector import Check, FileTree, below, matches
-from exremote.facts import FileEntry, HostFacts, in_words
+from exremote.facts import EventCount, FileEntry, HostFacts, in_words
 from exremote.wording import count_text
+
+_EVENTS = re.compile(r"([^\\|:]+):([0-9]+(?:,[0-9]+)*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,9 +222,15 @@ def _look_events(facts: HostFacts, check: Check) -> Seen:
     return Seen(sum(e.count for e in found), evidence or f"none in the last {facts.event_hours} hours")
 
 
+def failures(events: Iterable[EventCount], checks: Iterable[Check]) -> Iterator[EventCount]:
+    """Given events, yield those of which a check says that there should be none: others are no failures."""
+    wanted = {pair for check in checks if check.fact == "event.count" for pair in event_ids(check)}
+    return (event for event in events if (event.source.lower(), event.event_id) in wanted)
+
+
 def event_ids(check: Check) -> Iterator[tuple[str, int]]:
-    """Given a check of events, return the source (in lower case) and number of each."""
+    """Given a check, return source (in lower case) and number of each event that it looks at, in order."""
     for where in check.where:
-        source, _, numbers = where.partition(":")
-        for number in numbers.split(","):
-            yield source.lower(), int(number)
+        if found := _EVENTS.fullmatch(where):
+            for number in found[2].split(","):
+                yield found[1].lower(), int(number)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from exremote.checks import ccmail, msmail
+from exremote.checks import ccmail, msmail, running
 from exremote.checks.finding import Finding, Verdict, finding, names, why
 from exremote.connector import PLACE, SERVICES, Check, below, program_of, tidy
 from exremote.facts import HostFacts, ServiceState
@@ -130,6 +130,7 @@ def _is_called(service: ServiceState, name: str) -> bool:
 
 
 FUNCTIONS: Mapping[str, Callable[[HostFacts, Check, str], Finding]] = {
+    "alone": running.alone,
     "ccmail_companions": ccmail.companions,
     "ccmail_path": ccmail.path,
     "ccmail_post_office": ccmail.post_office,
@@ -137,6 +138,7 @@ FUNCTIONS: Mapping[str, Callable[[HostFacts, Check, str], Finding]] = {
     "ccmail_short_names": ccmail.short_names,
     "ccmail_sixteen_bit": ccmail.sixteen_bit,
     "ccmail_tools": ccmail.tools,
+    "ended": running.ended,
     "msmail_account": msmail.account,
     "msmail_dirsync_role": msmail.dirsync_role,
     "msmail_pc_mtas": msmail.pc_mtas,
@@ -146,5 +148,6 @@ FUNCTIONS: Mapping[str, Callable[[HostFacts, Check, str], Finding]] = {
     "notes_data_folder": notes_data_folder,
     "notes_path": notes_path,
     "notes_second_library": notes_second_library,
+    "with_its_processes": running.with_its_processes,
 }
 """What `function` of a check may name."""

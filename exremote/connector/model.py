@@ -388,6 +388,8 @@ class Check(_Sourced):
     services: _Texts = ()
     """Services that are asked for, for the function: short names (or a variable's), or with `*` at the end
     beginnings of long ones."""
+    processes: _Texts = ()
+    """Programs, by their file names, of which is asked whether they run, for the function."""
     severity: Severity
     """How bad it is if the expectation fails."""
     remedy: _Some
@@ -399,8 +401,8 @@ class Check(_Sourced):
             if self.fact or self.expect:
                 raise ValueError("a check has a function, or fact and expect")
             return self
-        if self.on_path or self.services or self.files:
-            raise ValueError("on_path, services and files belong to function")
+        if self.on_path or self.services or self.files or self.processes:
+            raise ValueError("on_path, services, files and processes belong to function")
         if not any(re.fullmatch(form, self.fact) for form in FACTS):
             raise ValueError(f"unknown fact {self.fact!r}; a check looks at one of {', '.join(FACTS)}")
         if self.expect is None:

@@ -70,6 +70,9 @@ class HostFact:
     """Full paths of the files that were looked for in the folders of the PATH; None if none was."""
     started: datetime | None = None
     """When Windows was started, by its own clock; None if that could not be read, or was not asked yet."""
+    processes: tuple[str, ...] | None = None
+    """Those of the programs that were asked for that run; None if its gateway may not ask WMI, which alone
+    tells, or if none was asked for."""
 
     @property
     def powershell_major(self) -> int | None:
@@ -117,6 +120,7 @@ class HostFact:
             disks=tuple(disks),
             on_path=texts(script, record, "OnPath"),
             started=take(script, record, "StartedUtc", datetime) if record.get("StartedUtc") else None,
+            processes=texts(script, record, "Processes") if record.get("UtcNow", ...) else None,
         )
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from exremote.ondemand import ondemand
 
 if TYPE_CHECKING:
+    from exremote.checks.expectation import failures
     from exremote.checks.finding import Finding, Verdict
     from exremote.health.accepting import accept, expired, unknown, unmet
     from exremote.health.collecting import Asker, collect
@@ -23,6 +24,7 @@ else:
     __getattr__ = ondemand(
         __name__,
         {
+            "exremote.checks.expectation": "failures",
             "exremote.checks.finding": "Finding Verdict",
             "exremote.health.accepting": "accept expired unknown unmet",
             "exremote.health.collecting": "Asker collect",
@@ -38,6 +40,7 @@ __all__ = [
     "accept",
     "collect",
     "expired",
+    "failures",
     "judge",
     "judge_tables",
     "machine_of",

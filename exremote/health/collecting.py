@@ -63,8 +63,10 @@ UNPLACED = (
 class Asker(PackSource, Protocol):
     """What collecting needs of a session."""
 
-    def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:
-        """Ask what the host is, and which folders of its PATH hold a file of these names."""
+    def host_fact(self, on_path: Sequence[str] = (), processes: Sequence[str] = ()) -> HostFact:
+        """Ask what the host is, which folders of its PATH hold a file of these names, and which of these
+        programs run.
+        """
 
     def registry_values(self, values: Sequence[tuple[str, str]]) -> Sequence[RegistryValue]:
         """Ask for values of the registry by key and name."""
@@ -164,7 +166,8 @@ class _Errand:
         try:
             on_path = list(dict.fromkeys(name for check in checks for name in check.on_path))
             on_path = list(dict.fromkeys(on_path + names_on_path(self.connectors.values(), {})))
-            self.facts = replace(self.facts, host_fact=self.session.host_fact(on_path))
+            processes = list(dict.fromkeys(name for check in checks for name in check.processes))
+            self.facts = replace(self.facts, host_fact=self.session.host_fact(on_path, processes))
         except ScriptFailed as error:
             self._refused("host", error)
         services, titles, programs = services_to_ask(self.connectors.values(), self.host.variables)
@@ -451,7 +454,7 @@ class _Errand:
 
     def ask_events(self) -> None:
         """Ask for the events that the checks name."""
-        checks = [check for c in self._there() for check in c.checks if check.fact == "event.count"]
+        checks = [check for c in self._there() for check in c.checks if any(event_ids(check))]
         sources = {where.partition(":")[0] for check in checks for where in check.where}
         wanted = {pair for check in checks for pair in event_ids(check)}
         if not sources:

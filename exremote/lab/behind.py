@@ -103,7 +103,7 @@ def host_fact_through(own: Answer) -> Answer:
                 "IsAdministrator": True,
             }
             if not arguments.flag("Wmi"):
-                record |= {"Disks": [], "UtcNow": None, "StartedUtc": None}
+                record |= {"Disks": [], "UtcNow": None, "StartedUtc": None, "Processes": []}
             elif host is not None and not host.wmi:
                 name = arguments.text("ComputerName")
                 message = f"{name}: The RPC server is unavailable."

@@ -118,6 +118,9 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
                         prefix.set_service(name, args["state"])
             case "trouble_service":
                 trouble_service(machine, prefix, **args)
+            case "set_program":
+                _simulated(prefix, op)
+                _set_program(machine, args["name"], bool(args["runs"]))
             case "set_task":
                 _simulated(prefix, op)
                 set_task(machine, **args)
@@ -184,6 +187,16 @@ def edit(machine: Machine, prefix: Prefix | None, op: str, args: Mapping[str, An
 def _simulated(prefix: Prefix | None, op: str) -> None:
     if prefix is not None:
         raise ValueError(f"{op} is not to be had under Wine")
+
+
+def _set_program(machine: Machine, name: str, runs: bool) -> None:
+    """Let a program run beside the services' own, or end it: one of a service's own does not come again."""
+    if runs:
+        machine.programs.add(name)
+        return
+    machine.programs = {one for one in machine.programs if one.lower() != name.lower()}
+    for service, children in machine.children.items():
+        machine.children[service] = tuple(one for one in children if one.lower() != name.lower())
 
 
 def _deny(machine: Machine, path: str, denied: bool) -> None:

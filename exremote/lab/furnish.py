@@ -178,6 +178,13 @@ def notes(machine: Machine) -> None:
         depends_on=("EventLog", "MSExchangeCoCo"),
     )
     machine.services["msexchangecoco"].drags += ("LME-NOTES",)
+    machine.children["lme-notes"] = (
+        "Lsdxa.exe",
+        "Lsmexin.exe",
+        "Lsmexout.exe",
+        "Lsmexnts.exe",
+        "Lsntsmex.exe",
+    )
     put(machine, rf"{CONNDATA}\Temp\Dxanotes.txt", "lab data: directory synchronisation exchange file\n")
     _table(
         machine,
@@ -319,6 +326,8 @@ def _header(kind: str) -> str:
 def sicken(machine: Machine, api: str = API) -> None:
     """Give a host with the GroupWise connector what a tired administrator finds on a Monday."""
     machine.set_service("LME-GWISE", "Stopped")
+    if "lme-notes" in machine.children:
+        machine.programs.add("nlnotes.exe")  # somebody looked at something, and left it open
     for number in (1, 2, 3):
         put(
             machine,

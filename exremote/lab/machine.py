@@ -202,6 +202,10 @@ class Machine:
         """By lower-case name."""
         self.objects: list[DirectoryObject] = []
         self.directory_available = True
+        self.children: dict[str, tuple[str, ...]] = {}
+        """By lower-case name of a service: the programs that it runs while it is running."""
+        self.programs: set[str] = {"services.exe", "lsass.exe", "svchost.exe"}
+        """Programs that run beside services' own."""
         self.events: list[LoggedEvents] = []
         self.event_log_available = True
         self.disks = list(disks)
@@ -231,6 +235,16 @@ class Machine:
     def now(self) -> datetime:
         """Return the time on its clock, in UTC."""
         return datetime.now(UTC) + timedelta(seconds=self.clock_offset_s)
+
+    def runs(self, program: str) -> bool:
+        """Given the name of a program's file, return whether it runs."""
+        own = (
+            child
+            for name, children in self.children.items()
+            if name in self.services and self.services[name].state == "Running"
+            for child in children
+        )
+        return program.lower() in {name.lower() for name in (*self.programs, *own)}
 
     def _furnish(self) -> None:
         root = self.os.system_root

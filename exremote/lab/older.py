@@ -33,6 +33,9 @@ PARAMETERS = rf"{SERVICES}\MSExchangeCCMC\Parameters"
 POST_OFFICE = r"\\CCSRV01\CCDATA\PO1"
 _STUB = b"MZ lab stand-in, no program"
 
+SYNC_BEGAN, SYNC_ENDED = 14001, 14031
+"""Events of the connector for cc:Mail: Q294947 and others (5.5)."""
+
 
 def _service(machine: Machine, name: str, title: str, image: str, depends_on: Sequence[str]) -> None:
     put(machine, image, _STUB)
@@ -113,10 +116,20 @@ def ccmail(machine: Machine) -> None:
     machine.files.add_root(POST_OFFICE.rpartition("\\")[0])
     put(machine, rf"{POST_OFFICE}\CCPOMBOX.LAB", "lab data: a post office\n")
     _object(machine, "msExchccMailConnector", "Connector for Lotus cc:Mail")
+    for number, hours, word in ((SYNC_BEGAN, 8.0, "began"), (SYNC_ENDED, 7.5, "ended")):
+        words = f"a directory synchronization {word}."
+        _event(machine, "MSExchangeCCMC", number, words, (hours,), "Information")
 
 
-def _event(machine: Machine, source: str, number: int, message: str) -> None:
-    machine.events.append(LoggedEvents(source, number, "Error", (2.0, 3.0), f"Lab event: {message}"))
+def _event(
+    machine: Machine,
+    source: str,
+    number: int,
+    message: str,
+    hours: tuple[float, ...] = (2.0, 3.0),
+    level: str = "Error",
+) -> None:
+    machine.events.append(LoggedEvents(source, number, level, hours, f"Lab event: {message}"))
 
 
 def sicken(machine: Machine, connectors: Sequence[str]) -> None:
@@ -133,6 +146,7 @@ def sicken(machine: Machine, connectors: Sequence[str]) -> None:
             put(machine, rf"{TOOLS}\{name}", dos_program(f"lab stand-in for {name} of DB6, no program"))
         put(machine, rf"{CCMCDATA}\Bad\lab00007.ccm", "lab mail that was not delivered\n")
         _event(machine, "MSExchangeCCMC", 54, "a message was moved to Bad.")
+        machine.events = [e for e in machine.events if e.event_id != SYNC_ENDED]
 
 
 FURNISHERS = {"msmail": msmail, "ccmail": ccmail}

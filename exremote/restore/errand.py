@@ -321,7 +321,8 @@ class Errand:
         if not step.connectors:
             return
         earlier = {(e.source, e.event_id): e.count for e in before.events}
-        for event in facts.events:
+        checks = [check for connector in self.connectors.values() for check in connector.checks]
+        for event in health.failures(facts.events, checks):
             new = event.count - earlier.get((event.source, event.event_id), 0)
             if new > 0:
                 yield f"event {event.event_id} of {event.source} was logged since the start: {event.message}"

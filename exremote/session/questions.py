@@ -45,16 +45,16 @@ AHEAD = 8 << 20
 class Session(Security, Jobs, Scratch, Tapes):
     """One host and one thread: its questions and their answers, and what can be done to it."""
 
-    def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:
-        """Ask what the host is, and, given names of files, where they lie in the folders of its PATH. Return
-        the fact. Raise HostError.
+    def host_fact(self, on_path: Sequence[str] = (), processes: Sequence[str] = ()) -> HostFact:
+        """Ask what the host is, and, given names of files, where they lie in the folders of its PATH, and
+        which of these programs run. Return the fact. Raise HostError.
         """
         name = "Get-HostFact"
 
         def read(records: Iterator[object]) -> HostFact:
             return HostFact.parse(self._summary(name, [self._fields(name, r) for r in records]))
 
-        return self._ask(name, {"OnPath": on_path or None}, read)
+        return self._ask(name, {"OnPath": on_path or None, "Process": processes or None}, read)
 
     def registry_values(self, values: Sequence[tuple[str, str]]) -> list[RegistryValue]:
         """Given pairs of key and name, return each value, there or not. Raise HostError."""

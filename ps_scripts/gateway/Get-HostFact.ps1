@@ -3,12 +3,14 @@
     Says what kind of machine another computer is: names, versions, disks, clock.
 .DESCRIPTION
     Reads its registry and looks at its administrative share, which only an administrator of it may enter. Its disks, its
-    clock and when it started only WMI tells: without it they are empty and null. PowerShellVersion, ClrVersion and
+    clock, when it started and what runs only WMI tells: without it they are empty and null. PowerShellVersion, ClrVersion and
     FipsPolicy are those of the computer that asks, where scripts for that other one run.
 .PARAMETER ComputerName
     The computer; its service Remote Registry answers.
 .PARAMETER OnPath
     Names of files to look for in the folders of the machine's PATH; those on other computers are left out.
+.PARAMETER Process
+    Names of programs, of which those that run are returned.
 .PARAMETER UserName
     For WMI: an administrator there; without it the account that runs this.
 .PARAMETER Password
@@ -18,7 +20,7 @@
 .EXAMPLE
     .\Get-HostFact.ps1 -ComputerName 'EXMSMAIL01' -OnPath 'nnotes.dll'
 .OUTPUTS
-    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], StartedUtc [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]], OnPath [string[]]
+    PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], StartedUtc [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]], OnPath [string[]], Processes [string[]]
 .NOTES
     Effect: Read
     Rights: administrator of that computer
@@ -29,6 +31,7 @@
 param(
     [Parameter(Mandatory = $true)] [ValidateNotNullOrEmpty()] [string]$ComputerName,
     [string[]]$OnPath = @(),
+    [string[]]$Process = @(),
     [string]$UserName,
     [Security.SecureString]$Password,
     [switch]$Wmi
@@ -64,7 +67,7 @@ $found = @(foreach ($folder in @($path.Split(';') | ForEach-Object { $_.Trim().T
         }
     })
 
-$disks, $now, $started, $why = @(), $null, $null, ''
+$disks, $running, $now, $started, $why = @(), @(), $null, $null, ''
 # Whether a file exists is answered with no and no reason where the share is gone.
 try { [void][IO.Directory]::GetDirectories("\\$ComputerName\$($root[0])`$\", 'exremote-none') }
 catch { if ($_.Exception.GetBaseException() -isnot [UnauthorizedAccessException]) { $why = $_.Exception.GetBaseException().Message } }
@@ -84,6 +87,8 @@ if ($Wmi) {
             $now = [Management.ManagementDateTimeConverter]::ToDateTime($system['LocalDateTime']).ToUniversalTime()
             $started = [Management.ManagementDateTimeConverter]::ToDateTime($system['LastBootUpTime']).ToUniversalTime()
         }
+        $search = New-Object Management.ManagementObjectSearcher($scope, (New-Object Management.ObjectQuery 'SELECT Name FROM Win32_Process'))
+        if (@($Process).Length -gt 0) { $there = @(foreach ($one in @($search.Get())) { [string]$one['Name'] }); $running = @($Process | Where-Object { $there -contains $_ }) }
     } catch { $why = $_.Exception.GetBaseException().Message }
     if ($why -ne '') { Write-Error -ErrorId 'ExRemote.WmiUnavailable' -Category ResourceUnavailable -Message "$($ComputerName): $why" }
 }
@@ -110,4 +115,5 @@ New-Object PSObject -Property @{
     SystemPath        = $path
     Disks             = [string[]]$disks
     OnPath            = [string[]]$found
+    Processes         = [string[]]$running
 }

@@ -48,6 +48,7 @@ HOST: dict[str, object] = {
     "SystemPath": r"C:\WINDOWS",
     "Disks": ["C:\\|Fixed|NTFS|100|40"],
     "OnPath": [],
+    "Processes": [],
 }
 
 

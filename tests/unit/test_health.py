@@ -15,6 +15,7 @@ import pytest
 
 from exremote.checks.functions import FUNCTIONS
 from exremote.checks.rules import RULES
+from exremote.checks.running import ended
 from exremote.connector import Connector, matches
 from exremote.credential import Secret as Account
 from exremote.errors import ScriptFailed, SessionLost, TransferMismatch
@@ -78,6 +79,7 @@ class World:
     services: dict[str, ServiceState] = field(default_factory=dict)
     objects: list[ConnectorObject] = field(default_factory=list)
     events: list[EventCount] = field(default_factory=list)
+    running: list[str] = field(default_factory=list)
     host: HostFact | None = None
     api: ApiDirectoryFact | None = None
     refuse: dict[str, str] = field(default_factory=dict)
@@ -95,13 +97,14 @@ class World:
             if part in what:
                 raise ScriptFailed("EX01", f"{what} said no", script=what.split()[0], error_id=error_id)
 
-    def host_fact(self, on_path: Sequence[str] = ()) -> HostFact:
+    def host_fact(self, on_path: Sequence[str] = (), processes: Sequence[str] = ()) -> HostFact:
         self._called("host")
         assert self.host is not None
         wanted = {
             f"{folder}\\{name}".lower() for folder in self.host.system_path.split(";") for name in on_path
         }
-        return replace(self.host, on_path=tuple(path for path in self.files if path.lower() in wanted))
+        found = tuple(path for path in self.files if path.lower() in wanted)
+        return replace(self.host, on_path=found, processes=tuple(n for n in processes if n in self.running))
 
     def registry_values(self, values: Sequence[tuple[str, str]]) -> list[RegistryValue]:
         self._called("registry")
@@ -252,6 +255,7 @@ def healthy(*connectors: str) -> World:
     world.files[rf"{CONNDATA}\Dxamex\Amap.tbl"] = b"ALIAS  64\r\n"
     if "notes" in connectors:
         world.services["LME-NOTES"] = service("LME-NOTES", "Dispatch.exe")
+        world.running += ["Lsdxa.exe", "Lsmexin.exe", "Lsmexout.exe", "Lsmexnts.exe", "Lsntsmex.exe"]
         world.registry[rf"{SERVICES}\LME-NOTES", "ImagePath"] = "x"
         world.registry[LOTUS, "Path"] = "C:\\Lotus\\Notes\\"
         world.registry[LOTUS, "DataPath"] = r"C:\Lotus\Notes\Data"
@@ -781,6 +785,71 @@ def test_the_host(host: Host, change: dict[str, object], check: str, verdict: st
     assert words in next(f.evidence for f in findings if f.check == check)
 
 
+RUN = {"notes.processes", "notes.client-closed"}
+
+
+@pytest.mark.parametrize(
+    ("state", "running", "expected", "words"),
+    [
+        ("Running", None, {"ok"}, "LME-NOTES runs, and so do Lsdxa.exe, Lsmexin.exe"),
+        ("Running", ["Lsdxa.exe"], {"warning", "ok"}, "not running: Lsmexin.exe, Lsmexout.exe, Lsmexnts.exe"),
+        ("Running", [], {"warning", "ok"}, "LME-NOTES runs; not running: Lsdxa.exe"),
+        ("Stopped", [], {"ok"}, "LME-NOTES does not run"),
+        ("Stopped", ["nlnotes.exe"], {"ok"}, "LME-NOTES does not run"),
+        ("Running", ["notes.exe"], {"warning"}, "LME-NOTES runs, and so does notes.exe"),
+        ("Unknown", [], {"unknown"}, "the state of LME-NOTES is not known"),
+    ],
+)
+def test_processes_are_judged_by_the_service_that_they_belong_to(
+    host: Host, state: str, running: list[str] | None, expected: set[str], words: str
+) -> None:
+    world = healthy("notes")
+    world.services["LME-NOTES"] = replace(world.services["LME-NOTES"], state=state)
+    world.running = world.running if running is None else running
+    found = [f for f in judge(asked(world, host), ALL) if f.check in RUN]
+    assert {str(f.verdict) for f in found} == expected
+    assert any(words in f.evidence for f in found)
+
+
+def test_of_processes_that_nobody_was_asked_about_nothing_is_said(host: Host) -> None:
+    facts = asked(healthy("notes"), host)
+    assert facts.host_fact is not None
+    old = replace(facts, host_fact=replace(facts.host_fact, processes=None))
+    assert {(f.check, str(f.verdict)) for f in judge(old, ALL) if f.check in RUN} == {
+        (check, "unknown") for check in RUN
+    }
+
+
+def run(number: int, *hours_ago: float) -> list[EventCount]:
+    last = NOW - timedelta(hours=min(hours_ago, default=0))
+    return [EventCount("MSExchangeCCMC", number, "Information", len(hours_ago), last, "")] * bool(hours_ago)
+
+
+@pytest.mark.parametrize(
+    ("begun", "done", "verdict", "words"),
+    [
+        ((), (), "ok", "none began in the last 24 hours"),
+        ((), (3,), "ok", "none began"),
+        ((9,), (8,), "ok", "begun 1 time, last 2026"),
+        ((9,), (), "warning", "never ended"),
+        ((9,), (10,), "warning", "begun 1 time"),
+        ((3,), (), "ok", "may still be under way"),
+        ((3, 20), (), "warning", "may still be under way"),
+        ((3, 20), (19,), "ok", "may still be under way"),
+        ((9, 20), (8,), "warning", "ended 1 time"),
+    ],
+)
+def test_a_synchronization_that_began_has_to_end(
+    host: Host, begun: tuple[float, ...], done: tuple[float, ...], verdict: str, words: str
+) -> None:
+    check = next(c for c in ALL["ccmail"].checks if c.id == "ccmail.directory-sync")
+    facts = replace(asked(healthy(), host), events=(*run(14001, *begun), *run(14031, *done)), event_hours=24)
+    found = ended(facts, check, "ccmail")
+    assert (str(found.verdict), words in found.evidence) == (verdict, True), found.evidence
+    unread = replace(facts, unavailable={"events": "the log is closed"})
+    assert str(ended(unread, check, "ccmail").verdict) == "unknown"
+
+
 def test_powershell_too_old_names_the_update(host: Host) -> None:
     world = healthy()
     assert world.host is not None
@@ -808,6 +877,7 @@ def test_a_host_without_exchange_is_no_alarm(host: Host) -> None:
     ("part", "question", "checks"),
     [
         ("host", "host", {"host.clock", "host.powershell", "host.disk-space", "host.rights", "notes.path"}),
+        ("host", "host", {"notes.processes", "notes.client-closed"}),
         ("services", "services", {"host.exchange", "connector.listed"}),
         ("events", "events", {"notes.events", "notes.process-events", "controller.access-list"}),
         (f"tree {CONNDATA}", "tree conndata", {"tree.present", "notes.amap-lines", "notes.table-tabs"}),

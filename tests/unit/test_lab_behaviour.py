@@ -70,7 +70,7 @@ def pack(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 CALLS: dict[str, dict[str, object]] = {
-    "Get-HostFact": {"OnPath": ["nnotes.dll"]},
+    "Get-HostFact": {"OnPath": ["nnotes.dll"], "Process": ["Lsdxa.exe"]},
     "Copy-FileTree": {"Path": CONNDATA, "Staging": r"C:\exremote-x"},
     "Start-ServiceGuard": {"Folder": r"C:\exremote-g", "Service": ["LME-NOTES"], "Seconds": 60},
     "Get-FileFact": {"Path": [rf"{CONNDATA}\Exchconn.ini"]},
@@ -247,7 +247,7 @@ def test_pack_holds_files_offsets_and_failures(machine: Machine) -> None:
             {"Path": r"\\no\where", "UserName": "u", "Password": "p"},
             "ExRemote.ShareUnreachable",
         ),
-        ("Get-HostFact", {"0": "x", "1": "y"}, "PositionalParameterNotFound"),
+        ("Get-HostFact", {"0": "x", "1": "y", "2": "z"}, "PositionalParameterNotFound"),
     ],
 )
 def test_wrong_calls_fail_as_on_a_host(
