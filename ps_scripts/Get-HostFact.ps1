@@ -6,10 +6,10 @@
     Domain is the primary DNS suffix, empty on a machine without one. StartedUtc is null where it cannot be read.
 .PARAMETER OnPath
     Names of files to look for in the folders of the machine's PATH; those on other computers are left out.
-.PARAMETER Process
+.PARAMETER ProcessName
     Names of programs, of which those that run are returned.
 .EXAMPLE
-    .\Get-HostFact.ps1 -OnPath 'nnotes.dll' -Process 'Lsdxa.exe'
+    .\Get-HostFact.ps1 -OnPath 'nnotes.dll' -ProcessName 'Lsdxa.exe'
 .OUTPUTS
     PSObject: ComputerName [string], Domain [string], OSVersion [string], ServicePack [string], ProductType [string], Architecture [string], PowerShellVersion [string], ClrVersion [string], SystemRoot [string], UtcNow [datetime], StartedUtc [datetime], FipsPolicy [bool], UserName [string], IsAdministrator [bool], SystemPath [string], Disks [string[]], OnPath [string[]], Processes [string[]]
 .NOTES
@@ -21,7 +21,7 @@
 [CmdletBinding()]
 param(
     [string[]]$OnPath = @(),
-    [string[]]$Process = @()
+    [string[]]$ProcessName = @()
 )
 Set-StrictMode -Version 2.0
 $ErrorActionPreference = 'Stop'
@@ -68,7 +68,7 @@ foreach ($process in @([Diagnostics.Process]::GetProcessesByName('services'))) {
     } catch { Write-Verbose "process $($process.Id) does not say since when it runs: $($_.Exception.Message)" }
 }
 
-$running = @(foreach ($name in @($Process | Where-Object { $_ })) {
+$running = @(foreach ($name in @($ProcessName | Where-Object { $_ })) {
         if (@([Diagnostics.Process]::GetProcessesByName([IO.Path]::GetFileNameWithoutExtension($name))).Length -gt 0) { $name }
     })
 

@@ -77,7 +77,7 @@ def host_fact(
             for name in arguments.texts("OnPath")
             if re.match(r"[A-Za-z]:(\\|$)", folder) and machine.files.is_file(rf"{folder}\{name}")
         ],
-        "Processes": [name for name in arguments.texts("Process") if machine.runs(name)],
+        "Processes": [name for name in arguments.texts("ProcessName") if machine.runs(name)],
     }
 
 

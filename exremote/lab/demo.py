@@ -74,7 +74,13 @@ ACTS = (
         "Check the connectors of seven servers. Two are sick, EXDOWN01 cannot be reached: exit code 3.",
         ("health",),
         PARTIAL,
-        ("EXSICK01.*critical", "badfiles", "EXSICK02.*ccmail.tools", "EXDOWN01"),
+        (
+            "EXSICK01.*critical",
+            "badfiles",
+            "EXSICK02.*ccmail.tools",
+            "EXSICK02.*ccmail.directory-sync",
+            "EXDOWN01",
+        ),
     ),
     Act(
         "Save them: a snapshot per server and connector. EXDOWN01 is unreachable: exit code 3.",

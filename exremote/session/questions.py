@@ -54,7 +54,7 @@ class Session(Security, Jobs, Scratch, Tapes):
         def read(records: Iterator[object]) -> HostFact:
             return HostFact.parse(self._summary(name, [self._fields(name, r) for r in records]))
 
-        return self._ask(name, {"OnPath": on_path or None, "Process": processes or None}, read)
+        return self._ask(name, {"OnPath": on_path or None, "ProcessName": processes or None}, read)
 
     def registry_values(self, values: Sequence[tuple[str, str]]) -> list[RegistryValue]:
         """Given pairs of key and name, return each value, there or not. Raise HostError."""

@@ -9,7 +9,7 @@
     The computer; its service Remote Registry answers.
 .PARAMETER OnPath
     Names of files to look for in the folders of the machine's PATH; those on other computers are left out.
-.PARAMETER Process
+.PARAMETER ProcessName
     Names of programs, of which those that run are returned.
 .PARAMETER UserName
     For WMI: an administrator there; without it the account that runs this.
@@ -31,7 +31,7 @@
 param(
     [Parameter(Mandatory = $true)] [ValidateNotNullOrEmpty()] [string]$ComputerName,
     [string[]]$OnPath = @(),
-    [string[]]$Process = @(),
+    [string[]]$ProcessName = @(),
     [string]$UserName,
     [Security.SecureString]$Password,
     [switch]$Wmi
@@ -88,7 +88,7 @@ if ($Wmi) {
             $started = [Management.ManagementDateTimeConverter]::ToDateTime($system['LastBootUpTime']).ToUniversalTime()
         }
         $search = New-Object Management.ManagementObjectSearcher($scope, (New-Object Management.ObjectQuery 'SELECT Name FROM Win32_Process'))
-        if (@($Process).Length -gt 0) { $there = @(foreach ($one in @($search.Get())) { [string]$one['Name'] }); $running = @($Process | Where-Object { $there -contains $_ }) }
+        if (@($ProcessName).Length -gt 0) { $there = @(foreach ($one in @($search.Get())) { [string]$one['Name'] }); $running = @($ProcessName | Where-Object { $there -contains $_ }) }
     } catch { $why = $_.Exception.GetBaseException().Message }
     if ($why -ne '') { Write-Error -ErrorId 'ExRemote.WmiUnavailable' -Category ResourceUnavailable -Message "$($ComputerName): $why" }
 }

@@ -57,10 +57,13 @@ def test_events_of_the_sick_host_are_counted(cli: Cli) -> None:
     assert "8226: 1 time," in found["groupwise.connector-events"]["evidence"]
 
 
-def test_healthy_hosts_are_well(cli: Cli) -> None:
+def test_healthy_hosts_are_well(cli: Cli, engine: str) -> None:
     """Nothing is wrong there; what the engine cannot answer is unknown, and no alarm."""
     ran = cli("health", *HEALTHY, "--json")
-    assert {f["verdict"] for f in ran.json["findings"]} <= {"info", "unknown"}
+    bad = {f["check"]: f["evidence"] for f in ran.json["findings"] if f["verdict"] not in ("info", "unknown")}
+    if engine == "powershell":  # Wine plays a service with one process of another name
+        assert bad.pop("notes.processes").startswith("LME-NOTES runs; not running: Lsdxa.exe, ")
+    assert bad == {}
     assert {h["host"] for h in ran.json["hosts"]} == set(HEALTHY)
     asked = cli("health", "EXGW01", "--json", "--all").json["findings"]
     assert sum(f["verdict"] == "ok" for f in asked) > 20

@@ -94,6 +94,8 @@ def test_a_healthy_host_is_well_and_says_what_it_has(old: Cli) -> None:
     assert all(name in mtas for name in older.MTAS)
     running = [evidence for _, evidence in findings(ran, "service.running")]
     assert {"MTA2: Running", "PCMTA Vienna: Running"} <= set(running)
+    ((verdict, runs),) = findings(ran, "ccmail.directory-sync")
+    assert (verdict, "begun 1 time" in runs, "ended 1 time" in runs) == ("ok", True, True)
     ((verdict, tools),) = findings(ran, "ccmail.tools")
     assert (verdict, tools.count("a program of Windows, version 8.50.2.0")) == ("ok", 2)
     for check in ("msmail.share", "msmail.place", "ccmail.companions", "ccmail.post-office"):

@@ -34,6 +34,26 @@ def ticks(moment: datetime) -> int:
 
 
 @pytest.mark.not_under_wine("judged")
+def test_what_runs_beside_a_connector_is_looked_at(cli: Cli, world: World) -> None:
+    """The connector's own processes have to run, and a client of Notes that is open disturbs it."""
+    ran = cli("health", "EXNOTES01", "--json", "--all")
+    for check in ("notes.processes", "notes.client-closed"):
+        assert [verdict for verdict, _ in about(ran, check)] == ["ok"], check
+
+    def change(name: str, runs: bool) -> None:
+        world.client.edit("EXNOTES01", "set_program", name=name, runs=runs)
+
+    change("NLNotes.exe", True)
+    world._undo.append(lambda: change("NLNotes.exe", False))
+    change("Lsmexnts.exe", False)
+    world._undo.append(lambda: change("Lsmexnts.exe", True))
+    ran = cli("health", "EXNOTES01", "--json")
+    assert about(ran, "notes.client-closed") == [("warning", "LME-NOTES runs, and so does nlnotes.exe")]
+    ((verdict, evidence),) = about(ran, "notes.processes")
+    assert (verdict, evidence.partition("; ")[2]) == ("warning", "not running: Lsmexnts.exe")
+
+
+@pytest.mark.not_under_wine("judged")
 def test_a_dependency_that_no_connector_names_is_asked_for(cli: Cli, world: World) -> None:
     """The Calendar Connector declares the Information Store; the answer costs no call of its own."""
     ran = cli("health", "EXNOTES01", "--json", "--all")

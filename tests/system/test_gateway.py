@@ -27,6 +27,8 @@ WORK = rf"{CONNDATA}\broken.seq"
 HOLLOW = rf"{CONNDATA}\Hollow"
 EVENTS = {"notes.process-events", "controller.access-list", "notes.events"}
 """Checks of the event log, which Wine cannot open: nothing is said of it then."""
+PROCESSES = {"notes.processes", "notes.client-closed"}
+"""Checks of what runs, which only WMI tells of another computer: Wine has it not."""
 LOCAL = "S-1-5-21-4-5-6-1001"
 CLOSED = f"O:S-1-5-32-544D:P(A;OICI;0x1f01ff;;;S-1-5-18)(A;OICI;0x1301bf;;;{LOCAL})"
 """An access list with an account that only one machine knows."""
@@ -74,7 +76,8 @@ def test_back_up_break_restore_undo(site: Cli, world: World) -> None:
         time.sleep(1)
         bad = alarms(site)
     # Wine has no directory and no event log, and its gateway may ask no WMI.
-    assert bad <= ({"host.clock", "host.disk-space"} if world.engine == "powershell" else set()) | {
+    unseen = {"host.clock", "host.disk-space", *PROCESSES}
+    assert bad <= (unseen if world.engine == "powershell" else set()) | {
         check
         for check in bad
         if world.engine == "powershell" and (check.startswith(("directory.", "events.")) or check in EVENTS)
@@ -180,6 +183,17 @@ def test_the_doctor_goes_the_whole_way(site: Cli, world: World) -> None:
     assert stages["target"]["verdict"] == "ok"
     assert "TCP 445 is open" in stages["gateway"]["sentence"]
     assert {s["verdict"] for s in stages.values()} <= {"ok", "skipped"}
+
+
+@simulated
+def test_what_runs_behind_a_gateway_only_wmi_tells(site: Cli, world: World) -> None:
+    ran = site("health", HOST, "--json", "--all").json["findings"]
+    assert {f["verdict"] for f in ran if f["check"] in PROCESSES} == {"ok"}
+    site.gateway = ["wmi = false"]
+    site.inventory(HOST)
+    ran = site("health", HOST, "--json", "--all", code=None).json["findings"]
+    told = [(f["verdict"], "only WMI tells" in f["evidence"]) for f in ran if f["check"] in PROCESSES]
+    assert told == [("unknown", True)] * 2
 
 
 @simulated

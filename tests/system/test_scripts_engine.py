@@ -474,6 +474,7 @@ CALLS: dict[str, Call] = {
     "unknown parameter": ("Get-HostFact", {"Nonsense": 1}),
     "host": ("Get-HostFact", {}),
     "host path": ("Get-HostFact", {"OnPath": ["REG.exe", "nnotes.dll", "a|b"]}),
+    "host processes": ("Get-HostFact", {"ProcessName": ["SERVICES.exe", "Lsdxa.exe"]}),
     "registry": ("Get-RegistryValue", {"Value": [*VALUES, r"HKLM\SOFTWARE\nowhere|x"]}),
     "registry bad": ("Get-RegistryValue", {"Value": ["HKLM|x"]}),
     "services": ("Get-ServiceState", {"Name": ["lme-test", "LME-GHOST"]}),

@@ -70,7 +70,7 @@ def pack(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 CALLS: dict[str, dict[str, object]] = {
-    "Get-HostFact": {"OnPath": ["nnotes.dll"], "Process": ["Lsdxa.exe"]},
+    "Get-HostFact": {"OnPath": ["nnotes.dll"], "ProcessName": ["Lsdxa.exe"]},
     "Copy-FileTree": {"Path": CONNDATA, "Staging": r"C:\exremote-x"},
     "Start-ServiceGuard": {"Folder": r"C:\exremote-g", "Service": ["LME-NOTES"], "Seconds": 60},
     "Get-FileFact": {"Path": [rf"{CONNDATA}\Exchconn.ini"]},
