@@ -60,7 +60,8 @@ def facts(scale: Scale) -> list[str]:
         f"lab deflates with zlib, which does better than the deflate of .NET 2.0.{scaled}",
         "pypsrp: its own Client.fetch and Client.copy, file by file. A. psrp, A. winrm: as Ansible's "
         "connection plugins fetch, a pipeline per 95,232 bytes, a powershell.exe per 512 KiB (which the lab "
-        "starts in no time, and a server does not). All in the same run.",
+        "starts in no time, and a server does not). All in the same run. The many hosts are those of two "
+        "labs: one process that plays them all would be busy throughout.",
         absent,
     ]
 
