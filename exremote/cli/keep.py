@@ -25,7 +25,7 @@ from exremote.cli.common import (
     speaking,
 )
 from exremote.cli.journaling import journaled
-from exremote.cli.underway import wanted_by_recoveries
+from exremote.cli.underway import wanted_by_recoveries, wanted_by_undoing
 from exremote.errors import (
     PlanRefused,
     RepositoryError,
@@ -222,7 +222,7 @@ def forget(
             chosen = chosen_snapshots(place, names or (), hosts or (), connectors or ())
             chosen = [s for s in chosen if kind in (None, s.kind)]
             decided = named_fates(place, chosen) if names else place.fates(policy, chosen, now())
-            wanted = wanted_by_recoveries(place)
+            wanted = wanted_by_recoveries(place) | wanted_by_undoing(place, chosen)
             remedies.update({name: then for name, (_, then) in wanted.items()})
             return [
                 replace(f, kept=(*f.kept, wanted[name][0]))

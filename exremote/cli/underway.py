@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from exremote import recover
+from exremote import recover, restore
 from exremote.cli.common import now
 from exremote.errors import ExremoteError, PlanRefused, RepositoryError
 from exremote.inventory import Host
 from exremote.recover import Doubt, RecoveryRecord
-from exremote.repository import Repository, is_host
+from exremote.repository import Repository, Snapshot, is_host
 
 
 def all_recoveries(place: Repository) -> dict[str, RecoveryRecord]:
@@ -115,6 +115,19 @@ def half_recovered(every: Mapping[str, Sequence[Doubt]], hosts: Collection[str])
 def in_service(recovery: str, host: str) -> str:
     """Return the command by which somebody says that a host is whole."""
     return f"`exremote confirm {recovery} {recover.IN_SERVICE} --host {host} --words TEXT`"
+
+
+def wanted_by_undoing(place: Repository, snapshots: Iterable[Snapshot]) -> dict[str, tuple[str, str]]:
+    """Given the repository and snapshots, return by HOST/ID those that an undo of a run that broke off takes
+    from: why they stay, and what to do so that they may go.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for host in {snapshot.host for snapshot in snapshots if snapshot.kind == "safety"}:
+        for name, run in restore.saved_before(place.runs_folder, host).items():
+            said = f"what {host} had before the run {run}, which broke off"
+            then = f"`exremote resume {run}` brings it to its end, `exremote undo {run}` takes it back."
+            found[name] = (said, then)
+    return found
 
 
 def wanted_by_recoveries(place: Repository) -> dict[str, tuple[str, str]]:

@@ -32,7 +32,7 @@ from exremote.restore.erased import erased_note
 from exremote.restore.errand import Errand, Restored, Work
 from exremote.restore.history import Undoable, last_down_s, scratch_left, undoable
 from exremote.restore.into import IntoErrand, Laid
-from exremote.restore.owing import Owed, owed
+from exremote.restore.owing import Owed, owed, saved_before
 from exremote.restore.planning import plan_changes
 from exremote.restore.services import kinds_down
 from exremote.restore.verifying import verify_whole
@@ -65,6 +65,7 @@ __all__ = [
     "owed",
     "parts_of",
     "plan_changes",
+    "saved_before",
     "scratch_left",
     "undoable",
     "verify_whole",

@@ -47,6 +47,8 @@ class _Deed:
     plan: ChangePlan
     begun: set[int] = field(default_factory=set)
     done: set[int] = field(default_factory=set)
+    safety: tuple[str, ...] = ()
+    """HOST/ID of what was saved before"""
     lists_left: set[str] = field(default_factory=set)
     work_left: set[str] = field(default_factory=set)
 
@@ -112,6 +114,25 @@ def owed(folder: Path, host: str, before: str = "") -> Owed:
     )
 
 
+def saved_before(folder: Path, host: str) -> dict[str, str]:
+    """Given the folder of journals and a host, return by HOST/ID what an undo of a run that broke off takes
+    from, with that run. One that came to its end behind it settles what it left.
+    """
+    found: dict[str, str] = {}
+    deeds, _ = _deeds(folder, host, "")
+    undone: set[int] = set()
+    for place, deed in enumerate(deeds):
+        if place in undone:
+            continue
+        if deed.ended and deed.run.verb != "undo":
+            break
+        if deed.ended:
+            undone |= _undone(deeds, place, host)
+        elif deed.changed:
+            found |= dict.fromkeys(deed.safety, deed.run.run_id)
+    return found
+
+
 def _undone(deeds: list[_Deed], place: int, host: str) -> set[int]:
     """Given deeds, the newest first, and the place of an undo, return the places of those that it made as if
     they had not been: the one that it undid, and of those between each that changed nothing else.
@@ -161,6 +182,8 @@ def _take(deed: _Deed, event: Event) -> None:
     match event.kind:
         case "safety":  # one that waited for services to stand comes behind the first steps
             deed.plan = ChangePlan.from_json(event.fields.get("plan"))
+            names = event.fields.get("snapshots")
+            deed.safety = tuple(map(str, names)) if isinstance(names, list) else ()
         case "step-started" | "step-finished" if isinstance(number, int):
             (deed.begun if event.kind == "step-started" else deed.done).add(number)
         case history.LISTS_LEFT:

@@ -70,6 +70,29 @@ def test_work_files_that_a_broken_restore_left_are_erased_by_the_next(
 
 
 @pytest.mark.not_under_wine("time")
+def test_what_an_undo_of_a_broken_restore_takes_from_stays(cli: Cli, world: World) -> None:
+    """Two restores broke off: only the first one has saved what was there before both."""
+    for damage in (DAMAGED, b"other damage"):
+        world.write(HOST, AMAP, damage)
+        world.fault(f"{HOST}:Move-StagedFile:1:throw=LabFault")
+        cli(*restore(cli), *DO, code=None)
+        world.fault()
+    safety = lambda: [s["id"] for s in cli.snapshots() if s["kind"] == "safety"]  # noqa: E731
+    first, second = sorted(safety())
+    ran = cli("forget", "--keep-last", "1", "--kind", "safety", "--yes")
+    assert sorted(safety()) == [first, second]
+    shown = cli("forget", "--keep-last", "1", "--kind", "safety", "--dry-run", "--json").json
+    (why,) = [" ".join(f["why"]) for f in shown["stays"] if f["id"] == first]
+    assert f"what {HOST} had before the run " in why
+    ran = cli("forget", f"{HOST}/{first}", "--yes", code=4)
+    assert "which broke off" in ran.err
+    assert "exremote undo" in ran.err
+    cli(*restore(cli), *DO)
+    cli("forget", "--keep-last", "1", "--kind", "safety", "--yes")
+    assert first not in safety(), "a restore that came to its end settles what was left"
+
+
+@pytest.mark.not_under_wine("time")
 def test_a_kill_while_it_waits_for_the_proof_leaves_services_as_they_were_to_be(
     cli: Cli, world: World
 ) -> None:
