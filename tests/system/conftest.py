@@ -43,6 +43,8 @@ HOSTS = (
 )
 APIS = {spec.name: spec.api for spec in HOSTS}
 HEALTHY = ("EXNOTES01", "EXGW01")
+UNPLAYED = {"simulated": set[str](), "powershell": {"notes.processes"}}
+"""By engine: checks that warn on a healthy host: Wine plays a service by one process of another name."""
 LIVING = (*HEALTHY, "EXSICK01")
 WITHHELD = "lab-secret-that-must-not-travel"
 """The password attribute of the lab's directory objects."""
