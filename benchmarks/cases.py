@@ -229,11 +229,16 @@ def slow_line(bench: Bench, scale: Scale) -> Iterator[Row]:
     finally:
         bench.slow_line()
     expect(one, files=1)
-    used = one.used.wire_bytes * 8 / bandwidth / one.used.seconds * 100
-    name = f"50 ms, 100 Mbit/s, {size} MiB: share of the line"
-    yield at_least(name, used, "%", 70) if scale.clock else row(name, used, "%")
+    yield share_of_the_line(one, bandwidth, f"50 ms, 100 Mbit/s, {size} MiB", scale)
     yield row(f"50 ms, 100 Mbit/s, {size} MiB: time", one.used.seconds, "s")
     yield row(f"50 ms, 100 Mbit/s, {size} MiB: round trips", one.used.round_trips, "")
+
+
+def share_of_the_line(measured: Measured, bandwidth: int, name: str, scale: Scale) -> Row:
+    """Given what was measured over a line of so many bits a second, return how much of it was used."""
+    used = measured.used.wire_bytes * 8 / bandwidth / measured.used.seconds * 100
+    name = f"{name}: share of the line"
+    return at_least(name, used, "%", 70) if scale.clock else row(name, used, "%")
 
 
 def expect(measured: Measured, **came: object) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import count
 
 from benchmarks.bench import Bench, Measured
-from benchmarks.cases import Scale, expect
+from benchmarks.cases import Scale, expect, share_of_the_line
 from benchmarks.content import MIB, REGISTRY_FILE, TREE_FILE_BYTES, TREE_FILES, UPLOAD
 from benchmarks.rows import Row, at_least, at_most, row
 
@@ -59,9 +59,7 @@ def _slow_line(bench: Bench, scale: Scale) -> Iterator[Row]:
     finally:
         bench.slow_line()
     expect(one, files=16)
-    used = one.used.wire_bytes * 8 / bandwidth / one.used.seconds * 100
-    name = f"50 ms, 100 Mbit/s, upload, {size} MiB: share of the line"
-    yield at_least(name, used, "%", 70) if scale.clock else row(name, used, "%")
+    yield share_of_the_line(one, bandwidth, f"50 ms, 100 Mbit/s, upload, {size} MiB", scale)
 
 
 def _tree(bench: Bench, scale: Scale) -> Iterator[Row]:

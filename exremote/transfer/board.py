@@ -9,8 +9,6 @@ from typing import Generic, Protocol, Self, TypeVar
 
 LEAST_SHARE = 2 << 20
 """Bytes that a lane takes over from another one at least: less is not worth another script."""
-WORTH_S = 0.5
-"""A share that takes less than this is not taken over from another lane, in seconds."""
 
 
 class Load(Protocol):

@@ -9,11 +9,30 @@ from typing import Any
 
 from exremote.errors import HostError
 from exremote.session import Session
-from exremote.transfer.board import Board
+from exremote.transfer.board import LEAST_SHARE, Board, Share
 from exremote.transfer.carrier import Aborted, Carrier, StepBack
 from exremote.transport import Kind
 
 _LOOK_S = 0.25
+_WORTH_S = 0.5
+"""A share that takes less than this is not taken over from another lane."""
+
+
+def work_off(
+    session: Session,
+    board: Board[Any],
+    share: Share[Any],
+    script: str,
+    attempt: Callable[[], None],
+    mark: Callable[[], object],
+) -> None:
+    """Given a lane's session and share, attempt it with patience until there is nothing (worth it) to be had.
+
+    Raise what `attempt` raises when its patience ends.
+    """
+    pace = session.pace
+    while board.take(share, int(pace.rate * _WORTH_S) if pace.known else LEAST_SHARE):
+        session.resume(script, attempt, mark)
 
 
 class Crew:

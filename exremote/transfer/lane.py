@@ -19,8 +19,9 @@ from exremote.errors import (
 )
 from exremote.pack import FileBegin, FileData, FileEnd, FileError, PackError, PackEvent, PackReader
 from exremote.session import Session
-from exremote.transfer.board import LEAST_SHARE, WORTH_S, Board
+from exremote.transfer.board import Board
 from exremote.transfer.carrier import StepBack
+from exremote.transfer.crew import work_off
 from exremote.transfer.wanted import Span
 
 SCRIPT = "Read-FilePack"
@@ -73,9 +74,7 @@ class Lane:
 
     def run(self) -> None:
         """Fetch until there is nothing (worth it) to be had. Raise StepBack, HostError or RepositoryError."""
-        pace = self._session.pace
-        while self._board.take(self._share, int(pace.rate * WORTH_S) if pace.known else LEAST_SHARE):
-            self._session.resume(SCRIPT, self._attempt, lambda: self._moved)
+        work_off(self._session, self._board, self._share, SCRIPT, self._attempt, lambda: self._moved)
 
     def _attempt(self) -> None:
         """Stream the share from where it stands. Raise HostError, or StepBack if it is the wire's fault."""

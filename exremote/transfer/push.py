@@ -17,9 +17,9 @@ from exremote.facts import FileEntry
 from exremote.folding import folded
 from exremote.pack import PackWriter, SealedBlock
 from exremote.session import Session
-from exremote.transfer.board import LEAST_SHARE, WORTH_S, Board
+from exremote.transfer.board import Board
 from exremote.transfer.carrier import Carrier
-from exremote.transfer.crew import Crew
+from exremote.transfer.crew import Crew, work_off
 from exremote.transfer.wanted import Progress, reason
 
 SCRIPT = "Write-FilePack"
@@ -186,9 +186,7 @@ class _Lane:
 
     def run(self) -> None:
         """Send until there is nothing (worth it) to be had. Raise HostError or RepositoryError."""
-        pace = self._session.pace
-        while self._board.take(self._share, int(pace.rate * WORTH_S) if pace.known else LEAST_SHARE):
-            self._session.resume(SCRIPT, self._attempt, lambda: self._moved)
+        work_off(self._session, self._board, self._share, SCRIPT, self._attempt, lambda: self._moved)
 
     def _attempt(self) -> None:
         """Send files of the share with one script. Raise HostError when the line breaks."""
