@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,14 @@ class Bench:
             path.write_bytes(data)
             names.append(str(path))
         return names
+
+    def random_file(self, mebibytes: int, seed: int) -> str:
+        """Return a file of this machine with so many MiB of random data, written one by one."""
+        path, source = self.new_place(), random.Random(seed)
+        with path.open("wb") as stream:
+            for _ in range(mebibytes):
+                stream.write(source.randbytes(1 << 20))
+        return str(path)
 
     def of(self, lab: RunningLab) -> Bench:
         """Given another lab, return what measures there."""

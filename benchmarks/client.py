@@ -114,10 +114,9 @@ def upload(request: Mapping[str, Any], meter: Meter) -> Answer:
     """Send files into a new folder, from connect to close; the host reads them back."""
     files = []
     for source in map(Path, request["sources"]):
-        data = source.read_bytes()
-        sha256 = hashlib.sha256(data).hexdigest()
-        files.append(Outgoing(source.name, source, len(data), sha256, _MODIFIED))
-    del data
+        with source.open("rb") as stream:
+            sha256 = hashlib.file_digest(stream, "sha256").hexdigest()
+        files.append(Outgoing(source.name, source, source.stat().st_size, sha256, _MODIFIED))
     session = session_of(request)
     meter.start()
     with session:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from exremote import recover, restore
+from exremote import recover
 from exremote.cli.common import now
 from exremote.errors import ExremoteError, PlanRefused, RepositoryError
 from exremote.inventory import Host
@@ -121,8 +121,13 @@ def wanted_by_undoing(place: Repository, snapshots: Iterable[Snapshot]) -> dict[
     """Given the repository and snapshots, return by HOST/ID those that an undo of a run that broke off takes
     from: why they stay, and what to do so that they may go.
     """
+    hosts = {snapshot.host for snapshot in snapshots if snapshot.kind == "safety"}
+    if not hosts:
+        return {}
+    from exremote import restore  # what else is here is asked for by commands that load no wire
+
     found: dict[str, tuple[str, str]] = {}
-    for host in {snapshot.host for snapshot in snapshots if snapshot.kind == "safety"}:
+    for host in hosts:
         for name, run in restore.saved_before(place.runs_folder, host).items():
             said = f"what {host} had before the run {run}, which broke off"
             then = f"`exremote resume {run}` brings it to its end, `exremote undo {run}` takes it back."

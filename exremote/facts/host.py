@@ -72,7 +72,7 @@ class HostFact:
     """When Windows was started, by its own clock; None if that could not be read, or was not asked yet."""
     processes: tuple[str, ...] | None = None
     """Those of the programs that were asked for that run; None if its gateway may not ask WMI, which alone
-    tells, or if none was asked for."""
+    tells, and of facts that are older than the question."""
 
     @property
     def powershell_major(self) -> int | None:
