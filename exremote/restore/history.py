@@ -10,7 +10,7 @@ from pathlib import Path
 
 from exremote.changes import ChangePlan
 from exremote.errors import PlanRefused
-from exremote.journal import RunRecord, is_of, journals, read_run
+from exremote.journal import Event, RunRecord, is_of, journals, read_run
 from exremote.restore.aim import ServiceAim
 from exremote.runner import standing
 
@@ -117,6 +117,12 @@ def drills_left(folder: Path, host: str) -> dict[tuple[str, str], str]:
     return left
 
 
+def saved_in(safety: Event) -> tuple[str, ...]:
+    """Given the event that says what was saved before a deed, return HOST/ID of each snapshot."""
+    names = safety.fields.get("snapshots")
+    return tuple(map(str, names)) if isinstance(names, list) else ()
+
+
 def undoable(record: RunRecord) -> list[Undoable]:
     """Given a run, return what it changed, or began to, by host.
 
@@ -137,7 +143,6 @@ def undoable(record: RunRecord) -> list[Undoable]:
     for event in record.events:
         host = str(event.fields.get("host", ""))
         if event.kind == "safety":
-            names = event.fields.get("snapshots")
             try:
                 plan = ChangePlan.from_json(event.fields.get("plan"))
             except ValueError as error:
@@ -145,7 +150,7 @@ def undoable(record: RunRecord) -> list[Undoable]:
                     f"The run {record.run_id} was made by another version: {error}.",
                     "Undo it with the exremote that made it, or restore a snapshot.",
                 ) from None
-            plans[host] = (plan, tuple(map(str, names)) if isinstance(names, list) else ())
+            plans[host] = (plan, saved_in(event))
         elif event.kind == standing.FOUND:
             pairs = standing.services_in(event.fields.get("services"))
             found[host] = {name: ServiceAim(state, mode) for name, (state, mode) in pairs.items()}

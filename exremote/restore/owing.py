@@ -68,6 +68,11 @@ class _Deed:
         """Return whether it came to its last step's end; what that found is another matter."""
         return len(self.plan.steps) in self.done
 
+    @property
+    def undid(self) -> bool:
+        """Return whether it was an undo that came to its end."""
+        return self.run.verb == "undo" and self.ended
+
 
 def owed(folder: Path, host: str, before: str = "") -> Owed:
     """Given the folder of journals and a host, return what earlier runs owe it.
@@ -81,14 +86,12 @@ def owed(folder: Path, host: str, before: str = "") -> Owed:
     proof: dict[str, str] = {}
     broken: str | None = None
     deeds, damaged = _deeds(folder, host, before)
-    undone: set[int] = set()
+    undone = _all_undone(deeds, host)
     for place, deed in enumerate(deeds):
         _note_lists(lists, deed)
         if place in undone:
             continue
-        if deed.run.verb == "undo" and deed.ended:
-            undone |= _undone(deeds, place, host)
-        elif broken is None and (deed.ended or deed.changed):
+        if broken is None and not deed.undid and (deed.ended or deed.changed):
             broken = "" if deed.ended else deed.run.run_id
         for number, step in enumerate(deed.plan, start=1):
             left = "" if number in deed.done else deed.run.run_id
@@ -120,17 +123,22 @@ def saved_before(folder: Path, host: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     deeds, _ = _deeds(folder, host, "")
-    undone: set[int] = set()
-    for place, deed in enumerate(deeds):
-        if place in undone:
-            continue
-        if deed.ended and deed.run.verb != "undo":
-            break
+    undone = _all_undone(deeds, host)
+    for deed in (deed for place, deed in enumerate(deeds) if place not in undone and not deed.undid):
         if deed.ended:
-            undone |= _undone(deeds, place, host)
-        elif deed.changed:
+            break
+        if deed.changed:
             found |= dict.fromkeys(deed.safety, deed.run.run_id)
     return found
+
+
+def _all_undone(deeds: list[_Deed], host: str) -> set[int]:
+    """Given deeds, the newest first, return the places of those that are as if they had not been."""
+    undone: set[int] = set()
+    for place, deed in enumerate(deeds):
+        if deed.undid and place not in undone:
+            undone |= _undone(deeds, place, host)
+    return undone
 
 
 def _undone(deeds: list[_Deed], place: int, host: str) -> set[int]:
@@ -182,8 +190,7 @@ def _take(deed: _Deed, event: Event) -> None:
     match event.kind:
         case "safety":  # one that waited for services to stand comes behind the first steps
             deed.plan = ChangePlan.from_json(event.fields.get("plan"))
-            names = event.fields.get("snapshots")
-            deed.safety = tuple(map(str, names)) if isinstance(names, list) else ()
+            deed.safety = history.saved_in(event)
         case "step-started" | "step-finished" if isinstance(number, int):
             (deed.begun if event.kind == "step-started" else deed.done).add(number)
         case history.LISTS_LEFT:
