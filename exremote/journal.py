@@ -319,8 +319,12 @@ def read_run(path: Path, each: Callable[[Event], object] = lambda event: None) -
 
 
 def _beginning(record: RunRecord) -> tuple[str, str]:
-    """Given a run, return what it is sorted by: names tell runs of one second apart, not which was first."""
-    return (f"{record.started:%Y%m%dT%H%M%S.%f}" if record.started else record.run_id, record.run_id)
+    """Given a run, return what it is sorted by: names tell runs of one second apart, not which was first.
+
+    One whose beginning cannot be read comes first of its second: it is no news.
+    """
+    beginning = f"{record.started:%Y%m%dT%H%M%S.%f}" if record.started else record.run_id[:15]
+    return beginning, record.run_id
 
 
 def unaccounted(records: Iterable[RunRecord], present: Collection[tuple[str, str]]) -> list[tuple[str, str]]:

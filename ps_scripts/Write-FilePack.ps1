@@ -62,7 +62,7 @@ begin {
         if ([IO.File]::Exists($full)) { [IO.File]::SetAttributes($full, 'Normal') }
         # A writer of a connection that was lost may still hold it; without a buffer nothing of it comes late.
         $file.Stream = New-Object IO.FileStream($full, [IO.FileMode]::OpenOrCreate, [IO.FileAccess]::Write, [IO.FileShare]'ReadWrite, Delete', 1)
-        if ($file.Stream.Length -lt $Offset) { throw "The file has less than $Offset bytes." }
+        if ($file.Stream.Length -lt $Offset) { Send-Failure 'ExRemote.Damaged' "The file has less than $Offset bytes."; return }
         $file.Stream.SetLength($Offset)
         [void]$file.Stream.Seek($Offset, 'Begin')
         $sha.Initialize()

@@ -173,7 +173,7 @@ class Growing:
 
     def sha256(self) -> bytes:
         """Return its digest."""
-        return hashlib.sha256(self._data).digest()
+        return hashlib.sha256(bytes(self._data)).digest()  # a live one could not grow meanwhile
 
 
 @dataclass(slots=True)

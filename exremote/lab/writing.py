@@ -87,9 +87,13 @@ class _Failed(Exception):
     """A file could not be written."""
 
 
+class _Damaged(_Failed):
+    """What lies there is not what was sent."""
+
+
 def _error_id(error: Exception) -> str:
-    known = {Denied: "AccessDenied", Locked: "FileLocked"}.get(type(error), "WriteFailed")
-    return "ExRemote.Damaged" if str(error).startswith("It did not arrive") else f"ExRemote.{known}"
+    known = {Denied: "AccessDenied", Locked: "FileLocked", _Damaged: "Damaged"}
+    return f"ExRemote.{known.get(type(error), 'WriteFailed')}"
 
 
 def _records(plain: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -120,7 +124,7 @@ def _open(machine: Machine, root: str, name: str, offset: int) -> Node:
             raise Locked(f"The process cannot access '{root}{name}', which is used by another process.")
         data = b"" if old is None or old.content is None else b"".join(old.content.chunks())
         if len(data) < offset:
-            raise _Failed(f"The file has less than {offset} bytes.")
+            raise _Damaged(f"The file has less than {offset} bytes.")
         if old is not None and isinstance(old.content, Growing):
             old.content.cut(offset)
             return old
@@ -132,5 +136,5 @@ def _end(opened: _Open, body: bytes) -> None:
     node = opened.node
     assert node is not None
     if _content(node).size != size or opened.digest.digest() != digest:
-        raise _Failed("It did not arrive as it was sent.")
+        raise _Damaged("It did not arrive as it was sent.")
     node.modified, node.attributes = ticks, opened.attributes or _NORMAL

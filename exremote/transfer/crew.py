@@ -66,12 +66,21 @@ class Crew:
         except BaseException as error:
             self.end(error)
         finally:
-            if self._error is not None:
-                self._carrier.abort()
-            for thread in self._threads:
-                thread.join()
+            self._gather()
         if self._error is not None:
             raise self._error
+
+    def _gather(self) -> None:
+        """Wait for all lanes. An error, and a person's Ctrl-C meanwhile, has them end soon."""
+        while True:
+            try:
+                if self._error is not None:
+                    self._carrier.abort()
+                for thread in self._threads:
+                    thread.join()
+                return
+            except KeyboardInterrupt as error:
+                self.end(error)
 
     def end(self, error: BaseException) -> None:
         """Given what ends the errand for good, have all lanes end. The first one counts."""
@@ -86,6 +95,8 @@ class Crew:
         if first is None or time.monotonic() - self._looked < _LOOK_S:
             return
         with self._lock:
+            if time.monotonic() - self._looked < _LOOK_S:
+                return  # another lane has just looked
             self._looked = time.monotonic()
             running = 1 + sum(thread.is_alive() for thread in self._threads)
             if not self._carrier.wants_more(running, first.pace, self._board.left):
@@ -98,7 +109,7 @@ class Crew:
                 daemon=True,
             )
             self._threads.append(thread)
-        thread.start()
+            thread.start()
 
     def _first_lane(self) -> None:
         """Work in this thread. Raise HostError."""

@@ -75,10 +75,14 @@ class _Pending:
     """what of it is there already, in bytes"""
     sent: bool = False
     """whether anything of it travelled"""
+    ended: bool = False
+    """whether a script that ended well ended it, too: time and attributes are as good as it gets"""
     counted: bool = False
     """whether it was seen there, as it is to be"""
+    seen: int = 0
+    """the most of it that was ever found there, in bytes"""
     tries: int = 0
-    """how often it was sent whole and came to be another"""
+    """how often it was sent to its end, or refused as not what was sent"""
 
     @property
     def left(self) -> int:
@@ -113,8 +117,6 @@ class _Push:
             self._crew = Crew(self._carrier, self.board, self._lane, lambda: self.session.wire)
             self._crew.run()
             self._pending = [one for one in self._pending if one.file.path not in self.failed]
-            for one in self._pending:
-                one.tries += 1
             self._pending = self.lacking(self.session, self._pending)
         return Pushed(self.sent_files, self.sent_bytes, tuple(self.failed.items()))
 
@@ -140,12 +142,13 @@ class _Push:
         left = []
         for one in some:
             entry = found.get(folded(one.file.path))
-            if entry is not None and (entry.sha256, entry.size) == (one.file.sha256, one.file.size):
+            one.place = 0 if entry is None else _begun(one.file, entry)
+            if entry is not None and one.place == one.file.size and (one.ended or _dressed(one.file, entry)):
                 if one.sent and not one.counted:
                     self._came(one)
                 continue
-            one.place = 0 if entry is None else _begun(one.file, entry)
             if one.tries >= _TRIES:
+                _unchanged(one.file)
                 raise TransferMismatch(
                     self.session.host.name,
                     f"{one.file.path} came to be another file than was sent, {one.tries} times in a row.",
@@ -193,6 +196,13 @@ class _Lane:
         if self._doubtful:  # after a break nobody knows how far the host came
             self._doubt()
             lacking = self._errand.lacking(self._session, self._doubtful)
+            left = set(lacking)
+            for (
+                one
+            ) in self._doubtful:  # what the host has for good is headway, though it had no time to say so
+                found = one.place if one in left else one.file.size
+                self._moved += max(0, found - one.seen)
+                one.seen = max(one.seen, found)
             with self._board.changed:
                 self._share.spans.extendleft(reversed(lacking))
             self._doubtful = []
@@ -216,14 +226,19 @@ class _Lane:
     def _send(self, batch: Sequence[_Pending]) -> None:
         paths = [one.file.path for one in batch]
         failures = self._session.write_pack(self._errand.root, paths, self._blocks(batch), self._arrived)
+        refused = [(batch[one.index], one) for one in failures if 0 <= one.index < len(batch)]
+        wrong = {one for one, _ in refused}
+        for one in self._doubtful:
+            whole = one.place == one.file.size
+            one.ended = whole and one not in wrong
+            one.tries += whole or one in wrong
         self._doubtful = []
-        for failure in failures:
-            if failure.error_id != "ExRemote.Damaged" and 0 <= failure.index < len(batch):
-                one = batch[failure.index]
-                self._errand.failed[one.file.path] = reason(failure.error_id, failure.message)
-                with self._board.changed:
-                    if self._share.spans and self._share.spans[0] is one:  # too large for one script
-                        self._share.spans.popleft()
+        for one, failure in refused:
+            if failure.error_id != "ExRemote.Damaged":
+                self._errand.failed[one.file.path] = reason(failure.error_id, failure.message, "written")
+            with self._board.changed:
+                if self._share.spans and self._share.spans[0] is one:  # too large for one script
+                    self._share.spans.popleft()
 
     def _blocks(self, batch: Sequence[_Pending]) -> Iterator[SealedBlock]:
         """Yield the pack of files, as much of it as one script may be sent."""
@@ -237,7 +252,7 @@ class _Lane:
             attributes = (file.attributes & _ATTRIBUTES) or _NORMAL
             yield from writer.begin(index, one.place, file.modified_ticks, attributes, file.size)
             digest = hashlib.sha256()
-            one.sent, cut = True, False
+            one.sent, one.ended, cut = True, False, False
             for data in _read(file, one.place):
                 digest.update(data)
                 one.place += len(data)
@@ -263,7 +278,9 @@ class _Lane:
 
 def _begun(file: Outgoing, entry: FileEntry) -> int:
     """Given a file and what lies on the host under its name, return how much of that is its beginning."""
-    if entry.size >= file.size or entry.size <= 0:
+    if entry.size == file.size:
+        return file.size if entry.sha256 == file.sha256 else 0
+    if not 0 < entry.size < file.size:
         return 0
     digest, left = hashlib.sha256(), entry.size
     for data in _read(file, 0):
@@ -274,15 +291,41 @@ def _begun(file: Outgoing, entry: FileEntry) -> int:
     return entry.size if digest.hexdigest() == entry.sha256 else 0
 
 
+def _dressed(file: Outgoing, entry: FileEntry) -> bool:
+    """Given a file and what lies there under its name, return whether its time and attributes are right."""
+    same_time = entry.modified_ticks // 10 == file.modified_ticks // 10
+    return same_time and (entry.attributes ^ file.attributes) & _ATTRIBUTES == 0
+
+
 def _read(file: Outgoing, place: int) -> Iterator[bytes]:
-    """Given a file and a place in it, yield what comes from there on. Raise RepositoryError."""
+    """Given a file and a place in it, yield what comes from there to its end. Raise RepositoryError."""
     try:
         with file.source.open("rb") as stream:
             stream.seek(place)
-            while data := stream.read(_READ):
+            while place < file.size and (data := stream.read(min(_READ, file.size - place))):
+                place += len(data)
                 yield data
     except OSError as error:
         raise RepositoryError(f"cannot be read: {error.strerror}.", path=file.source) from error
+    if place < file.size:
+        raise _changed(file, f"it has less than its {file.size} bytes")
+
+
+def _unchanged(file: Outgoing) -> None:
+    """Given a file, raise RepositoryError if it is another one here by now: no host is to blame."""
+    digest = hashlib.sha256()
+    for data in _read(file, 0):
+        digest.update(data)
+    if digest.hexdigest() != file.sha256:
+        raise _changed(file, "its content is another one")
+
+
+def _changed(file: Outgoing, how: str) -> RepositoryError:
+    return RepositoryError(
+        f"was changed here since it was read last: {how}.",
+        path=file.source,
+        remedy="`exremote verify` tells what else of the repository is damaged.",
+    )
 
 
 def push_files(

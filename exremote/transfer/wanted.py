@@ -93,14 +93,17 @@ class Wanted:
 GONE = "was gone when it was to be read"
 
 
-def reason(error_id: str, message: str) -> str:
-    """Given an error id of the scripts and the host's own words, return what a person needs to know."""
+def reason(error_id: str, message: str, deed: str = "read") -> str:
+    """Given an error id of the scripts, the host's own words, and what was to be done with the file (read,
+    written), return what a person needs to know.
+    """
     known = {
         "ExRemote.FileLocked": "is locked by another process",
         "ExRemote.FileMissing": GONE,
-        "ExRemote.AccessDenied": "may not be read by this account",
+        "ExRemote.AccessDenied": f"may not be {deed} by this account",
         "ExRemote.ReadFailed": "could not be read",
-    }.get(error_id, f"could not be read ({error_id})")
+        "ExRemote.WriteFailed": "could not be written",
+    }.get(error_id, f"could not be {deed} ({error_id})")
     return f"{known}: {message}" if message else known
 
 

@@ -174,8 +174,8 @@ def test_more_than_a_command_may_be_sent_goes_in_several(
 
 
 def test_a_full_disk_there_is_said(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:
-    files = outgoing({"large": random.Random(2).randbytes(2 * MIB)})
     push(world, outgoing({"first": b"makes the folder"}))
+    files = outgoing({"large": random.Random(2).randbytes(2 * MIB)})
     world.machine(EX01).files.full = True
     with pytest.raises(ScriptFailed) as caught:
         push(world, files)
@@ -209,8 +209,134 @@ def test_a_file_that_is_shorter_here_than_was_said_is_never_taken_for_whole(
 ) -> None:
     files = outgoing({"large": random.Random(2).randbytes(2 * MIB), "other": b"other"})
     files[0].source.write_bytes(files[0].source.read_bytes()[:MIB])
-    with pytest.raises(TransferMismatch, match="large came to be another file"):
+    with pytest.raises(RepositoryError, match=r"source0: was changed here .* less than its 2097152 bytes"):
         push(world, files)
+
+
+def test_a_file_that_is_another_one_here_is_not_laid_at_the_hosts_door(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    files = outgoing({"a": b"x" * 1000, "other": b"other"})
+    files[0].source.write_bytes(b"y" * 1000)
+    with pytest.raises(RepositoryError, match=r"source0: was changed here .* its content is another one"):
+        push(world, files)
+
+
+def test_a_host_that_keeps_another_content_is_named(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    machine = world.machine(EX01)
+    machine.spoils = 99
+    try:
+        with pytest.raises(TransferMismatch, match="a came to be another file than was sent, 3 times"):
+            push(world, outgoing({"a": b"x" * 1000}))
+    finally:
+        machine.spoils = 0
+
+
+def test_of_a_file_that_has_grown_here_what_was_wanted_goes(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    """And no more: 60 MiB behind it are past what PSRP takes for one command."""
+    contents = {"a": b"x" * 1000, "b": b"other"}
+    files = outgoing(contents)
+    with files[0].source.open("ab") as file:
+        file.write(random.Random(1).randbytes(60 * MIB))
+    assert push(world, files).sent_files == 2
+    check(world, contents)
+
+
+@WIRES
+def test_a_file_that_has_all_but_its_time_gets_that_alone(
+    world: World, outgoing: Callable[..., list[Outgoing]], wire: str
+) -> None:
+    """As a run leaves it that was killed between its last byte and its end."""
+    contents = {"large": random.Random(3).randbytes(2 * MIB), "empty": b""}
+    for name, data in contents.items():
+        world.machine(EX01).files.write(rf"{ROOT}\{name}", data)
+    pushed = push(world, outgoing(contents), fresh=False, wire=wire)
+    assert (pushed.sent_files, pushed.failed) == (2, ())
+    assert pushed.sent_bytes < 400
+    check(world, contents)
+    assert push(world, outgoing(contents), fresh=False, wire=wire) == Pushed()
+
+
+@pytest.mark.parametrize("send", range(2, 9))
+def test_a_line_that_breaks_before_the_end_of_a_file_leaves_no_wrong_time(
+    world: World, outgoing: Callable[..., list[Outgoing]], send: int
+) -> None:
+    """All data of the first file come in one block, and its end is in the next one."""
+    first = random.Random(1).randbytes(262144 - 37 - 5 - 20)
+    contents = {"exact": first, "large": random.Random(2).randbytes(2 * MIB)}
+    world.fault(f"{EX01}:Send:{send}:gone")
+    assert push(world, outgoing(contents)).failed == ()
+    check(world, contents)
+
+
+def test_a_host_that_keeps_no_such_time_is_not_asked_for_ever(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    """A disk with FAT has times of two seconds: what a whole script wrote is as good as it gets."""
+    wanted = [replace(file, modified_ticks=TICKS + 5_000_000) for file in outgoing({"a": b"content"})]
+    push(world, wanted)
+    node = world.machine(EX01).files.find(rf"{ROOT}\a")
+
+    def rounded(_: int, __: int) -> None:
+        node.modified = TICKS
+
+    rounded(0, 0)
+    with connect(world) as session:
+        pushed = push_files(session, ROOT, wanted, fresh=False, progress=rounded)
+    assert (pushed.sent_files, pushed.failed) == (1, ())
+
+
+class Breaking(Heard):
+    """What is heard, where the line breaks again and again, each time after the same number of requests."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__()
+        self._world = world
+        self._arm()
+
+    def append(self, event: tuple[str, Mapping[str, object]]) -> None:
+        super().append(event)
+        if event[0] == "retry":
+            self._arm()
+
+    def _arm(self) -> None:
+        self._world.fault(f"{EX01}:Send:18:close")
+
+
+def test_a_line_that_breaks_every_few_megabytes_ends_no_upload(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    """The host says how far it is less often than that: what it is found to have counts as headway."""
+    contents = {"large": random.Random(2).randbytes(20 * MIB)}
+    heard = Breaking(world)
+    push(
+        world, outgoing(contents), heard=heard, retry=RetryPolicy(attempts=3, total_s=60.0, first_wait_s=0.05)
+    )
+    assert kinds(heard).count("retry") > 3
+    check(world, contents)
+
+
+def test_a_file_that_got_shorter_there_between_two_scripts_is_sent_again(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    contents = {"large": random.Random(4).randbytes(34 * MIB)}
+    files, cut = outgoing(contents), []
+
+    def progress(_: int, size: int) -> None:
+        found = dict(world.machine(EX01).files.walk(ROOT)).get("large")
+        if not cut and found is not None and found.content is not None and found.content.size >= 31 * MIB:
+            cut.append(size)
+            found.content.cut(5 * MIB)
+
+    with connect(world) as session:
+        pushed = push_files(session, ROOT, files, fresh=True, progress=progress)
+    assert cut
+    assert (pushed.sent_files, pushed.failed) == (1, ())
+    check(world, contents)
 
 
 def kinds(heard: Heard) -> list[str]:

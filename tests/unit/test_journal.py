@@ -277,3 +277,10 @@ def test_runs_of_one_second_are_listed_by_their_beginning(tmp_path: Path) -> Non
     for name in ("20261122T101500Z-ffffff", "20261122T101500Z-000000"):
         Journal.create(tmp_path, name, "backup", [], now).close("done")
     assert [r.run_id[-6:] for r in list_runs(journals(tmp_path))] == ["000000", "ffffff"]
+
+
+def test_a_damaged_run_is_not_the_newest_of_its_second(tmp_path: Path) -> None:
+    """Whoever looks for the newest one looks for what has just ended."""
+    Journal.create(tmp_path, "20261122T101500Z-000000", "backup", [], clock()).close("done")
+    (tmp_path / "20261122T101500Z-ffffff.jsonl").write_bytes(b"damaged\n")
+    assert [r.run_id[-6:] for r in list_runs(journals(tmp_path))] == ["000000", "ffffff"]
