@@ -10,7 +10,7 @@
 .PARAMETER Files
     Base64 of the raw deflate of UTF-8: relative paths, joined by line feeds. Records name them by number, from 0.
 .PARAMETER Every
-    After so many plain bytes at most, say how many there were so far.
+    After so many plain bytes at most, say how many there were so far, and give back the memory of their blocks.
 .PARAMETER Block
     The pack, block after block.
 .EXAMPLE
@@ -29,7 +29,7 @@
 param(
     [Parameter(Mandatory = $true)] [ValidateNotNullOrEmpty()] [string]$Path,
     [Parameter(Mandatory = $true)] [ValidateNotNullOrEmpty()] [string]$Files,
-    [long]$Every = 4194304,
+    [long]$Every = 1048576,
     [Parameter(ValueFromPipeline = $true)] [byte[]]$Block = @()
 )
 begin {
@@ -110,7 +110,8 @@ process {
         } catch { Send-Reason $_.Exception.GetBaseException() }
         $at += 5 + $length
     }
-    if ($taken.Now - $taken.Said -ge $Every) { $taken.Said = $taken.Now; $taken.Now }
+    # Blocks are large objects, which the runtime lets pile up: a shell of WinRM 2.0 has 150 MB in all.
+    if ($taken.Now - $taken.Said -ge $Every) { $taken.Said = $taken.Now; $taken.Now; [GC]::Collect() }
 }
 end {
     Close-File

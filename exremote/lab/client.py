@@ -200,26 +200,27 @@ def running_lab(
     latency_s: float = 0.0,
     bandwidth_bps: int | None = None,
     start_s: float = 500.0,
+    environment: Mapping[str, str] | None = None,
 ) -> Iterator[RunningLab]:
     """Run a lab in a process of its own, with these hosts or the standard ones, and end it. Raise LabTrouble.
 
-    `wine`: on the real engine that EXREMOTE_LAB_POWERSHELL names.
+    `wine`: on the real engine that EXREMOTE_LAB_POWERSHELL names. `environment`: what it has beside ours.
     """
     command = [sys.executable, "-m", "exremote.lab", "up", "--private", "--latency", str(latency_s)]
     if bandwidth_bps is not None:
         command += ["--bandwidth", str(bandwidth_bps)]
     if wine:
         command.append("--wine")
-    environment = dict(os.environ)
+    variables = {**os.environ, **(environment or {})}
     if hosts:
-        environment["EXREMOTE_LAB_SITE"] = specs_to_json(hosts)
+        variables["EXREMOTE_LAB_SITE"] = specs_to_json(hosts)
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
     process = subprocess.Popen(  # noqa: S603 - our own module
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=errors,
-        env=environment,
+        env=variables,
         text=True,
         encoding="utf-8",
     )

@@ -36,7 +36,7 @@ def file_write(
 ) -> Iterator[Record]:
     """Write-FilePack: files of one stream, below one root."""
     path, names = root_and_names(arguments)
-    every = arguments.number("Every", 4 << 20)
+    every = arguments.number("Every", 1 << 20)
     root = path.rstrip("\\") + "\\"
     opened = _Open()
     done = failed = written = now = said = 0

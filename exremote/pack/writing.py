@@ -7,11 +7,14 @@ import zlib
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from exremote.pack.blocks import MAX_BLOCK, PLAIN, seal_block
+from exremote.pack.blocks import PLAIN, seal_block
 
 _HEADER = struct.Struct("<cI")
 _FILE = struct.Struct("<IqqIq")
 _END = struct.Struct("<qq32s")
+_BLOCK = 128 * 1024
+"""Plain bytes of a block at most: half of what a host sends. There each becomes text and bytes, large objects
+both, and a shell of WinRM 2.0 has 150 MB."""
 _LEAST_DATA = 4096
 _POOR = 3
 """After so many blocks that deflate could not shrink, the next one is tried by a sample first."""
@@ -80,7 +83,7 @@ class PackWriter:
     @property
     def _room(self) -> int:
         """Return how many bytes the block still takes."""
-        return len(PLAIN) + MAX_BLOCK - len(self._buffer)
+        return len(PLAIN) + _BLOCK - len(self._buffer)
 
 
 def _may_shrink(plain: memoryview) -> bool:

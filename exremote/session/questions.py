@@ -38,7 +38,7 @@ from exremote.transport import (
     Value,
 )
 
-AHEAD = 8 << 20
+AHEAD = 4 << 20
 """Plain bytes that a host is sent ahead of what it has written: more would only fill its memory."""
 
 

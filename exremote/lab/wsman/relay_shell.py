@@ -25,6 +25,9 @@ _SESSION = "00000000-0000-0000-0000-000000000000"
 _PACKET = re.compile(rb"<(\w+)(?: Stream='\w*')? PSGuid='([^']*)'(?: ?/>|>([^<]*)</\w+>)")
 _START_WAIT_S = 60.0
 _ACK_WAIT_S = 60.0
+_LINE = 32 * 1024
+"""Characters of base64 in one packet at most. WinRM hands a request on as bytes; one line would be half a
+megabyte of text, several times over, in the memory of a process that is measured."""
 _CLOSE_WAIT_S = 5.0
 _LOOK_AGAIN_S = 0.02
 _POOL_BYTES = 64 * 1024 * 1024
@@ -113,14 +116,10 @@ class RelayShell(Shell):
     def send(self, command_id: str, stream: str, data: str, end: bool, timeout_s: float) -> None:
         """Pass fragments on, for a pipeline or the pool. Raise Fault, or Abandoned if the process is dead."""
         target = self._pipeline(command_id) if command_id else _SESSION
-        if data:
-            self._packet(
-                target,
-                "Data",
-                data.strip(),
-                "PromptResponse" if stream == "pr" else "Default",
-                wait_s=timeout_s,
-            )
+        kind = "PromptResponse" if stream == "pr" else "Default"
+        data = "".join(data.split())  # it is cut where base64 can be
+        for start in range(0, len(data), _LINE):
+            self._packet(target, "Data", data[start : start + _LINE], kind, wait_s=timeout_s)
 
     def signal(self, command_id: str, code: str) -> None:
         """Stop a pipeline; with the code Terminate, forget it as well."""
