@@ -23,6 +23,7 @@
     │   ├── SnapshotNotFound                  12
     │   └── IntegrityError(entry, expected, actual)   13
     ├── PlanRefused                            4
+    │   └── NotBegun
     └── Waiting                                6
 
 Three exit codes belong to no class: 3 a run that finished incomplete, 5 bad news as the answer,
@@ -264,6 +265,10 @@ class PlanRefused(ExremoteError):
     """A plan was not carried out: a precondition, drift, or no approval."""
 
     exit_code = 4
+
+
+class NotBegun(PlanRefused):
+    """Another host did not end well, and this one's turn was behind it: nothing is wrong with it."""
 
 
 class Waiting(ExremoteError):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from exremote.errors import PlanRefused
+from exremote.errors import NotBegun
 
 _POLL_S = 0.2
 
@@ -41,14 +41,14 @@ class Waves:
     def turn(self, host: str) -> Iterator[None]:
         """Given a host, wait for its turn, and let the next ones begin behind the body.
 
-        A body that raises has failed. Raise PlanRefused if another host failed before this one's turn.
+        A body that raises has failed. Raise NotBegun if another host failed before this one's turn.
         """
         earlier = self._earlier(host)
         kinds = self.kinds.get(host, ())
         with self._changed:
             while True:
                 if not self.keep_going and (bad := next((h for h, ok in self._ended.items() if not ok), "")):
-                    raise PlanRefused(
+                    raise NotBegun(
                         f"{host}: not begun, for {bad} did not end well.",
                         "Look at that one first; --keep-going goes on all the same.",
                     )

@@ -13,6 +13,7 @@ from exremote.errors import (
     EXIT_OK,
     ExremoteError,
     HostError,
+    NotBegun,
     RepositoryError,
     Waiting,
 )
@@ -56,10 +57,12 @@ def interrupted(host: Host) -> Outcome:
 
 def failed(host: Host, error: ExremoteError) -> Outcome:
     """Given an error that ended a host's errand, return it as a value."""
-    if isinstance(error, Waiting):
-        return Outcome(host.name, State.WAITING, error.exit_code, error.text.removeprefix(f"{host.name}: "))
-    unreachable = isinstance(error, HostError) and error.exit_code == 20
     message = error.text.removeprefix(f"{host.name}: ")
+    if isinstance(error, Waiting):
+        return Outcome(host.name, State.WAITING, error.exit_code, message)
+    if isinstance(error, NotBegun):
+        return Outcome(host.name, State.SKIPPED, error.exit_code, message)
+    unreachable = isinstance(error, HostError) and error.exit_code == 20
     # A name that is not taken says something about this host, and nothing about the repository.
     code = EXIT_INCOMPLETE if isinstance(error, UnsafeName) else error.exit_code
     return Outcome(host.name, State.UNREACHABLE if unreachable else State.FAILED, code, message)

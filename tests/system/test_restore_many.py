@@ -73,6 +73,9 @@ def test_who_goes_first_goes_first_again_when_it_is_resumed(cli: Cli, world: Wor
     world.fault(f"{OTHER}:{NO_STOP}")
     ran = cli("restore", "--latest", ONE, OTHER, "--canary", OTHER.lower(), *DO, code=3)
     assert f"not begun, for {OTHER} did not end well" in ran.out
+    told = cli("runs", newest(cli, "restore")["run"], "--json").json["events"]
+    ended = {e["host"]: e["state"] for e in told if e["event"] == "host-ended"}
+    assert ended == {OTHER: "failed", ONE: "skipped"}
     hosts = cli("resume", newest(cli, "restore")["run"], "--json").json["hosts"]
     assert [(host["host"], host["state"]) for host in hosts] == [(OTHER, "done"), (ONE, "done")]
     first, second = (

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from exremote.errors import PlanRefused
+from exremote.errors import NotBegun
 from exremote.restore import Waves, in_waves
 
 
@@ -31,7 +31,7 @@ def run(waves: Waves, hosts: list[str], failing: str = "") -> tuple[list[str], l
                     now -= 1
                 if host == failing:
                     raise RuntimeError(host)
-        except PlanRefused:
+        except NotBegun:
             refused.append(host)
         except RuntimeError:
             pass
