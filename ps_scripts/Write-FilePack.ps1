@@ -2,9 +2,9 @@
 .SYNOPSIS
     Writes the files of a pack that comes through the pipeline, each below a root and from a given offset on.
 .DESCRIPTION
-    Each block is a byte 0 and plain bytes, or a byte 1 and deflated ones: whole records as Read-FilePack sends them, F a
-    file begins, D data, E its end with size, time and the SHA-256 of the data. Folders are made as they are needed. What
-    lies behind the offset of a file that is there goes. The root is for nothing else: no file of anybody is meant here.
+    Each block is a byte 0 and plain bytes, or a byte 1 and deflated ones: whole records as Read-FilePack sends them, F a file
+    begins, D data, J another file is the next piece of it, E its end with size, time and the SHA-256 of the data. What lies
+    behind the offset of a file that is there goes. The root is for nothing else: no file of anybody is meant here.
 .PARAMETER Path
     The root, a full path.
 .PARAMETER Files
@@ -35,16 +35,18 @@ param(
 begin {
     Set-StrictMode -Version 2.0
     $ErrorActionPreference = 'Stop'
-    $plain, $sha = (New-Object byte[] 262144), (New-Object Security.Cryptography.SHA256Managed)
+    $plain, $copy, $sha = (New-Object byte[] 262144), (New-Object byte[] 65536), (New-Object Security.Cryptography.SHA256Managed)
     $file = @{ Index = -1; Name = ''; Stream = $null; Attributes = 0 }
     $answer, $taken = @{ Files = [long]0; Bytes = [long]0; Failed = 0 }, @{ Now = [long]0; Said = [long]0 }
     # Protected in .NET 2.0; Marshal.GetHRForException would leave its text behind for the next COM error of the thread.
     $hresult = [Exception].GetProperty('HResult', [Reflection.BindingFlags]'Instance, Public, NonPublic')
-
     function Close-File { if ($null -ne $file.Stream) { $file.Stream.Close(); $file.Stream = $null } }
+    function Complete-File([long]$Ticks) {
+        Close-File; [IO.File]::SetLastWriteTimeUtc($file.Name, (New-Object DateTime($Ticks, [DateTimeKind]::Utc)))
+        [IO.File]::SetAttributes($file.Name, $file.Attributes); $answer.Files++
+    }
     function Send-Failure([string]$ErrorId, [string]$Message) {
-        Close-File
-        $answer.Failed++
+        Close-File; $answer.Failed++
         New-Object PSObject -Property @{ Index = [int]$file.Index; ErrorId = $ErrorId; Message = $Message }
     }
     function Send-Reason([Exception]$Base) {
@@ -63,9 +65,13 @@ begin {
         # A writer of a connection that was lost may still hold it; without a buffer nothing of it comes late.
         $file.Stream = New-Object IO.FileStream($full, [IO.FileMode]::OpenOrCreate, [IO.FileAccess]::Write, [IO.FileShare]'ReadWrite, Delete', 1)
         if ($file.Stream.Length -lt $Offset) { Send-Failure 'ExRemote.Damaged' "The file has less than $Offset bytes."; return }
-        $file.Stream.SetLength($Offset)
-        [void]$file.Stream.Seek($Offset, 'Begin')
-        $sha.Initialize()
+        $file.Stream.SetLength($Offset); [void]$file.Stream.Seek($Offset, 'Begin'); $sha.Initialize()
+    }
+    function Add-Data([byte[]]$From, [int]$Start, [int]$Count) { [void]$sha.TransformBlock($From, $Start, $Count, $From, $Start); $file.Stream.Write($From, $Start, $Count) }
+    function Add-Piece([string]$Name) {
+        $piece = New-Object IO.FileStream($Name, [IO.FileMode]::Open, [IO.FileAccess]::Read, [IO.FileShare]'ReadWrite, Delete')
+        try { while (($count = $piece.Read($copy, 0, $copy.Length)) -gt 0) { Add-Data $copy 0 $count } } finally { $piece.Close() }
+        [IO.File]::SetAttributes($Name, 'Normal'); [IO.File]::Delete($Name)
     }
     if ($Path -notmatch '^[A-Za-z]:\\|^\\\\') { Write-Error -ErrorId 'ExRemote.BadArgument' -Message "'$Path' is not a full path." }
     $packed = New-Object IO.MemoryStream (, [Convert]::FromBase64String($Files))
@@ -90,22 +96,16 @@ process {
             if ($kind -eq 'F') {
                 $index, $offset, $ticks, $bits = $reader.ReadInt32(), $reader.ReadInt64(), $reader.ReadInt64(), $reader.ReadInt32()
                 Close-File; if ($PSCmdlet.ShouldProcess("$Path\$($names[$index])", 'Write')) { Open-File $index $offset $bits }
-            } elseif ($null -eq $file.Stream) {
-                # It failed before.
+            } elseif ($null -eq $file.Stream) { # It failed before.
             } elseif ($kind -eq 'D') {
-                [void]$sha.TransformBlock($data, $at + 5, $length, $data, $at + 5)
-                $file.Stream.Write($data, $at + 5, $length)
-                $answer.Bytes += $length
+                Add-Data $data ($at + 5) $length; $answer.Bytes += $length
+            } elseif ($kind -eq 'J') {
+                Add-Piece ($Path.TrimEnd('\') + '\' + $names[$reader.ReadInt32()])
             } elseif ($kind -eq 'E') {
                 $size, $ticks = $reader.ReadInt64(), $reader.ReadInt64()
                 [void]$sha.TransformFinalBlock($plain, 0, 0)
                 $whole = $file.Stream.Length -eq $size -and [BitConverter]::ToString($sha.Hash) -eq [BitConverter]::ToString($reader.ReadBytes(32))
-                Close-File
-                if ($whole) {
-                    [IO.File]::SetLastWriteTimeUtc($file.Name, (New-Object DateTime($ticks, [DateTimeKind]::Utc)))
-                    [IO.File]::SetAttributes($file.Name, $file.Attributes)
-                    $answer.Files++
-                } else { Send-Failure 'ExRemote.Damaged' 'It did not arrive as it was sent.' }
+                if ($whole) { Complete-File $ticks } else { Send-Failure 'ExRemote.Damaged' 'It did not arrive as it was sent.' }
             } else { throw "A record '$kind'." }
         } catch { Send-Reason $_.Exception.GetBaseException() }
         $at += 5 + $length

@@ -61,6 +61,8 @@ def file_write(
                         raise DiskFull
                     _content(opened.node).append(body)
                     written += len(body)
+                elif kind == b"J":
+                    _join(machine, opened, root + names[struct.unpack("<I", body)[0]])
                 else:
                     _end(opened, body)
                     if machine.spoils:
@@ -129,6 +131,18 @@ def _open(machine: Machine, root: str, name: str, offset: int) -> Node:
             old.content.cut(offset)
             return old
         return machine.files.write(root + name, Growing(data[:offset]))
+
+
+def _join(machine: Machine, opened: _Open, piece: str) -> None:
+    """Append a piece to the file that is open, and remove it."""
+    assert opened.node is not None
+    with machine.lock:
+        content = machine.files.find(piece).content
+        assert content is not None
+        for data in content.chunks():
+            opened.digest.update(data)
+            _content(opened.node).append(data)
+        machine.files.remove(piece)
 
 
 def _end(opened: _Open, body: bytes) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from exremote.pack.blocks import PLAIN, seal_block
 
 _HEADER = struct.Struct("<cI")
+_INDEX = struct.Struct("<I")
 _FILE = struct.Struct("<IqqIq")
 _END = struct.Struct("<qq32s")
 _BLOCK = 128 * 1024
@@ -55,6 +56,10 @@ class PackWriter:
             self._buffer += _HEADER.pack(b"D", len(part))
             self._buffer += part
             place += len(part)
+
+    def join(self, index: int) -> Iterator[SealedBlock]:
+        """Given which file there is the next piece of this one, have it appended and removed."""
+        yield from self._add(b"J", _INDEX.pack(index))
 
     def end(self, size: int, modified_ticks: int, sha256: bytes) -> Iterator[SealedBlock]:
         """Given size and time of the whole file, and the digest of the data that were given, end it."""

@@ -264,6 +264,7 @@ class Deed:
                 f"{path} could not be written to {step.staging}: {reason} Nothing was changed.",
                 script="Write-FilePack",
                 error_id="ExRemote.WriteFailed",
+                remedy="That folder is exremote's own: if something else is in the way in it, remove it.",
             )
 
     def _swap(self, step: SwapFiles, done: Done) -> None:

@@ -22,8 +22,10 @@ from exremote.errors import (
     HostError,
     IntegrityError,
     PlanRefused,
+    RepositoryError,
     RepositoryLocked,
     ScriptFailed,
+    TransferMismatch,
 )
 from exremote.facts import RegistrySetting
 from exremote.folding import folded
@@ -155,7 +157,7 @@ class DrillErrand:
                     self._try(host, session, subject, result)
             except Stopped as stopped:
                 raise Stopped(" ".join(filter(None, (str(stopped), _tried(results))))) from None
-            except (IntegrityError, RepositoryLocked, PlanRefused, ScriptFailed) as error:
+            except (RepositoryError, PlanRefused, ScriptFailed, TransferMismatch) as error:
                 result.broken = error
             except ExremoteError as error:
                 error.leave(_tried(results))

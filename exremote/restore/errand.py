@@ -7,7 +7,7 @@ changes nothing that was not saved before.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,7 +17,14 @@ from exremote import health
 from exremote.changes import ChangePlan, Confirm, Prove, SwapFiles
 from exremote.connector import Connector
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, RepositoryError, Waiting
+from exremote.errors import (
+    EXIT_INCOMPLETE,
+    EXIT_OK,
+    ExremoteError,
+    RepositoryError,
+    ScriptFailed,
+    Waiting,
+)
 from exremote.facts import HostFacts
 from exremote.folding import folded
 from exremote.health import Verdict
@@ -163,6 +170,8 @@ class Errand:
         parts = {tree.part for connector in self.connectors.values() for tree in connector.file_trees}
         here = replace(self, connectors=health.settled(self.connectors, there.facts, parts=parts))
         left = owed(self.repository.runs_folder, host.name)
+        scratch = scratch_left(self.repository.runs_folder, host.name)
+        there = replace(there, staged=dict(_staged(session, scratch)))
         plan = plan_changes(self.verb, host.name, work.aim, there, here.connectors, self.most_s, left)
         self.journal.event(PLANNED, host=host.name, digest=plan.digest, steps=len(plan.steps))
 
@@ -230,6 +239,9 @@ class Errand:
         except ExremoteError as error:
             error.leave(self._left(deed, saved, waits=isinstance(error, Waiting)))
             raise
+        if not done.failed:  # what runs before this one have left
+            theirs = {f for swap in plan.swaps for f in (swap.staging, swap.aside)}
+            clear_scratch(session, self.journal, host.name, [f for f in scratch if f not in theirs])
         run = "" if plan.only_proves else self.journal.run_id
         detail = Restored(plan, done, tuple(saved), run, left.broken if self.verb == "restore" else "")
         if done.failed:
@@ -349,3 +361,10 @@ def _held(swap: SwapFiles, there: Standing) -> bool:
     known = there.trees.get(swap.item, {})
     replaced = [known.get(folded(change.path)) for change in swap.files if change.was]
     return any(entry is not None and entry.error_id == "ExRemote.FileLocked" for entry in replaced)
+
+
+def _staged(session: Session, folders: Sequence[str]) -> Iterator[tuple[str, int]]:
+    """Given folders that runs which broke off have left, yield each with how many bytes are in it."""
+    for folder in folders:
+        with suppress(ScriptFailed):  # then it is taken for empty
+            yield folder, session.file_tree(folder, hashed=False).bytes

@@ -23,7 +23,7 @@ from exremote.restore.planning import SPARE, free_on
 from exremote.restore.verifying import verify_whole
 from exremote.runner import Outcome, State
 from exremote.session import Session
-from exremote.transfer import Outgoing, push_files
+from exremote.transfer import Outgoing, piece_at, piece_of, push_files
 from exremote.wording import count_text
 
 NORMAL = 0x20
@@ -106,15 +106,20 @@ def documents(snapshots: tuple[Snapshot, ...]) -> list[Outgoing]:
 
 
 def in_the_way(there: TreeFact, files: list[Outgoing]) -> str:
-    """Given a folder and what is to lie in it, return what is there and is something else, if anything."""
+    """Given a folder and what is to lie in it, return what is there and is something else, if anything.
+
+    What an earlier try has left is no other: beginnings of the files, and pieces. Raise RepositoryError.
+    """
     wanted = {folded(file.path): file for file in files}
     for entry in there.entries:
         if entry.state == "directory":
             continue
         file = wanted.get(folded(entry.path))
-        if file is None or entry.state != "file" or entry.size > file.size:
-            return entry.path
-        if entry.size == file.size and entry.sha256 != file.sha256:
+        if file is None and (piece := piece_of(folded(entry.path))) is not None:
+            whole = wanted.get(piece[0])
+            if whole is not None and 0 < piece[1] < whole.size:
+                file = piece_at(whole, piece[1], whole.size - piece[1])
+        if file is None or file.beginning(entry) is None:
             return entry.path
     return ""
 

@@ -68,6 +68,8 @@ class Standing:
     """by item: its registry key; None if it is not there"""
     lists: Lists = field(default_factory=Lists)
     """access lists, where any are wanted"""
+    staged: Mapping[str, int] = field(default_factory=dict)
+    """by folder: bytes that a run which broke off has sent there already"""
 
 
 def plan_changes(
@@ -130,7 +132,7 @@ def plan_changes(
         for swap in swaps
         if (sent := [f for f in swap.files if f.what in ("new", "changed")])
     ]
-    refusals += _no_room(sends, now.facts)
+    refusals += _no_room(sends, now)
     if refusals:
         raise _refused(host, refusals)
     there = [c for name, c in connectors.items() if _is_there(name, now.facts, aim)]
@@ -431,14 +433,14 @@ def free_on(path: str, host: HostFact | None) -> int | None:
     return disk.free if disk is not None else None
 
 
-def _no_room(sends: Sequence[SendFiles], facts: HostFacts) -> list[str]:
+def _no_room(sends: Sequence[SendFiles], now: Standing) -> list[str]:
     """Return a sentence for each drive of the host that has not the room for what is sent there."""
     need: dict[str, int] = {}
     for send in sends:
         drive = ntpath.splitdrive(send.staging)[0].upper()
-        need[drive] = need.get(drive, 0) + send.bytes
+        need[drive] = need.get(drive, 0) + max(0, send.bytes - now.staged.get(send.staging, 0))
     return [
         f"Drive {drive} has {free} bytes free, and {size + SPARE} are needed beside what is replaced."
         for drive, size in need.items()
-        if (free := free_on(drive, facts.host_fact)) is not None and size + SPARE > free
+        if (free := free_on(drive, now.facts.host_fact)) is not None and size + SPARE > free
     ]

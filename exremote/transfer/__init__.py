@@ -9,12 +9,15 @@ board    who fetches what: spans of files, taken and split
 lane     one stream: from a pack to files
 fetch    one errand: its lanes, and the judgement of each file
 push     files from here to a folder of a host
+outgoing one file on its way there, or a piece of one
+crew     the lanes of an errand, whichever way it goes
 carrier  which wire bulk takes, and how many streams side by side
 """
 
 from exremote.transfer.carrier import Carrier
+from exremote.transfer.outgoing import Outgoing, piece_at, piece_of
 from exremote.transfer.pull import Copied, is_secret, pull_files, pull_tree
-from exremote.transfer.push import Outgoing, Pushed, push_files
+from exremote.transfer.push import Pushed, push_files
 from exremote.transfer.wanted import Progress
 
 __all__ = [
@@ -24,6 +27,8 @@ __all__ = [
     "Progress",
     "Pushed",
     "is_secret",
+    "piece_at",
+    "piece_of",
     "pull_files",
     "pull_tree",
     "push_files",

@@ -77,7 +77,8 @@ class Crew:
                 if self._error is not None:
                     self._carrier.abort()
                 for thread in self._threads:
-                    thread.join()
+                    if thread.ident is not None:  # else a person's Ctrl-C came before it was started
+                        thread.join()
                 return
             except KeyboardInterrupt as error:
                 self.end(error)

@@ -8,18 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from exremote.errors import RepositoryError, TransferMismatch
-from exremote.facts import FileEntry
+from exremote.errors import TransferMismatch
 from exremote.folding import folded
 from exremote.pack import PackWriter, SealedBlock
 from exremote.session import Session
 from exremote.transfer.board import Board
 from exremote.transfer.carrier import Carrier
 from exremote.transfer.crew import Crew, work_off
+from exremote.transfer.outgoing import (
+    ATTRIBUTES,
+    LONGEST_PATH,
+    Outgoing,
+    Pending,
+    Torn,
+    pieces_in,
+    take_up,
+)
 from exremote.transfer.wanted import Progress, reason
 
 SCRIPT = "Write-FilePack"
@@ -29,29 +36,12 @@ MOST_PSRP = 32 << 20
 Source: PSMaximumReceivedDataSizePerCommandMB, 50 by default."""
 MOST_WINRS = 4 << 20
 """The same for WinRS, where the far end holds all of it as text."""
-_READ = 256 * 1024
-_ATTRIBUTES = 0x27 | 0x2000
-"""Attributes that can be set: read-only, hidden, system, archive, not indexed."""
 _NORMAL = 0x80
 _TRIES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """One file that is to lie on the host."""
-
-    path: str
-    r"""relative to the folder there, with `\`"""
-    source: Path
-    """its content, here"""
-    size: int
-    """bytes"""
-    sha256: str
-    """of the content"""
-    modified_ticks: int
-    """last write time that it is to have, in .NET ticks"""
-    attributes: int = 0x20
-    """FileAttributes that it is to have; those that cannot be set are left out"""
+_DAMAGED = "ExRemote.Damaged"
+_LOCKED = "ExRemote.FileLocked"
+_LOCKED_S = 1.0
+"""Seconds until a file that another process holds is tried again: a scanner looks at what is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,33 +56,6 @@ class Pushed:
     """Path and reason of each file that the host could not write."""
 
 
-@dataclass(slots=True, eq=False)
-class _Pending:
-    """One file on its way."""
-
-    file: Outgoing
-    place: int = 0
-    """what of it is there already, in bytes"""
-    sent: bool = False
-    """whether anything of it travelled"""
-    ended: bool = False
-    """whether a script that ended well ended it, too: time and attributes are as good as it gets"""
-    counted: bool = False
-    """whether it was seen there, as it is to be"""
-    seen: int = 0
-    """the most of it that was ever found there, in bytes"""
-    tries: int = 0
-    """how often it was sent to its end, or refused as not what was sent"""
-
-    @property
-    def left(self) -> int:
-        """Return how many bytes are to be sent."""
-        return self.file.size - self.place
-
-    def split(self, most: int) -> None:
-        """It is sent as one: a host whose file has a hole cannot tell how far it came."""
-
-
 class _Push:
     """One errand: files of one folder."""
 
@@ -102,23 +65,69 @@ class _Push:
         self.progress = progress
         self.failed: dict[str, str] = {}
         self.sent_files = self.sent_bytes = 0
-        self.board: Board[_Pending] = Board(())
+        self.board: Board[Pending] = Board(())
         self._carrier = carrier
         self._crew: Crew | None = None
-        self._pending = [_Pending(file) for file in files]
+        self._torn: dict[Torn, None] = {}  # to be joined when all pieces are there
+        self.locked = False
+        """whether somebody else had a file open: it is tried again a little later"""
+        room = LONGEST_PATH - len(root.rstrip("\\")) - 1
+        self._pending = [Pending(file, room - len(file.path)) for file in files]
         self._lock = threading.Lock()
 
     def run(self, fresh: bool) -> Pushed:
         """Send what is not there. `fresh`: the folder is new, and need not be looked at first."""
-        if not fresh:
-            self._pending = self.lacking(self.session, self._pending)
-        while self._pending:
-            self.board = Board(self._pending)
-            self._crew = Crew(self._carrier, self.board, self._lane, lambda: self.session.wire)
-            self._crew.run()
-            self._pending = [one for one in self._pending if one.file.path not in self.failed]
-            self._pending = self.lacking(self.session, self._pending)
+        pending = self._pending if fresh else self.lacking(self.session, self._pending)
+        while pending or self._torn:
+            if self.locked:
+                self.session.pause(_LOCKED_S)
+                self.locked = False
+            if pending:
+                pending = self._carry(pending)
+            else:
+                torn, _ = self._torn.popitem()
+                pending = [] if torn.file.path in self.failed else self._join(torn)
         return Pushed(self.sent_files, self.sent_bytes, tuple(self.failed.items()))
+
+    def _carry(self, pending: Sequence[Pending]) -> list[Pending]:
+        """Given what lacks, have lanes send it. Return what lacks then."""
+        self.board = Board(pending)
+        self._crew = Crew(self._carrier, self.board, self._lane, lambda: self.session.wire)
+        self._crew.run()
+        begun = dict.fromkeys(pending)
+        for torn in [one.torn for one in pending if one.torn is not None]:
+            begun |= dict.fromkeys(torn.pieces())
+        return self.lacking(self.session, [one for one in begun if one.name not in self.failed])
+
+    def _join(self, torn: Torn) -> list[Pending]:
+        """Given a file whose pieces are all there, have the host join them. Return what lacks then."""
+        left: list[Pending] = []
+        again = False
+
+        def attempt() -> None:
+            nonlocal torn, left, again
+            whole = Pending(torn.file, torn.first.room, sent=again, tries=torn.first.tries + again)
+            if again:  # nobody knows how far the host came
+                left = self.lacking(self.session, [whole])
+                if left or whole.torn is None:
+                    return
+                torn = whole.torn
+                self._torn.pop(torn)
+            again = True
+            first = torn.first
+            paths = [one.file.path for one in torn.pieces()]
+            failures = self.session.write_pack(self.root, paths, _joining(torn))
+            for failure in failures:
+                if failure.error_id == _LOCKED and whole.tries < _TRIES:
+                    self.locked = True
+                elif failure.error_id != _DAMAGED:
+                    self.failed[torn.file.path] = reason(failure.error_id, failure.message, "written")
+                    return
+            whole = Pending(torn.file, first.room, sent=True, ended=not failures, tries=first.tries + 1)
+            left = self.lacking(self.session, [whole])
+
+        self.session.resume(SCRIPT, attempt, lambda: len(torn.others))
+        return left
 
     def _lane(self, session: Session) -> None:
         """Given a session, send with it until there is nothing more for it."""
@@ -133,31 +142,33 @@ class _Push:
         if session.wire == "psrp" and self._crew is not None:  # each script of WinRS starts a PowerShell
             self._crew.look()
 
-    def lacking(self, session: Session, some: Sequence[_Pending]) -> list[_Pending]:
+    def lacking(self, session: Session, some: Sequence[Pending]) -> list[Pending]:
         """Given files that may be there, hold what is there against what is to be. Return what lacks."""
         if not some:
             return []
         fact = session.file_tree(self.root)
         found = {folded(entry.path): entry for entry in fact.entries if entry.state == "file"}
+        pieces = pieces_in(found)
         left = []
-        for one in some:
-            entry = found.get(folded(one.file.path))
-            one.place = 0 if entry is None else _begun(one.file, entry)
-            if entry is not None and one.place == one.file.size and (one.ended or _dressed(one.file, entry)):
-                if one.sent and not one.counted:
+        for one in [piece for some_ in some for piece in take_up(some_, pieces)]:
+            if one.torn is not None:
+                self._torn[one.torn] = None
+            if one.look(found):
+                if one.sent and not one.counted and one.torn is None:
                     self._came(one)
                 continue
+            if one.tries:
+                one.file.unchanged()
             if one.tries >= _TRIES:
-                _unchanged(one.file)
                 raise TransferMismatch(
                     self.session.host.name,
-                    f"{one.file.path} came to be another file than was sent, {one.tries} times in a row.",
+                    f"{one.name} came to be another file than was sent, {one.tries} times in a row.",
                     "Look at the host's disk; nothing but its staging folder was touched.",
                 )
             left.append(one)
         return left
 
-    def _came(self, one: _Pending) -> None:
+    def _came(self, one: Pending) -> None:
         with self._lock:
             one.counted = True
             self.sent_files += 1
@@ -179,8 +190,10 @@ class _Lane:
         self._board = errand.board
         self._share = self._board.join()
         self._most = MOST_PSRP if session.wire == "psrp" else MOST_WINRS
-        self._moved = 0
-        self._doubtful: list[_Pending] = []  # sent by the script that runs or broke
+        self._known = 0  # what the host has for good
+        self._told = 0  # what it said of the script that runs: it may be lost with a crash
+        self._most_known = 0
+        self._doubtful: list[Pending] = []  # sent by the script that runs or broke
 
     def leave(self) -> None:
         """Give back what was not begun. What was begun is looked at at the end of the errand."""
@@ -189,24 +202,18 @@ class _Lane:
 
     def run(self) -> None:
         """Send until there is nothing (worth it) to be had. Raise HostError or RepositoryError."""
-        work_off(self._session, self._board, self._share, SCRIPT, self._attempt, lambda: self._moved)
+        work_off(self._session, self._board, self._share, SCRIPT, self._attempt, lambda: self._most_known)
 
     def _attempt(self) -> None:
         """Send files of the share with one script. Raise HostError when the line breaks."""
         if self._doubtful:  # after a break nobody knows how far the host came
             self._doubt()
             lacking = self._errand.lacking(self._session, self._doubtful)
-            left = set(lacking)
-            for (
-                one
-            ) in self._doubtful:  # what the host has for good is headway, though it had no time to say so
-                found = one.place if one in left else one.file.size
-                self._moved += max(0, found - one.seen)
-                one.seen = max(one.seen, found)
+            self._learn(self._doubtful, set(lacking))
             with self._board.changed:
                 self._share.spans.extendleft(reversed(lacking))
             self._doubtful = []
-        batch: list[_Pending] = []
+        batch: list[Pending] = []
         with self._board.changed:
             size = 0
             for one in self._share.spans:
@@ -217,30 +224,45 @@ class _Lane:
         if batch:
             self._send(batch)
 
+    def _learn(self, some: Sequence[Pending], lacking: Container[Pending]) -> None:
+        """Given what was begun, and what of it lacks something, note what the host has for good."""
+        known = 0
+        for one in some:
+            there = one.place + (one not in lacking)
+            known += max(0, there - one.seen)
+            one.seen = max(one.seen, there)
+        if known > self._told:
+            self._errand.arrived(known - self._told)  # it had no time to say so
+        self._known, self._told = self._known + known, 0
+        self._note()
+
     def _doubt(self) -> None:
         """Take what was begun out of the share: how far it came, only a look at the host tells."""
         with self._board.changed:
             if self._share.spans and self._share.spans[0] in self._doubtful:
                 self._share.spans.popleft()
 
-    def _send(self, batch: Sequence[_Pending]) -> None:
+    def _send(self, batch: Sequence[Pending]) -> None:
         paths = [one.file.path for one in batch]
         failures = self._session.write_pack(self._errand.root, paths, self._blocks(batch), self._arrived)
         refused = [(batch[one.index], one) for one in failures if 0 <= one.index < len(batch)]
         wrong = {one for one, _ in refused}
         for one in self._doubtful:
-            whole = one.place == one.file.size
-            one.ended = whole and one not in wrong
-            one.tries += whole or one in wrong
+            one.ended = not one.left and one not in wrong
+            one.tries += not one.left or one in wrong
+        self._learn(self._doubtful, {one for one in self._doubtful if not one.ended})
         self._doubtful = []
         for one, failure in refused:
-            if failure.error_id != "ExRemote.Damaged":
-                self._errand.failed[one.file.path] = reason(failure.error_id, failure.message, "written")
+            locked = failure.error_id == _LOCKED and one.tries < _TRIES
+            if locked:
+                self._errand.locked = True
+            elif failure.error_id != _DAMAGED:
+                self._errand.failed[one.name] = reason(failure.error_id, failure.message, "written")
             with self._board.changed:
                 if self._share.spans and self._share.spans[0] is one:  # too large for one script
                     self._share.spans.popleft()
 
-    def _blocks(self, batch: Sequence[_Pending]) -> Iterator[SealedBlock]:
+    def _blocks(self, batch: Sequence[Pending]) -> Iterator[SealedBlock]:
         """Yield the pack of files, as much of it as one script may be sent."""
         writer, left = PackWriter(), self._most
         for index, one in enumerate(batch):
@@ -248,84 +270,47 @@ class _Lane:
                 if not self._share.spans or self._share.spans[0] is not one:
                     break  # another lane has taken it over, and all behind it
                 self._doubtful.append(one)
-            file = one.file
-            attributes = (file.attributes & _ATTRIBUTES) or _NORMAL
+                file, one.seen = one.file, max(one.seen, one.place)
+            attributes = (file.attributes & ATTRIBUTES) or _NORMAL
             yield from writer.begin(index, one.place, file.modified_ticks, attributes, file.size)
             digest = hashlib.sha256()
             one.sent, one.ended, cut = True, False, False
-            for data in _read(file, one.place):
+            for data in one.rest():
                 digest.update(data)
-                one.place += len(data)
                 for block in writer.data(data):
                     left -= len(block.record)
                     yield block
                 self._errand.look(self._session)
-                cut = left <= 0 and one.place < file.size
+                cut = left <= 0 and one.left > 0
                 if cut:
                     break
             if cut:
                 break  # it stays the first of the share: the next script goes on with it
-            yield from writer.end(file.size, file.modified_ticks, digest.digest())
             with self._board.changed:
                 self._share.spans.popleft()
+            yield from writer.end(one.file.size, file.modified_ticks, digest.digest())
         if writer.waiting:
             yield writer.rest()
 
     def _arrived(self, size: int) -> None:
-        self._moved += size
+        self._told += size
+        self._note()
         self._errand.arrived(size)
 
-
-def _begun(file: Outgoing, entry: FileEntry) -> int:
-    """Given a file and what lies on the host under its name, return how much of that is its beginning."""
-    if entry.size == file.size:
-        return file.size if entry.sha256 == file.sha256 else 0
-    if not 0 < entry.size < file.size:
-        return 0
-    digest, left = hashlib.sha256(), entry.size
-    for data in _read(file, 0):
-        digest.update(data[:left])
-        left -= min(left, len(data))
-        if not left:
-            break
-    return entry.size if digest.hexdigest() == entry.sha256 else 0
+    def _note(self) -> None:
+        """See how far it came. What was lost and came again is no headway: it could go on for ever."""
+        self._most_known = max(self._most_known, self._known + self._told)
 
 
-def _dressed(file: Outgoing, entry: FileEntry) -> bool:
-    """Given a file and what lies there under its name, return whether its time and attributes are right."""
-    same_time = entry.modified_ticks // 10 == file.modified_ticks // 10
-    return same_time and (entry.attributes ^ file.attributes) & _ATTRIBUTES == 0
-
-
-def _read(file: Outgoing, place: int) -> Iterator[bytes]:
-    """Given a file and a place in it, yield what comes from there to its end. Raise RepositoryError."""
-    try:
-        with file.source.open("rb") as stream:
-            stream.seek(place)
-            while place < file.size and (data := stream.read(min(_READ, file.size - place))):
-                place += len(data)
-                yield data
-    except OSError as error:
-        raise RepositoryError(f"cannot be read: {error.strerror}.", path=file.source) from error
-    if place < file.size:
-        raise _changed(file, f"it has less than its {file.size} bytes")
-
-
-def _unchanged(file: Outgoing) -> None:
-    """Given a file, raise RepositoryError if it is another one here by now: no host is to blame."""
-    digest = hashlib.sha256()
-    for data in _read(file, 0):
-        digest.update(data)
-    if digest.hexdigest() != file.sha256:
-        raise _changed(file, "its content is another one")
-
-
-def _changed(file: Outgoing, how: str) -> RepositoryError:
-    return RepositoryError(
-        f"was changed here since it was read last: {how}.",
-        path=file.source,
-        remedy="`exremote verify` tells what else of the repository is damaged.",
-    )
+def _joining(torn: Torn) -> Iterator[SealedBlock]:
+    """Given a file whose pieces are all there, yield the pack that has the host join them."""
+    writer, file = PackWriter(), torn.file
+    attributes = (file.attributes & ATTRIBUTES) or _NORMAL
+    yield from writer.begin(0, torn.first.file.size, file.modified_ticks, attributes, file.size)
+    for index in range(1, len(torn.pieces())):
+        yield from writer.join(index)
+    yield from writer.end(file.size, file.modified_ticks, bytes.fromhex(torn.tail().digest()))
+    yield writer.rest()
 
 
 def push_files(

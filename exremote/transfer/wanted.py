@@ -102,9 +102,9 @@ def reason(error_id: str, message: str, deed: str = "read") -> str:
         "ExRemote.FileMissing": GONE,
         "ExRemote.AccessDenied": f"may not be {deed} by this account",
         "ExRemote.ReadFailed": "could not be read",
-        "ExRemote.WriteFailed": "could not be written",
+        "ExRemote.WriteFailed": "",
     }.get(error_id, f"could not be {deed} ({error_id})")
-    return f"{known}: {message}" if message else known
+    return ": ".join(filter(None, (known, message))) or f"could not be {deed}"
 
 
 @dataclass(slots=True, eq=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -398,6 +399,144 @@ def test_a_full_disk_ends_all_streams(long_line: World, outgoing: Callable[..., 
     assert caught.value.error_id == "ExRemote.DiskFull"
 
 
+def test_on_a_long_line_one_large_file_goes_side_by_side(
+    long_line: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    """In pieces, which the host joins; a second one goes on when the first is full."""
+    contents = {"deep\\large": random.Random(5).randbytes(24 * MIB), "small": b"small"}
+    heard: Heard = []
+    pushed = push(long_line, outgoing(contents), heard=heard, streams=3)
+    assert (pushed.sent_files, pushed.failed) == (2, ())
+    assert abs(pushed.sent_bytes - 24 * MIB) < 9000
+    assert "stream-opened" in kinds(heard)
+    assert long_line.endpoint.counters(EX01).bytes_in < 1.9 * 24 * MIB, "too much went twice"
+    check(long_line, contents)
+
+
+class Killed(BaseException):
+    """What ends an upload in its middle."""
+
+
+def test_a_large_file_whose_upload_was_killed_goes_on_in_its_pieces(
+    long_line: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    contents = {"large": random.Random(5).randbytes(24 * MIB)}
+    files, machine = outgoing(contents), long_line.machine(EX01)
+
+    def there() -> int:
+        return sum(node.content.size for _, node in machine.files.walk(ROOT) if node.content is not None)
+
+    def progress(_: int, __: int) -> None:
+        found = [name for name, node in machine.files.walk(ROOT) if not node.is_directory]
+        if len(found) > 1 and there() > 14 * MIB:
+            raise Killed
+
+    with pytest.raises(Killed), connect(long_line, streams=3) as session:
+        push_files(session, ROOT, files, fresh=True, progress=progress)
+    was_there = there()
+    pushed = push(long_line, files, fresh=False, streams=3)
+    assert (pushed.sent_files, pushed.failed) == (1, ())
+    assert pushed.sent_bytes < 24 * MIB - was_there + 9000
+    check(long_line, contents)
+
+
+CUT = 5 * MIB
+"""Where the second piece of a file of 12 MiB begins; the third one begins at 8 MiB."""
+
+
+@pytest.mark.parametrize(
+    ("first", "pieces", "sent"),
+    [
+        pytest.param(CUT, {CUT: 3 * MIB, 8 * MIB: 4 * MIB}, 0, id="all there"),
+        pytest.param(7 * MIB, {CUT: 3 * MIB, 8 * MIB: 4 * MIB}, 0, id="one half joined"),
+        pytest.param(8 * MIB, {8 * MIB: 4 * MIB}, 0, id="one joined"),
+        pytest.param(12 * MIB, {8 * MIB: 4 * MIB}, 0, id="all joined, one not removed"),
+        pytest.param(CUT, {CUT: MIB, 8 * MIB: 4 * MIB}, 2 * MIB, id="one half sent"),
+        pytest.param(MIB, {8 * MIB: 4 * MIB}, 7 * MIB, id="one never begun"),
+        pytest.param(0, {CUT: 3 * MIB, 8 * MIB: 0}, 9 * MIB, id="two hardly begun"),
+    ],
+)
+@pytest.mark.parametrize("fault", ["", "Receive:3:gone", "Send:1:lost", "Write-FilePack:1:gone"])
+def test_pieces_that_another_run_left_are_joined(
+    world: World,
+    outgoing: Callable[..., list[Outgoing]],
+    first: int,
+    pieces: dict[int, int],
+    sent: int,
+    fault: str,
+) -> None:
+    data = random.Random(6).randbytes(12 * MIB)
+    files = world.machine(EX01).files
+    files.write(rf"{ROOT}\large", data[:first])
+    for start, size in pieces.items():
+        files.write(rf"{ROOT}\large.exremote-{start}", data[start : start + size])
+    if fault:
+        world.fault(f"{EX01}:{fault}")
+    pushed = push(world, outgoing({"large": data}), fresh=False)
+    assert (pushed.sent_files, pushed.failed) == (1, ())
+    assert pushed.sent_bytes < sent + (9000 if not fault else 5 * MIB)
+    check(world, {"large": data})
+
+
+def test_a_piece_that_is_spoiled_is_sent_again(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:
+    data = random.Random(6).randbytes(12 * MIB)
+    files = world.machine(EX01).files
+    files.write(rf"{ROOT}\large", data[:CUT])
+    files.write(rf"{ROOT}\large.exremote-{CUT}", data[CUT:-1] + bytes([data[-1] ^ 1]))
+    pushed = push(world, outgoing({"large": data}), fresh=False)
+    assert (pushed.sent_files, pushed.failed) == (1, ())
+    check(world, {"large": data})
+
+
+def test_no_other_content_is_taken_for_an_empty_file(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    world.machine(EX01).files.write(rf"{ROOT}\empty", b"?")
+    pushed = push(world, outgoing({"empty": b""}), fresh=False)
+    assert (pushed.sent_files, pushed.failed) == (1, ())
+    check(world, {"empty": b""})
+
+
+def test_what_is_lost_there_again_and_again_ends_an_upload(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    """The host says how far it is, breaks, and has nothing of it: that is no headway, whatever it said."""
+    files = world.machine(EX01).files
+
+    class Losing(Breaking):
+        def append(self, event: tuple[str, Mapping[str, object]]) -> None:
+            if event[0] == "retry" and files.is_directory(ROOT):
+                files.remove(ROOT)
+            super().append(event)
+
+    heard = Losing(world)
+    with pytest.raises(HostError):
+        push(
+            world,
+            outgoing({"large": random.Random(2).randbytes(20 * MIB)}),
+            heard=heard,
+            retry=RetryPolicy(attempts=3, total_s=60.0, first_wait_s=0.05),
+        )
+    assert kinds(heard).count("retry") < 8
+
+
+def test_a_file_that_is_held_for_a_moment_there_is_tried_again(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    contents = {"a": b"x" * 1000, "b": b"other"}
+    files = outgoing(contents)
+    push(world, files[:1])
+    node = world.machine(EX01).files.write(rf"{ROOT}\a", b"other")
+    node.locked = True
+    release = threading.Timer(1.0, setattr, (node, "locked", False))
+    release.start()
+    try:
+        assert push(world, files).failed == ()
+    finally:
+        release.join()
+    check(world, contents)
+
+
 def test_a_name_that_leads_out_is_refused(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:
     with pytest.raises(HostError, match="leads out of the root"):
         push(world, outgoing({r"..\evil.dll": b"x"}))
@@ -442,6 +581,15 @@ def test_the_real_engine_writes_the_same(
     again = push(windows, files, fresh=False, wire=wire)
     assert again.sent_files == 2
     assert again.sent_bytes < 3.2 * MIB
+    assert (place / "noise").read_bytes() == contents["noise"]
+    (place / "noise").write_bytes(contents["noise"][: MIB + 7])
+    for start in (MIB, 2 * MIB):
+        (place / f"noise.exremote-{start}").write_bytes(contents["noise"][start:][: 2 * MIB])
+    (place / f"noise.exremote-{MIB}").write_bytes(contents["noise"][MIB : 2 * MIB])
+    joined = push(windows, files, fresh=False, wire=wire)
+    assert (joined.sent_files, joined.failed) == (1, ())
+    assert joined.sent_bytes < 500
+    assert not list(place.glob("*.exremote-*"))
     assert (place / "noise").read_bytes() == contents["noise"]
     with connect(windows, wire=wire) as session:
         entries = {e.path: e for e in session.file_tree(ROOT).entries}
