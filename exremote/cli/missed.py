@@ -35,7 +35,7 @@ def unchecked(place: Repository, every: Sequence[Snapshot]) -> list[dict[str, st
             runs.get((snapshot.host, snapshot.id), []) if snapshot.path.exists() else []
         )  # or just forgotten
         with suppress(IntegrityError):  # which says more, and was said
-            there = {check.run for check in place.checks(snapshot)} if made else set()
+            there = {check.run for check in place.checks(snapshot, parts=True)} if made else set()
             if lost := [run for run in made if run not in there]:
                 told = f"lacks the check that run {lost[0]} made" + (
                     f", and {len(lost) - 1} more" * (len(lost) > 1)

@@ -207,6 +207,10 @@ KINDS: dict[str, Kind] = {
 """By verb."""
 
 
+CHANGING = frozenset({"restore", "undo"})
+"""Verbs whose runs bring a host into a state: an older one has no business there behind a newer one."""
+
+
 def stands_for_last(record: RunRecord) -> bool:
     """Return whether any run of its chain stands for the last one."""
     return (kind := KINDS.get(record.verb)) is not None and kind.by_any
@@ -228,13 +232,20 @@ class Later:
     """by run, the last one that took it up"""
     undone: Mapping[str, Mapping[str, str]]
     """by run and host, the one that undid it there; by an empty name, where it undid all of the run"""
+    restored: Mapping[str, Sequence[RunRecord]] = field(default_factory=dict)
+    """by host, the runs that changed it and came to their end there, the last first"""
 
     @classmethod
     def of(cls, records: Sequence[RunRecord]) -> Later:
         """Given runs, the last first, return what they did about each other."""
         successors: dict[str, RunRecord] = {}
         undone: dict[str, dict[str, str]] = {}
+        restored: dict[str, list[RunRecord]] = {}
         for record in records:
+            if record.verb in CHANGING:
+                touched = {str(event.fields.get("host")) for event in record.events if event.kind == "safety"}
+                for host in touched.difference(hosts_left(record)):
+                    restored.setdefault(host, []).append(record)
             if resumes := record.start.get("resumes"):
                 successors.setdefault(str(resumes), record)
             subjects = record.start.get("subjects")
@@ -247,7 +258,16 @@ class Later:
             for host, names in subjects.items():
                 for name in names if isinstance(names, list) and host in well else ():
                     undone.setdefault(str(name), {}).update(dict.fromkeys((host, *every), record.run_id))
-        return cls(successors, undone)
+        return cls(successors, undone, restored)
+
+    def overtook(self, record: RunRecord, host: str) -> str:
+        """Given a run and a host that it left, return the run that has changed it since, to its end."""
+        if record.verb not in CHANGING or record.started is None:
+            return ""
+        for other in self.restored.get(host, ()):
+            if other.started is not None and other.started > record.started:
+                return other.run_id
+        return ""
 
 
 def remnant(
@@ -299,6 +319,11 @@ def remnant(
     if left and ("" in undone or all(host in undone for host in left)):
         raise PlanRefused(f"{run} was undone since, by {next(iter(undone.values()))}.", again)
     left = [host for host in left if host not in undone]
+    if not kind.by_any and (since := {host: by for host in left if (by := later.overtook(record, host))}):
+        if len(since) == len(left):
+            host, by = next(iter(since.items()))
+            raise PlanRefused(f"What {run} left is no more to be done: {by} has changed {host} since.", again)
+        left = [host for host in left if host not in since]
     if not left:
         raise PlanRefused(
             f"There is nothing to resume: all that {run} was to do, it did.",

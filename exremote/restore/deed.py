@@ -179,7 +179,13 @@ class Deed:
     def _are_back(self, done: Done, began: float) -> None:
         """Journal that the services are as the plan has them; note how long they stood."""
         failed = {n: why for n, why in done.unstarted.items() if self.found.get(n, ("",))[0] == "Running"}
-        self.journal.event(standing.BACK, host=self.host.name, of=self.journal.run_id, failed=failed)
+        self.journal.event(
+            standing.BACK,
+            host=self.host.name,
+            of=self.journal.run_id,
+            failed=failed,
+            unstarted=sorted(done.unstarted),
+        )
         done.down_s = self.clock() - began if self.plan.stops else 0.0
 
     @contextmanager

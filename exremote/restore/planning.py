@@ -22,6 +22,7 @@ from exremote.changes import (
     SendFiles,
     SetAccessLists,
     SetValues,
+    StopService,
     SwapFiles,
     ValueChange,
 )
@@ -33,7 +34,7 @@ from exremote.regfile import RegFile, RegValue
 from exremote.restore.aim import Aim, Content, KeyAim, TreeAim, value_in
 from exremote.restore.folders import empty_folders, missing_folders
 from exremote.restore.lists import Lists, plan_lists
-from exremote.restore.order import start_order
+from exremote.restore.order import services_of, start_order
 from exremote.restore.owing import Owed
 from exremote.restore.services import plan_services, sooner, used_services, wanted_services
 from exremote.wording import count_text
@@ -122,11 +123,6 @@ def plan_changes(
         changed |= again
         notes += said
     users = _users(changed, connectors, now.facts, aim)
-    erase = [
-        _erase(tree, rule, now.trees.get(tree.item, {}))
-        for tree in aim.trees
-        if (rule := rule_of(tree.item, connectors)) is not None and rule.work_files and users
-    ]
     sends = [
         SendFiles(swap.item, swap.staging, len(sent), sum(f.size for f in sent))
         for swap in swaps
@@ -143,6 +139,15 @@ def plan_changes(
     stops, starts = plan_services(
         order, used_services(users, order, now.facts), users, wanted, now.facts, changed
     )
+    erase: list[EraseWorkFiles] = []
+    for tree in aim.trees:
+        if (rule := rule_of(tree.item, connectors)) is None or not rule.work_files or not users:
+            continue
+        if beside := _run_beside(_users({tree.item}, connectors, now.facts, aim), stops, now.facts):
+            verbs = "uses it, and runs on" if len(beside) == 1 else "use it, and run on"
+            notes.append(f"work files in {tree.root} are left: {', '.join(beside)} {verbs}")
+        else:
+            erase.append(_erase(tree, rule, now.trees.get(tree.item, {})))
     confirms = [
         Confirm(step.name, step.text)
         for connector in users
@@ -414,6 +419,15 @@ def _users(
         for name, connector in connectors.items()
         if _is_there(name, facts, aim) and changed & {item.id for item in connector.items()}
     ]
+
+
+def _run_beside(users: Sequence[Connector], stops: Sequence[StopService], facts: HostFacts) -> list[str]:
+    """Given connectors that use something, and what stops, return those of their services that run on."""
+    stopped = {step.service.lower() for step in stops}
+    states = [
+        facts.service(service.name) for name, service in services_of(users).items() if name not in stopped
+    ]
+    return [state.name for state in states if state is not None and state.exists and state.state != "Stopped"]
 
 
 def _erase(tree: TreeAim, rule: FileTree, now: Mapping[str, FileEntry]) -> EraseWorkFiles:

@@ -110,6 +110,9 @@ def left_down(folders: Iterable[Path], now: datetime) -> LeftDown:
     A run whose process is alive, here or for all we know on another machine, still will.
     """
     tries: dict[tuple[str, str], list[Event]] = {}
+    settled: dict[
+        str, list[tuple[datetime, set[str]]]
+    ] = {}  # by host: when a plan brought which services to run
     standings: list[tuple[str, Standing]] = []
     untold: list[RunRecord] = []
     said: set[tuple[str, str]] = set()
@@ -131,6 +134,9 @@ def left_down(folders: Iterable[Path], now: datetime) -> LeftDown:
                 found[host] = services_in(event.fields.get("services"))
             elif event.kind == BACK:
                 tries.setdefault((of, host), []).append(event)
+                if of == record.run_id:
+                    brought = started.get(host, set()) - {name.lower() for name in _not_brought(event)}
+                    settled.setdefault(host, []).append((event.at, brought))
             elif event.kind == UNTOLD:
                 said.add((of, host))
             elif event.kind == "step-started" and (name := _starts(event.fields.get("step"))):
@@ -145,19 +151,37 @@ def left_down(folders: Iterable[Path], now: datetime) -> LeftDown:
             standings.append((host, Standing(record.run_id, services, own, now - last > OURS)))
     left: dict[str, list[Standing]] = {}
     for host, standing in standings:
-        if (still := _still(standing, tries.get((standing.run, host), []), now)) is not None:
+        since = settled.get(host, [])
+        if (still := _still(standing, tries.get((standing.run, host), []), since, now)) is not None:
             left.setdefault(host, []).append(still)
     return LeftDown(left, untold, said)
 
 
-def _still(standing: Standing, tries: Sequence[Event], now: datetime) -> Standing | None:
-    """Given what a run left, and each time that it was put back, return what of it still stands, if any."""
+def _failed(event: Event) -> set[str]:
+    """Given that services were put back, return the names of those that were not."""
+    failed = event.fields.get("failed")
+    return set(map(str, failed)) if isinstance(failed, Mapping) else set()
+
+
+def _not_brought(event: Event) -> set[str]:
+    """Given that a plan was through with the services, return the names of those that it could not start."""
+    unstarted = event.fields.get("unstarted")
+    return _failed(event) | (set(map(str, unstarted)) if isinstance(unstarted, list) else set())
+
+
+def _still(
+    standing: Standing, tries: Sequence[Event], settled: Sequence[tuple[datetime, set[str]]], now: datetime
+) -> Standing | None:
+    """Given what a run left, each time that it was put back, and since when which services run by a plan,
+    return what of it still stands, if any.
+    """
     if not tries:
         return standing
-    failed = max(tries, key=lambda event: event.at).fields.get("failed")
-    names = set(map(str, failed)) if isinstance(failed, Mapping) else set[str]()
+    last = max(tries, key=lambda event: event.at)
+    names = _failed(last)
+    over = {name for at, brought in settled if at > last.at for name in brought}
     until = min(event.at for event in tries) + TRY_AGAIN
-    services = {name: how for name, how in standing.services.items() if name in names}
+    services = {n: how for n, how in standing.services.items() if n in names and n.lower() not in over}
     return replace(standing, services=services, again_until=until) if services and now < until else None
 
 

@@ -59,6 +59,7 @@ def test_tables_alone_from_the_first_to_the_newest(cli: Cli, world: World, tmp_p
     assert 0 < exchanges(world, HOST) <= MOST[world.engine]
     [check] = checks_of(cli, HOST, full)
     assert check["part"] == "tables"
+    cli("verify")  # which knows that check
     [shown] = [s for s in cli.snapshots() if (s["host"], s["connector"]) == (HOST, "notes")]
     assert shown["last_seen_unchanged"] is None, "nobody looked at the rest of it"
 

@@ -90,6 +90,19 @@ def test_what_somebody_has_disabled_since_stays_so(cli: Cli, world: World) -> No
     assert "LME-NOTES" not in cli("backup").err
 
 
+def test_a_restore_that_a_later_one_has_overtaken_is_not_resumed(cli: Cli, world: World) -> None:
+    """`resume latest` would bring back, unasked, what has been changed for good reasons since."""
+    run = killed_while_they_stand(cli, world)
+    cli(*restore(cli), "--yes", "--grace", "0")
+    (newest,) = (r["run"] for r in cli("runs", "--json").json[:1])
+    refused = cli("resume", run, code=4).err
+    assert f"What {run} left is no more to be done: {newest} has changed {HOST} since" in " ".join(
+        refused.split()
+    )
+    assert "there is no run that could be resumed" in cli("resume", "latest", code=12).err
+    assert not any(r["resume"] for r in cli("runs", "--json").json)
+
+
 def test_what_ran_and_was_disabled_runs_again_and_is_disabled(cli: Cli, world: World) -> None:
     """Somebody had disabled it and not stopped it yet."""
     world.client.edit(HOST, "set_registry", key=LME, name="Start", data=4)
@@ -97,6 +110,21 @@ def test_what_ran_and_was_disabled_runs_again_and_is_disabled(cli: Cli, world: W
     assert services(cli)["LME-NOTES"] == ("Stopped", "Disabled")
     cli("backup")
     assert services(cli)["LME-NOTES"] == ("Running", "Disabled")
+
+
+def test_what_a_later_restore_has_mended_is_owed_no_more(cli: Cli, world: World) -> None:
+    """A restore found LME-NOTES disabled, failed, and could not put it back so; the next one makes it run."""
+    world.client.edit(HOST, "set_service", name="LME-NOTES", state="Stopped")
+    world.client.edit(HOST, "set_registry", key=LME, name="Start", data=4)
+    world.fault(f"{HOST}:Set-ServiceState:*:throw=Timeout")
+    cli(*restore(cli), "--yes", "--grace", "0", code=22)
+    world.client.clear_faults()
+    cli(*restore(cli), "--yes", "--grace", "0")
+    mended = services(cli)["LME-NOTES"]
+    assert mended[0] == "Running"
+    assert mended[1] != "Disabled"
+    assert "LME-NOTES" not in cli("backup").err
+    assert services(cli)["LME-NOTES"] == mended
 
 
 @pytest.mark.parametrize("line", [0, -1], ids=["first", "last"])

@@ -138,6 +138,30 @@ def test_the_order_of_the_deed() -> None:
     assert "groupwise stops too: it shares what is restored" in plan.notes
 
 
+def test_no_work_file_goes_under_the_hands_of_a_connector_that_runs_on() -> None:
+    """Only the Notes client differs: GroupWise's services are not stopped, and Conndata is theirs as well."""
+    value = RegValue("Path", REG_SZ, "C:\\Lotus\0".encode("utf-16-le"))
+    wanted = aim(
+        content("Dxamex\\Amap.tbl"), keys=(KeyAim("notes-client", KEY, ((KEY, "Path", value),), whole=True),)
+    )
+    now = standing(lies("Dxamex\\Amap.tbl"), lies("lab1.seq"), keys={"notes-client": RegFile({})})
+    plan = plan_of(wanted, now)
+    assert {"stop-service", "set-values"} <= set(kinds(plan))
+    assert "MSExchangeGWRtr" not in [s.service for s in plan if isinstance(s, StopService)]
+    assert "erase-work-files" not in kinds(plan)
+    beside = f"work files in {ROOT} are left: MSExchangeGWRtr uses it, and runs on"
+    assert beside in plan.notes
+
+    still = tuple(replace(one, state="Stopped") if "GW" in one.name else one for one in SERVICES)
+    quiet = standing(
+        lies("Dxamex\\Amap.tbl"),
+        lies("lab1.seq"),
+        facts=replace(FACTS, services=still),
+        keys={"notes-client": RegFile({})},
+    )
+    assert "erase-work-files" in kinds(plan_of(wanted, quiet))
+
+
 def test_what_becomes_of_each_file() -> None:
     now = standing(
         lies("changed.tbl", B),
