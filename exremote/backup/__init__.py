@@ -19,7 +19,7 @@ whole     connectors and jobs of one host
 
 from exremote.backup.draft import draft_of, listing_text
 from exremote.backup.errand import Errand, Taken
-from exremote.backup.footing import footings, no_footing
+from exremote.backup.footing import footings, no_footing, without_tables
 from exremote.backup.ntbackup import JobErrand
 from exremote.backup.planning import choose, plan_backup
 from exremote.backup.tables import PART as TABLES
@@ -40,4 +40,5 @@ __all__ = [
     "no_footing",
     "plan_backup",
     "wanted_of",
+    "without_tables",
 ]

@@ -15,12 +15,21 @@ from typing import Any
 
 from exremote import health
 from exremote.backup.draft import draft_of
+from exremote.backup.footing import kept_facts
 from exremote.backup.need import need_of
 from exremote.backup.planning import choose, plan_backup, spoiled
 from exremote.connector import Connector, matches
 from exremote.credential import Secret as Account
-from exremote.errors import EXIT_INCOMPLETE, EXIT_OK, ExremoteError, IntegrityError, RepositoryError
+from exremote.errors import (
+    EXIT_INCOMPLETE,
+    EXIT_OK,
+    ExremoteError,
+    IntegrityError,
+    PlanRefused,
+    RepositoryError,
+)
 from exremote.facts import FileEntry, HostFacts, NamedFile
+from exremote.folding import folded
 from exremote.health import Finding, Verdict
 from exremote.inventory import Acceptance, Host
 from exremote.journal import Journal
@@ -38,6 +47,10 @@ from exremote.transfer import Carrier
 
 PIECE = 1 << 20
 """Bytes of a listing that are read at a time."""
+
+
+_MOST_FACTS = 8 << 20
+"""Bytes read of what a host said once, to see which machine it was. Of a million files it is more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +161,7 @@ class Errand:
             known=known,
             api_account=self.api_account(host),
         )
+        _check_machine(host, previous.values(), facts)
         chosen, gaps, unlisted = choose(host, facts, health.settled(self.connectors, facts), self.only)
         warnings += unlisted
         findings = health.judge(facts, {c.name: c for c in chosen})
@@ -464,3 +478,19 @@ def is_modern(facts: HostFacts) -> bool:
     Source: the list of WinRM's limits in the project's notes on its versions; 2.0 takes 150.
     """
     return facts.host_fact is not None and (facts.host_fact.powershell_major or 0) >= 3
+
+
+def _check_machine(host: Host, previous: Iterable[Snapshot], facts: HostFacts) -> None:
+    """Given the newest snapshots of a host and who answers, raise PlanRefused if that is another machine:
+    what it has would be the newest of this host.
+    """
+    newest = max(previous, key=lambda snapshot: snapshot.created, default=None)
+    then = kept_facts(newest, _MOST_FACTS) if newest is not None else None
+    was, now = then.host_fact if then is not None else None, facts.host_fact
+    names = [fact.computer_name if fact is not None else "" for fact in (was, now)]
+    if all(names) and folded(names[0]) != folded(names[1]):
+        raise PlanRefused(
+            f"{host.name}: {names[1]} answers, and the last snapshot is of the machine {names[0]}; nothing "
+            "was saved.",
+            "Correct the address in the inventory. A server of another name is another host there.",
+        )

@@ -137,15 +137,30 @@ def no_footing(host: Host) -> str:
     )
 
 
+def without_tables(repository: Repository, host: Host, connectors: Mapping[str, Connector]) -> bool:
+    """Given a host, return whether it has connectors, and none of them has tables.
+
+    They are those that the inventory lists, else those of which there is a full snapshot.
+    """
+    full = (s for s in repository.snapshots(host.name) if s.kind == "full" and not s.damage)
+    names = {s.connector for s in full} if host.connectors is None else set(host.connectors)
+    known = [connectors[name] for name in names if name in connectors]
+    return bool(known) and not any(tree.table_folder for one in known for tree in one.file_trees)
+
+
 def earlier_facts(found: Sequence[Footing]) -> HostFacts | None:
     """Given the footings of a host, return what it said when the newest full snapshot was made, if that is
     kept.
     """
-    newest = max((footing.last.full for footing in found), key=lambda s: s.created)
-    for document in newest.manifest.documents:
-        if document.stored == "facts.json":
-            with suppress(RepositoryError, ValueError, FactError, RecursionError):
-                return HostFacts.from_json(json.loads(newest.document(document)))
+    return kept_facts(max((footing.last.full for footing in found), key=lambda s: s.created))
+
+
+def kept_facts(snapshot: Snapshot, most: int | None = None) -> HostFacts | None:
+    """Given a snapshot, return what its host said then, if that is kept, and has `most` bytes at most."""
+    with suppress(RepositoryError, ValueError, FactError, RecursionError):
+        for document in snapshot.manifest.documents:
+            if document.stored == "facts.json" and (most is None or document.size <= most):
+                return HostFacts.from_json(json.loads(snapshot.document(document)))
     return None
 
 

@@ -100,7 +100,7 @@ def chosen_snapshots(
         chosen.notes += [note for note in passed if not any(one.snapshot in note for one in left)]
         if not taken:
             makes = f"`exremote backup {host.name}` makes one."
-            others = " --keep-going goes on without it." if keep_going is not None and len(hosts) > 1 else ""
+            others = " --keep-going goes on without it." if keep_going is False and len(hosts) > 1 else ""
             bare = bare or SnapshotNotFound(
                 f"there is no complete snapshot of {host.name}.",
                 path=place.path,

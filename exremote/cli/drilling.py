@@ -79,7 +79,13 @@ def drill(
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))
         chosen = chosen_snapshots(
-            place, site, names or (), latest, groups or (), take_it="`exremote drill SNAPSHOT`"
+            place,
+            site,
+            names or (),
+            latest,
+            groups or (),
+            take_it="`exremote drill SNAPSHOT`",
+            keep_going=True,
         )
         snapshots = chosen.snapshots
 

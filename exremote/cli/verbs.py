@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -138,7 +138,8 @@ def back_up(
             return backup.Whole(errand, jobs, tuple(only))
 
         def with_others(ended: Sequence[Outcome]) -> list[Outcome]:
-            own = {outcome.host: outcome for outcome in (*ended, *map(not_ready, unready))}
+            without = [not_ready(place, host, connectors) for host in unready]
+            own = {outcome.host: outcome for outcome in (*ended, *without)}
             own |= {host.name: failed(host, refused[host.name]) for host in chosen if host.name in refused}
             return [own.get(host.name) or not_saved(host) for host in chosen]
 
@@ -170,8 +171,10 @@ def tables_alone(only: Sequence[str]) -> bool:
     return backup.TABLES in only
 
 
-def not_ready(host: Host) -> Outcome:
-    """Given a host whose tables cannot be saved alone yet, return its outcome; it was not asked."""
+def not_ready(place: Repository, host: Host, connectors: Mapping[str, Connector]) -> Outcome:
+    """Given a host whose tables cannot be saved alone, return its outcome; it was not asked."""
+    if backup.without_tables(place, host, connectors):
+        return Outcome(host.name, State.SKIPPED, EXIT_OK, "none of its connectors has tables")
     return Outcome(host.name, State.INCOMPLETE, EXIT_INCOMPLETE, backup.no_footing(host))
 
 

@@ -29,7 +29,7 @@ from exremote.changes import (
     change_to_json,
 )
 from exremote.connector import below
-from exremote.errors import HostError, ScriptFailed, Waiting
+from exremote.errors import ExremoteError, HostError, ScriptFailed, Waiting
 from exremote.facts import INHERIT, FileDeed, RegistrySetting, SwapFile
 from exremote.folding import folded
 from exremote.inventory import Host
@@ -359,8 +359,9 @@ class Deed:
         if isinstance(why, Waiting):  # who is waited for is told how the services are meanwhile
             stood = [name for name, (state, _) in self.found.items() if state != "Running"]
             why.leave(f"Until then these stay stopped, as before: {', '.join(stood)}." if stood else "")
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
-            why.leave(f"These did not start again: {reasons}." if failed else "")
+        if isinstance(why, ExremoteError) and failed:
+            reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in failed.items())
+            why.leave(f"These services did not come back to how they were found: {reasons}.")
         return True
 
     def _clear(self) -> None:

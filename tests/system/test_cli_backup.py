@@ -382,3 +382,19 @@ def test_hidden_tabs_and_a_big_file_travel_whole(cli: Cli, world: World) -> None
 def test_the_folder_of_a_backup_is_only_its_owners(saved: Cli) -> None:
     """Nobody else may look into the repository at all."""
     assert stat.S_IMODE(Path(saved.repository).stat().st_mode) & 0o077 == 0
+
+
+@pytest.mark.not_under_wine("apart")
+def test_another_machine_is_not_saved_as_this_host(cli: Cli) -> None:
+    """A wrong address, and what that machine has would be the newest of this host, complete and well."""
+    path = cli.inventory("EXNOTES01", "EXGW01")
+    cli.init()
+    cli("backup")
+    text = path.read_text(encoding="utf-8")
+    (one,) = re.findall(r"\[hosts.EXNOTES01\][^[]*port = (\d+)", text)
+    (other,) = re.findall(r"\[hosts.EXGW01\][^[]*port = (\d+)", text)
+    path.write_text(text.replace(f"port = {one}\n", f"port = {other}\n"), encoding="utf-8")
+    before = cli.snapshots()
+    refused = " ".join(cli("backup", "EXNOTES01", code=4).out.split())
+    assert "EXGW01 answers, and the last snapshot is of the machine EXNOTES01; nothing was saved" in refused
+    assert cli.snapshots() == before

@@ -114,6 +114,17 @@ def test_tables_alone_from_the_first_to_the_newest(cli: Cli, world: World, tmp_p
     }
 
 
+@pytest.mark.not_under_wine("apart")
+def test_a_host_whose_connectors_have_no_tables_is_skipped(cli: Cli, world: World) -> None:
+    """A nightly run over all hosts ends well, and sends nobody in a circle."""
+    cli.init()
+    cli.inventory(HOST, "EXGW01", extra={"EXGW01": "connectors = ['calendar']"})
+    cli("backup", HOST)
+    said = run(cli)
+    assert {name: host["state"] for name, host in said.items()} == {HOST: "done", "EXGW01": "skipped"}
+    assert said["EXGW01"]["message"] == "none of its connectors has tables"
+
+
 @pytest.mark.not_under_wine("time")
 def test_tables_that_were_emptied_are_a_finding_and_are_kept_apart(cli: Cli, world: World) -> None:
     cli.init()

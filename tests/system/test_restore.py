@@ -333,6 +333,10 @@ def test_what_the_newest_leave_out_is_named_and_counts(cli: Cli, world: World) -
     for folder in cli.folders_of("EXNOTES01", "calendar"):
         shutil.rmtree(folder)
     assert f"`exremote drill {lacking}`" in cli("drill", "--latest", "EXNOTES01", code=12).err
+    cli("backup", "EXGW01", "--only", "groupwise")
+    both = cli("drill", "--latest", "EXNOTES01", "EXGW01", code=5)
+    assert sentence in both.out
+    assert both.out.startswith("EXGW01\tok\t"), "the other one is drilled"
 
 
 def test_a_drill_proves_what_restores_and_leaves_nothing_behind(cli: Cli, world: World) -> None:

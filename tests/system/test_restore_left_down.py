@@ -117,7 +117,9 @@ def test_what_a_later_restore_has_mended_is_owed_no_more(cli: Cli, world: World)
     world.client.edit(HOST, "set_service", name="LME-NOTES", state="Stopped")
     world.client.edit(HOST, "set_registry", key=LME, name="Start", data=4)
     world.fault(f"{HOST}:Set-ServiceState:*:throw=Timeout")
-    cli(*restore(cli), "--yes", "--grace", "0", code=22)
+    failed = cli(*restore(cli), "--yes", "--grace", "0", code=22)
+    assert "These services did not come back to how they were found: " in failed.out
+    assert "LME-NOTES: " in failed.out
     world.client.clear_faults()
     cli(*restore(cli), "--yes", "--grace", "0")
     mended = services(cli)["LME-NOTES"]
