@@ -72,7 +72,8 @@ COMMANDS = (
     Announced(
         "backup",
         "verbs:back_up",
-        "Save the connectors of hosts: a snapshot per host and connector. Stops no service.",
+        "Save the connectors of hosts: a snapshot per host and connector. Only a stopped-copy "
+        "stops services.",
     ),
     Announced(
         "restore",

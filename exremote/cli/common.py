@@ -163,7 +163,7 @@ def repository_path(path: Path | None, inventory_path: Path | None) -> Path:
     """Given what the command line says, return where the repository is. Raise UsageError if nobody says."""
     if path is None:
         candidates = [inventory_path] if inventory_path else default_inventories()
-        if any(map(is_file, candidates)):
+        if inventory_path is not None or any(map(is_file, candidates)):  # one that is named has to be there
             path = load_inventory(inventory_path, list(Connector.load_all())).repository
     if path is None:
         raise UsageError(

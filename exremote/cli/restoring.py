@@ -257,6 +257,10 @@ def restore_command(
                     f"Leave {'--plan' if plan is not None else '--save-plan'} out; --dry-run says what would "
                     "be put there.",
                 )
+            if canaries or wave is not None:
+                raise UsageError(
+                    "--into stops nothing, so nobody has to go first.", "Leave --canary and --wave out."
+                )
         connectors = Connector.load_all()
         site = load_inventory(inventory, list(connectors))
         place = Repository.open(repository_path(repository or site.repository, inventory))

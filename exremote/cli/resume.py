@@ -20,6 +20,7 @@ from exremote.cli.common import (
     known_repository,
     speaking,
 )
+from exremote.cli.keep import YesOption
 from exremote.cli.runs import RUN_HELP, one_run
 from exremote.cli.underway import standings
 from exremote.journal import RunRecord, journals, list_runs, read_run
@@ -42,6 +43,7 @@ def resume(
     run: Annotated[str, typer.Argument(metavar="RUN", help=f"{RUN_HELP} that can be; `runs` lists them.")],
     inventory: InventoryOption = None,
     repository: RepositoryOption = None,
+    yes: YesOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Do what a run left undone: killed, interrupted, at its deadline, or with hosts that did not end well.
@@ -74,5 +76,6 @@ def resume(
         home = place.path if place is not None and path.parent == place.runs_folder else None
         line += ["--repository", str(home or record.start.get("repository"))]
         line += ["--json"] if as_json else []
+        line += ["--yes"] if yes and resuming.KINDS[record.verb].asks and "--yes" not in line else []
     # Beyond the block: the command speaks for itself, and its exit code is the answer.
     raise typer.Exit(resuming.nested(context, line, run_id))

@@ -183,6 +183,8 @@ class Kind:
     """Given a run and what it left, the command line, without --repository and --json."""
     against: Callable[[RunRecord], str] = lambda record: ""
     """Given a run, why it cannot be resumed, in a clause; empty if it can."""
+    asks: bool = False
+    """Its command asks before it changes something, and takes --yes."""
     by_any: bool = False
     """Any of several runs that went on from each other stands for the last of them."""
 
@@ -199,10 +201,10 @@ def _restored(record: RunRecord) -> str:
 
 KINDS: dict[str, Kind] = {
     "backup": Kind(against=_dry),
-    "restore": Kind(line=same_subjects, against=_restored),
-    "undo": Kind(line=same_subjects, against=_dry),
+    "restore": Kind(line=same_subjects, against=_restored, asks=True),
+    "undo": Kind(line=same_subjects, against=_dry, asks=True),
     "drill": Kind(line=same_subjects),
-    "recover": Kind(recovered_hosts, same_recovery, by_any=True),
+    "recover": Kind(recovered_hosts, same_recovery, asks=True, by_any=True),
 }
 """By verb."""
 

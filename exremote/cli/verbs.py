@@ -94,7 +94,10 @@ def back_up(
     deadline: DeadlineOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Save the connectors of hosts: a snapshot per host and connector. Stops no service."""
+    """Save the connectors of hosts: a snapshot per host and connector. Only a stopped-copy stops services.
+
+    That is where the inventory's `backup` names it for the host; they are started again whatever happens.
+    """
     with speaking(as_json) as report:
         connectors = Connector.load_all()
         only = [known_connector(name, [*connectors, *PARTS, backup.TABLES], "--only") for name in only or []]

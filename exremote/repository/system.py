@@ -81,6 +81,8 @@ if sys.platform == "win32":
         return f"{times[0].dwHighDateTime:x}:{times[0].dwLowDateTime:x}" if known else ""
 
 else:
+    _DEAD = ("Z", "X")
+    """States of a process that has ended, and that whoever began it has not looked at yet."""
 
     def this_system() -> System:
         """Return which system this is."""
@@ -97,6 +99,14 @@ else:
         except OSError:
             return ""
 
+    def _stat(pid: int) -> list[str]:
+        """Given a process id, return the fields of its stat, from its state on; none if nobody knows."""
+        try:
+            # The name in parentheses may hold anything; the fields behind it do not.
+            return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+        except OSError:
+            return []
+
     def process_exists(pid: int) -> bool:
         """Given a process id, return whether it runs; True where that cannot be known."""
         if pid <= 0:
@@ -106,8 +116,9 @@ else:
         except ProcessLookupError:
             return False
         except (PermissionError, OverflowError):
-            return True
-        return True
+            pass
+        state = _stat(pid)[:1]
+        return not state or state[0] not in _DEAD
 
     def process_birth(pid: int) -> str:
         """Given a process id, return when it began, as text to compare; empty if that cannot be known."""
@@ -115,8 +126,6 @@ else:
             if os.readlink("/proc/self") != str(os.getpid()):  # noqa: PTH115
                 return ""  # a container that sees its host's processes, under other numbers
             boot = _text("/proc/sys/kernel/random/boot_id")
-            # The name in parentheses may hold anything; the fields behind it do not.
-            fields = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-            return f"{boot}:{fields[19]}"
+            return f"{boot}:{_stat(pid)[19]}"
         except (OSError, IndexError):
             return ""

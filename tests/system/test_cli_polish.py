@@ -123,6 +123,12 @@ def test_verify_of_a_host(filled: Cli) -> None:
     assert filled("verify", "EXGW01", "--quick").out.startswith("1 snapshot verified")
 
 
+def test_an_inventory_that_is_named_has_to_be_there(filled: Cli) -> None:
+    refused = filled("snapshots", "-i", "nope.toml", code=2).err
+    assert "nope.toml" in refused
+    assert "No repository is named" not in refused
+
+
 def test_names_in_any_case_and_hints_for_lists(filled: Cli) -> None:
     assert filled("connectors", "NOTES").out == filled("connectors", "notes").out
     filled("backup", "EXGW01", "--only", "GroupWise", "--dry-run")

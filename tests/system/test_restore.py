@@ -233,6 +233,8 @@ def test_bad_choices_are_refused_with_what_to_do(cli: Cli, world: World) -> None
     for option in ("--save-plan", "--plan"):
         told = cli("restore", first, "--into", r"C:\restored", option, "plan.json", code=2).err
         assert f"Leave {option} out; --dry-run says" in told
+    early = cli("restore", first, "--into", r"C:\restored", "--canary", "EXNOTES01", code=2).err
+    assert "Leave --canary and --wave out" in early
     assert "No snapshot has an item conndatta" in cli("restore", first, "--item", "conndatta", code=2).err
     assert "--latest of which hosts?" in cli("restore", "--latest", code=2).err
     assert f"{first} names a snapshot" in cli("restore", "--latest", first, code=2).err
@@ -290,6 +292,15 @@ def test_into_a_folder_where_nothing_is_touched(cli: Cli, world: World) -> None:
     world.write("EXNOTES01", rf"{folder}\conndata\mine.txt", b"mine")
     refused = cli(*line, code=4)
     assert "mine.txt is in the way" in refused.out
+    world.client.edit("EXNOTES01", "remove_file", path=rf"{folder}\conndata\mine.txt")
+    own = rf"{folder}\conndata\Dxamex\Amap.tbl"
+    whole = world.read("EXNOTES01", own)
+    world.write("EXNOTES01", own, b"my own, smaller one")
+    assert "Amap.tbl is in the way" in cli(*line, code=4).out
+    assert world.read("EXNOTES01", own) == b"my own, smaller one"
+    world.write("EXNOTES01", own, whole[:-1])  # the beginning that an earlier try left
+    assert cli(*line).json["hosts"][0]["sent_files"] == 1
+    world.write("EXNOTES01", rf"{folder}\conndata\mine.txt", b"mine")
 
 
 @pytest.mark.not_under_wine("apart")

@@ -59,13 +59,16 @@ def test_what_a_plan_file_chose_is_chosen_again_by_resume(cli: Cli, world: World
     assert "Leave the other choices out" in cli("restore", *late, code=2).err
     world.fault(f"EXSICK01:{NO_STOP}")
     cli("restore", "--plan", plan, *DO, code=22)
-    refused = " ".join(cli("resume", newest(cli, "restore")["run"], code=4).err.split())
+    failed = newest(cli, "restore")["run"]
+    refused = " ".join(cli("resume", failed, code=4).err.split())
     assert "there is no terminal to ask at" in refused
     assert world.read(ONE, AMAP) == BAD
     (told,) = re.findall(r"planned anew, and asked, by exremote (restore .*?) error:", refused)
     again = cli(*shlex.split(told), "--yes", "--dry-run")
     assert again.out.startswith("EXSICK01: plan ")
     assert "exchconn-ini" not in again.out
+    cli("resume", failed, "--yes")
+    assert world.read("EXSICK01", AMAP) != BAD
 
 
 @pytest.mark.not_under_wine("time")
