@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from exremote import recover
 from exremote.cli.common import now
+from exremote.cli.look import verdict_of
 from exremote.cli.underway import doubts_about
 from exremote.errors import PlanRefused, RepositoryError, SnapshotNotFound, UsageError
+from exremote.health import Verdict
 from exremote.inventory import FOLDER_ON_HOST, Host, Inventory
 from exremote.journal import Journal
 from exremote.ntbackup import PARTS
@@ -53,7 +55,7 @@ class Chosen:
     left_out: list[LeftOut] = field(default_factory=list)
     """what else --latest would have taken"""
     notes: list[str] = field(default_factory=list)
-    """what is to be known of snapshots that may be of a half recovered machine"""
+    """what is to be known of snapshots: of a half recovered machine, or of a sick one"""
     doubts: Mapping[str, Sequence[recover.Doubt]] = field(default_factory=dict)
     """by host: when it may have been half recovered"""
 
@@ -81,7 +83,7 @@ def chosen_snapshots(
     doubts = doubts_about(place)
     if not latest:
         found = [_named(place, name) for name in dict.fromkeys(names)]
-        notes = [*filter(None, (_doubted(place, one, doubts) for one in found))]
+        notes = [*filter(None, (_doubted(place, one, doubts) for one in found)), *unwell(found)]
         return Chosen(found, notes=notes, doubts=doubts)
     chosen, bare = Chosen(doubts=doubts), None
     hosts = site.select([*names, *groups])
@@ -113,7 +115,26 @@ def chosen_snapshots(
         chosen.left_out += left
     if bare is not None and not chosen.snapshots:
         raise bare
+    chosen.notes += unwell(chosen.snapshots)
     return chosen
+
+
+def unwell(some: Sequence[Snapshot | Composed]) -> list[str]:
+    """Given snapshots, return a sentence for each that was taken when something was critical: what is brought
+    back may be what went wrong.
+    """
+    notes = []
+    for one in some:
+        full, tables = (one.full, one.tables) if isinstance(one, Composed) else (one, None)
+        for source in (full, *([tables] if tables is not None else [])):
+            bad = [f for f in source.manifest.findings if verdict_of(f) is Verdict.CRITICAL]
+            if bad:
+                more = f", and {len(bad) - 1} more" if len(bad) > 1 else ""
+                notes.append(
+                    f"{source.host}/{source.id} was taken when this was critical: {bad[0].get('check')}: "
+                    f"{bad[0].get('evidence')}{more}. Older ones: `exremote snapshots --host {source.host}`"
+                )
+    return notes
 
 
 def note_left_out(journal: Journal, left_out: Sequence[LeftOut]) -> None:

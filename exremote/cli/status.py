@@ -259,6 +259,7 @@ class Ages:
             if newer is not None:
                 moments.append(self._place.last_true(newer, self._moment))
                 checks += self._place.checks(newer)
+                row["health"] = self._health(good, newer)
             row |= {**self._age("tables", max(moments)), "tables_id": newer.id if newer else None}
             if self._limits.tables is not None and self._moment - max(moments) > self._limits.tables:
                 state = state if said else "old"
@@ -315,9 +316,9 @@ class Ages:
         except RepositoryError:
             return True
 
-    def _health(self, snapshot: Snapshot) -> str:
-        """Given a snapshot, return the worst that health said when it was made."""
-        verdicts = map(verdict_of, snapshot.manifest.findings)
+    def _health(self, *snapshots: Snapshot) -> str:
+        """Given snapshots, return the worst that health said when they were made."""
+        verdicts = [verdict_of(finding) for one in snapshots for finding in one.manifest.findings]
         return str(max(verdicts, key=health.rank, default=health.Verdict.OK))
 
 

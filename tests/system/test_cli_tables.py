@@ -136,6 +136,11 @@ def test_tables_that_were_emptied_are_a_finding_and_are_kept_apart(cli: Cli, wor
     [finding] = run(cli, HOST)[HOST]["findings"]
     assert (finding["check"], finding["verdict"]) == ("table.shrunk", "critical")
     assert rf"Tables\{TABLE} was emptied" in finding["evidence"]
+    [row] = [r for r in cli("status", "--json").json["rows"] if r["connector"] == "notes"]
+    assert row["health"] == "critical"
+    told = " ".join(cli("restore", "--latest", HOST, "--dry-run", code=None).err.split())
+    assert r"was taken when this was critical: table.shrunk: " in told
+    assert rf"{TABLE} was emptied" in told
     world.write(HOST, rf"{TABLES}\{TABLE}", b"back")
     run(cli, HOST)
     newest = cli.folders_of(HOST, "notes")[-1].name
