@@ -272,9 +272,9 @@ class Ages:
         last = max((s for s in snapshots if s.kind != "safety"), key=_when)
         if not last.complete and not last.damage:
             said.append(f"the newest, {last.id}, is incomplete")
-        row |= self._proven(snapshots)
-        if row.pop("drilled_in_vain"):
-            said.append("its last drill was not green; see `exremote drill`")
+        proven, in_vain = self._proven(snapshots)
+        row |= proven
+        said += in_vain
         said += _doubtful(doubts, passed, host)
         row["checked"] = max((check.at for check in checks), default=None)
         return row | {"state": state, "message": "; ".join(said)}
@@ -283,16 +283,21 @@ class Ages:
         seconds = max(0.0, (self._moment - moment).total_seconds())
         return {what: age_text(seconds), f"{what}_age_s": round(seconds), f"{what}_at": moment}
 
-    def _proven(self, snapshots: Sequence[Snapshot]) -> dict[str, Any]:
-        """Given the snapshots of a connector, return when one of them was last proven to restore, if ever."""
+    def _proven(self, snapshots: Sequence[Snapshot]) -> tuple[dict[str, Any], list[str]]:
+        """Given the snapshots of a connector, return when one of them was last proven to restore, if ever,
+        and a sentence if the last drill was not green.
+        """
         proofs: list[Proof] = []
         for snapshot in snapshots:
             with suppress(RepositoryError):  # a record that cannot be read proves nothing
                 proofs += self._place.proofs(snapshot)
         green = [proof.at for proof in proofs if proof.green]
         last = max(proofs, key=lambda proof: proof.at, default=None)
-        in_vain = last is not None and not last.green
-        return {**(self._age("proven", max(green)) if green else {}), "drilled_in_vain": in_vain}
+        said = []
+        if last is not None and not last.green:
+            why = f": {last.said.rstrip('.')}" if last.said else ""
+            said.append(f"its last drill was not green{why}; see `exremote runs {last.run}`")
+        return self._age("proven", max(green)) if green else {}, said
 
     def _damage(self, snapshots: Sequence[Snapshot]) -> Iterator[str]:
         """Given the snapshots of a connector, yield a sentence if some are known to be damaged."""

@@ -266,6 +266,8 @@ def test_a_damaged_snapshot_stops_no_other_drill(drills: Cli, world: World) -> N
     assert set(proofs(drills, OTHER)) == {True}
     assert proofs(drills, ONE) == [False]
     rows = drills("status", "--json", code=None).json["rows"]
-    assert [r["message"] for r in rows if (r["host"], r["connector"]) == (ONE, "notes")] == [
-        "its last drill was not green; see `exremote drill`"
-    ]
+    (message,) = [r["message"] for r in rows if (r["host"], r["connector"]) == (ONE, "notes")]
+    (run,) = re.findall(
+        r"its last drill was not green: .* is damaged: .*; see `exremote runs (\S+)`", message
+    )
+    assert "is damaged" in drills("runs", run).out
