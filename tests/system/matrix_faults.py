@@ -175,7 +175,13 @@ HEALED: tuple[Healed, ...] = (
         verbs=SEND,
     ),
     *(
-        Healed(f"{what} of the write", _fault(f"Write-FilePack:1:{effect}"), **RECORDS, verbs=SEND)
+        Healed(
+            f"{what} of the write",
+            _fault(f"Write-FilePack:1:{effect}"),
+            **RECORDS,
+            verbs=SEND,
+            silent=effect == "skip",  # the next number says as much
+        )
         for what, effect in (("progress missing", "skip"), ("shell gone in the middle", "gone"))
     ),
     *(
