@@ -134,7 +134,7 @@ def left_down(folders: Iterable[Path], now: datetime) -> LeftDown:
                 found[host] = services_in(event.fields.get("services"))
             elif event.kind == BACK:
                 tries.setdefault((of, host), []).append(event)
-                if of == record.run_id:
+                if of == record.run_id and "unstarted" in event.fields:  # not where it was put back as found
                     brought = started.get(host, set()) - {name.lower() for name in _not_brought(event)}
                     settled.setdefault(host, []).append((event.at, brought))
             elif event.kind == UNTOLD:
