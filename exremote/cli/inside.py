@@ -85,13 +85,15 @@ def described(place: Repository, snapshot: Snapshot | Composed, files: bool) -> 
         row["access_lists"] = own_lists(snapshot, item)
     assert isinstance(full, Snapshot)
     checks = place.checks(full)
+    damage = place.damage_in(full) or (place.damage_in(tables) if tables is not None else "")
     answer: dict[str, Any] = {
         "id": head.id,
         "host": head.host,
         "connector": head.connector,
         "created": head.created,
         "kind": head.kind,
-        "state": "done" if head.complete else "incomplete",
+        "state": "damaged" if damage else "done" if head.complete else "incomplete",
+        "damage": damage,
         "run": head.run,
         "made_in": head.repository,
         "software": head.software,
@@ -132,7 +134,8 @@ def tell(report: Report, answer: Mapping[str, Any]) -> None:
     report.line(f"snapshot    {answer['host']}/{answer['id']}")
     for key in ("connector", "created", "kind", "state", "run", "software", "folder"):
         value = time_text(answer[key]) if key == "created" else answer[key]
-        report.line(f"{key:<12}{value}")
+        more = f": {answer['damage']}" if key == "state" and answer["damage"] else ""
+        report.line(f"{key:<12}{value}{more}")
     report.line(f"{'size':<12}{count_text(answer['files'], 'file')}, {size_text(answer['bytes'])}")
     seen = answer["last_seen_unchanged"]
     checked = (

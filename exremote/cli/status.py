@@ -35,6 +35,7 @@ from exremote.ntbackup import PARTS
 from exremote.recover import Doubt, doubt_about
 from exremote.report import Report
 from exremote.repository import Proof, Repository, Snapshot, age_text
+from exremote.runner import Heal, Standing, left_down
 from exremote.wording import count_text
 
 _UNITS = {
@@ -44,7 +45,7 @@ _UNITS = {
     "w": timedelta(weeks=1),
 }
 WELL, LEFT = "ok", "skipped"
-"""The states that no monitor need care about; the others are `old`, `missing`, `damaged`."""
+"""The states that no monitor need care about; the others are `old`, `missing`, `damaged`, `standing`."""
 
 
 def age(text: str) -> timedelta:
@@ -97,7 +98,8 @@ def status(
     """Say how old the newest good snapshot of each host and connector is, and how its tables are.
 
     Its age counts from when a run last found the host to be what it says. The exit code is 5 if something is
-    too old, missing or damaged. No host is asked, and no credential is needed.
+    too old, missing or damaged, or a run has left services stopped. No host is asked, and no credential is
+    needed.
     """
     with speaking(as_json, looks=True) as report:
         moment, known = now(), Connector.load_all()
@@ -109,7 +111,11 @@ def status(
         wanted = wanted_of(hosts or (), {s.host for s in every}, site, inventory)
         subjects = list(expected(site, every, known, wanted))
         ages = Ages(place, moment, limits, known, doubts_about(place))
-        rows = [row for subject in subjects for row in ages.rows(subject)]
+        down = left_down([place.runs_folder], moment)
+        rows: list[dict[str, Any]] = []
+        for subject in subjects:
+            rows += ages.rows(subject)
+            rows += ages.standing(subject.host, down.standings_of(subject.host, Heal.AGAIN))
         tell(report, place, rows, limits)
 
 
@@ -218,6 +224,14 @@ class Ages:
             if subject.left or connector in subject.unlisted:
                 row |= {"state": LEFT, "message": subject.left or "not in the inventory's list of connectors"}
             yield row
+
+    def standing(self, host: str, left: Sequence[Standing]) -> Iterator[dict[str, Any]]:
+        """Given a host, and how runs had found its services that they left stopped, yield a row for each."""
+        for one in left:
+            names = ", ".join(name for name, (state, _) in one.services.items() if state == "Running")
+            if names:
+                message = f"{one.run} stopped {names}, and did not start them; run: exremote backup {host}"
+                yield self._blank(host, None) | {"state": "standing", "message": message}
 
     def _blank(self, host: str, connector: str | None) -> dict[str, Any]:
         words = ("full", "tables", "proven", "checked", "health", "id", "tables_id")
@@ -363,6 +377,7 @@ def tell(report: Report, place: Repository, rows: Sequence[Mapping[str, Any]], l
         nothing = "no host, and no snapshot"
         report.rows(title, columns, rows, style_by="state", spare=spare, below=["message"], nothing=nothing)
         if bad:
-            report.note(f"{len(bad)} of {count_text(len(rows), 'row')} are bad news")
+            are = "is" if len(bad) == 1 else "are"
+            report.note(f"{len(bad)} of {count_text(len(rows), 'row')} {are} bad news")
     if bad:
         raise typer.Exit(code)

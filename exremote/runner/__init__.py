@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from exremote.runner.lists import document_of, root_of, unread_words
     from exremote.runner.ntbackup import JobEnd
     from exremote.runner.outcome import Outcome, State, exit_code, failed, interrupted
-    from exremote.runner.standing import Heal, LeftDown, as_put_back, left_down
+    from exremote.runner.standing import Heal, LeftDown, Standing, as_put_back, left_down
     from exremote.runner.steps import Harvest, Workplace, execute, to_document, to_pieces
     from exremote.runner.visit import Stopped, Visit, leftover_shells, tell_end
 else:
@@ -39,7 +39,7 @@ else:
             "exremote.runner.lists": "document_of root_of unread_words",
             "exremote.runner.ntbackup": "JobEnd",
             "exremote.runner.outcome": "Outcome State exit_code failed interrupted",
-            "exremote.runner.standing": "Heal LeftDown as_put_back left_down",
+            "exremote.runner.standing": "Heal LeftDown Standing as_put_back left_down",
             "exremote.runner.steps": "Harvest Workplace execute to_document to_pieces",
             "exremote.runner.visit": "Stopped Visit leftover_shells tell_end",
         },
@@ -53,6 +53,7 @@ __all__ = [
     "LeftDown",
     "Limits",
     "Outcome",
+    "Standing",
     "State",
     "Stopped",
     "Visit",

@@ -83,6 +83,9 @@ def test_one_flipped_bit_is_found_and_named(kept: Cli, kind: str, where: float) 
         # Another snapshot is accused only if it has the very same file, by a hard link.
         others = [p for p in places if p.startswith("snapshots/") and f"/{folder.name}/" not in p]
         assert all((kept.repository / other).samefile(path) for other in others), others
+        if kind.startswith("files/"):  # `show` knows what was found, as `snapshots` does
+            assert kept("show", f"{HOST}/{folder.name}", "--json").json["state"] == "damaged"
+            assert re.search(r"^state +damaged: \S", kept("show", f"{HOST}/{folder.name}").out, re.MULTILINE)
     finally:
         put(path, old)
 

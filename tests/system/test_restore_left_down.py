@@ -93,7 +93,13 @@ def test_what_somebody_has_disabled_since_stays_so(cli: Cli, world: World) -> No
 def test_a_restore_that_a_later_one_has_overtaken_is_not_resumed(cli: Cli, world: World) -> None:
     """`resume latest` would bring back, unasked, what has been changed for good reasons since."""
     run = killed_while_they_stand(cli, world)
+    rows = [r for r in cli("status", HOST, "--json", code=5).json["rows"] if r["state"] == "standing"]
+    (message,) = [r["message"] for r in rows]
+    assert message.startswith(f"{run} stopped ")
+    assert message.endswith(f", and did not start them; run: exremote backup {HOST}")
+    assert all(name in message for name in ALL)
     cli(*restore(cli), "--yes", "--grace", "0")
+    assert "standing" not in cli("status", HOST).out
     (newest,) = (r["run"] for r in cli("runs", "--json").json[:1])
     refused = cli("resume", run, code=4).err
     assert f"What {run} left is no more to be done: {newest} has changed {HOST} since" in " ".join(
