@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class Pending:
     file: Outgoing
     """what is sent; it becomes shorter when its end goes another way"""
     room: int = 0
-    """by how many characters its path may become longer"""
+    """by how many characters its path may become longer; 0: it is sent as one"""
     torn: Torn | None = None
     """the file that it is a piece of"""
     place: int = 0
@@ -214,11 +214,14 @@ def piece_of(path: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match is not None else None
 
 
-def pieces_in(found: Mapping[str, FileEntry]) -> dict[str, list[int]]:
-    """Given what lies on the host, by folded path, return where pieces begin, by the file's folded path."""
+def pieces_in(found: Mapping[str, FileEntry], wanted: Collection[str]) -> dict[str, list[int]]:
+    """Given what lies on the host, by folded path, return where pieces begin, by the file's folded path.
+
+    `wanted`: the folded paths of all files; one of these is no piece, whatever its name.
+    """
     pieces: dict[str, list[int]] = {}
     for path in found:
-        if (piece := piece_of(path)) is not None:
+        if (piece := piece_of(path)) is not None and path not in wanted:
             pieces.setdefault(piece[0], []).append(piece[1])
     return pieces
 

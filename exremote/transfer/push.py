@@ -24,6 +24,7 @@ from exremote.transfer.outgoing import (
     Outgoing,
     Pending,
     Torn,
+    piece_of,
     pieces_in,
     take_up,
 )
@@ -73,6 +74,10 @@ class _Push:
         """whether somebody else had a file open: it is tried again a little later"""
         room = LONGEST_PATH - len(root.rstrip("\\")) - 1
         self._pending = [Pending(file, room - len(file.path)) for file in files]
+        self._names = {folded(one.file.path) for one in self._pending}
+        taken = {piece[0] for name in self._names if (piece := piece_of(name)) is not None}
+        for one in self._pending if taken else ():
+            one.room = 0 if folded(one.file.path) in taken else one.room
         self._lock = threading.Lock()
 
     def run(self, fresh: bool) -> Pushed:
@@ -148,7 +153,7 @@ class _Push:
             return []
         fact = session.file_tree(self.root)
         found = {folded(entry.path): entry for entry in fact.entries if entry.state == "file"}
-        pieces = pieces_in(found)
+        pieces = pieces_in(found, self._names)
         left = []
         for one in [piece for some_ in some for piece in take_up(some_, pieces)]:
             if one.torn is not None:

@@ -478,6 +478,17 @@ def test_pieces_that_another_run_left_are_joined(
     check(world, {"large": data})
 
 
+def test_a_file_that_is_called_like_a_piece_is_none(
+    world: World, outgoing: Callable[..., list[Outgoing]]
+) -> None:
+    contents = {"large": random.Random(6).randbytes(12 * MIB), f"large.exremote-{CUT}": b"somebody's own"}
+    pushed = push(world, outgoing(contents))
+    assert (pushed.sent_files, pushed.failed) == (2, ())
+    check(world, contents)
+    assert push(world, outgoing(contents), fresh=False) == Pushed()
+    check(world, contents)
+
+
 def test_a_piece_that_is_spoiled_is_sent_again(world: World, outgoing: Callable[..., list[Outgoing]]) -> None:
     data = random.Random(6).randbytes(12 * MIB)
     files = world.machine(EX01).files
