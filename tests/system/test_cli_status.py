@@ -104,7 +104,7 @@ def test_old_missing_and_damaged_are_bad_news(door: Door) -> None:
         ["EXCH02", "groupwise", "ok", "2 hours"],
         ["EXCH02", "notes", "missing", "-"],
     ]
-    assert "1 of 3 rows are bad news" in ran.err
+    assert "1 of 3 rows is bad news" in ran.err
 
 
 def test_damage_is_bad_news_whether_verify_noted_it_or_a_file_is_gone(door: Door) -> None:
