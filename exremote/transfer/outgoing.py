@@ -19,6 +19,7 @@ from exremote.folding import folded
 
 ATTRIBUTES = 0x27 | 0x2000
 """Attributes that can be set: read-only, hidden, system, archive, not indexed."""
+_NORMAL = 0x80
 LARGEST_PIECE = 64 << 20
 """Bytes of a piece at most: while it is joined, the host has it twice, in the room that plans leave free."""
 LEAST_PIECE = 4 << 20
@@ -50,6 +51,11 @@ class Outgoing:
     """FileAttributes that it is to have; those that cannot be set are left out"""
     start: int = 0
     """where in the source its content begins, in bytes"""
+
+    @property
+    def settable(self) -> int:
+        """Return those of its attributes that can be set: normal if there are none."""
+        return (self.attributes & ATTRIBUTES) or _NORMAL
 
     def read(self, place: int = 0) -> Iterator[bytes]:
         """Given a place in it, yield what comes from there to its end. Raise RepositoryError."""

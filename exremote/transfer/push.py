@@ -12,6 +12,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from exremote.errors import TransferMismatch
+from exremote.facts import WriteFailure
 from exremote.folding import folded
 from exremote.pack import PackWriter, SealedBlock
 from exremote.session import Session
@@ -19,7 +20,6 @@ from exremote.transfer.board import Board
 from exremote.transfer.carrier import Carrier
 from exremote.transfer.crew import Crew, work_off
 from exremote.transfer.outgoing import (
-    ATTRIBUTES,
     LONGEST_PATH,
     Outgoing,
     Pending,
@@ -37,7 +37,6 @@ MOST_PSRP = 32 << 20
 Source: PSMaximumReceivedDataSizePerCommandMB, 50 by default."""
 MOST_WINRS = 4 << 20
 """The same for WinRS, where the far end holds all of it as text."""
-_NORMAL = 0x80
 _TRIES = 3
 _DAMAGED = "ExRemote.Damaged"
 _LOCKED = "ExRemote.FileLocked"
@@ -123,11 +122,9 @@ class _Push:
             paths = [one.file.path for one in torn.pieces()]
             failures = self.session.write_pack(self.root, paths, _joining(torn))
             for failure in failures:
-                if failure.error_id == _LOCKED and whole.tries < _TRIES:
-                    self.locked = True
-                elif failure.error_id != _DAMAGED:
-                    self.failed[torn.file.path] = reason(failure.error_id, failure.message, "written")
-                    return
+                self.refused(torn.file.path, whole.tries, failure)
+            if torn.file.path in self.failed:
+                return
             whole = Pending(torn.file, first.room, sent=True, ended=not failures, tries=first.tries + 1)
             left = self.lacking(self.session, [whole])
 
@@ -172,6 +169,15 @@ class _Push:
                 )
             left.append(one)
         return left
+
+    def refused(self, name: str, tries: int, failure: WriteFailure) -> None:
+        """Given a file that the host did not write, how often it was tried, and why, have it tried again, or
+        note that it failed: what is damaged is looked at anyway, and what somebody holds may soon be free.
+        """
+        if failure.error_id == _LOCKED and tries < _TRIES:
+            self.locked = True
+        elif failure.error_id != _DAMAGED:
+            self.failed[name] = reason(failure.error_id, failure.message, "written")
 
     def _came(self, one: Pending) -> None:
         with self._lock:
@@ -258,11 +264,7 @@ class _Lane:
         self._learn(self._doubtful, {one for one in self._doubtful if not one.ended})
         self._doubtful = []
         for one, failure in refused:
-            locked = failure.error_id == _LOCKED and one.tries < _TRIES
-            if locked:
-                self._errand.locked = True
-            elif failure.error_id != _DAMAGED:
-                self._errand.failed[one.name] = reason(failure.error_id, failure.message, "written")
+            self._errand.refused(one.name, one.tries, failure)
             with self._board.changed:
                 if self._share.spans and self._share.spans[0] is one:  # too large for one script
                     self._share.spans.popleft()
@@ -276,8 +278,7 @@ class _Lane:
                     break  # another lane has taken it over, and all behind it
                 self._doubtful.append(one)
                 file, one.seen = one.file, max(one.seen, one.place)
-            attributes = (file.attributes & ATTRIBUTES) or _NORMAL
-            yield from writer.begin(index, one.place, file.modified_ticks, attributes, file.size)
+            yield from writer.begin(index, one.place, file.modified_ticks, file.settable, file.size)
             digest = hashlib.sha256()
             one.sent, one.ended, cut = True, False, False
             for data in one.rest():
@@ -310,8 +311,7 @@ class _Lane:
 def _joining(torn: Torn) -> Iterator[SealedBlock]:
     """Given a file whose pieces are all there, yield the pack that has the host join them."""
     writer, file = PackWriter(), torn.file
-    attributes = (file.attributes & ATTRIBUTES) or _NORMAL
-    yield from writer.begin(0, torn.first.file.size, file.modified_ticks, attributes, file.size)
+    yield from writer.begin(0, torn.first.file.size, file.modified_ticks, file.settable, file.size)
     for index in range(1, len(torn.pieces())):
         yield from writer.join(index)
     yield from writer.end(file.size, file.modified_ticks, bytes.fromhex(torn.tail().digest()))

@@ -351,18 +351,23 @@ def long_line(world: World) -> Iterator[World]:
     world.endpoint.set_line(EX01)
 
 
+def all_go_once(world: World, outgoing: Callable[..., list[Outgoing]], contents: dict[str, bytes]) -> None:
+    """All is sent over several streams, and nothing of it twice."""
+    heard: Heard = []
+    size = sum(map(len, contents.values()))
+    pushed = push(world, outgoing(contents), heard=heard, streams=3)
+    assert (pushed.sent_files, pushed.failed) == (len(contents), ())
+    assert abs(pushed.sent_bytes - size) < 9000
+    assert "stream-opened" in kinds(heard)
+    assert world.endpoint.counters(EX01).bytes_in < 1.9 * size, "too much went twice"
+    check(world, contents)
+
+
 def test_on_a_long_line_files_go_side_by_side(
     long_line: World, outgoing: Callable[..., list[Outgoing]]
 ) -> None:
     """Latency alone bounds the line: another stream is opened, and each file goes once."""
-    contents = some(16, MIB)
-    heard: Heard = []
-    pushed = push(long_line, outgoing(contents), heard=heard, streams=3)
-    assert (pushed.sent_files, pushed.failed) == (16, ())
-    assert abs(pushed.sent_bytes - 16 * MIB) < 9000
-    assert "stream-opened" in kinds(heard)
-    assert long_line.endpoint.counters(EX01).bytes_in < 1.9 * 16 * MIB, "too much went twice"
-    check(long_line, contents)
+    all_go_once(long_line, outgoing, some(16, MIB))
 
 
 @pytest.mark.parametrize("fault", ["Create:2:quota", "Send:35:gone", "Send:30:lost"])
@@ -404,13 +409,7 @@ def test_on_a_long_line_one_large_file_goes_side_by_side(
 ) -> None:
     """In pieces, which the host joins; a second one goes on when the first is full."""
     contents = {"deep\\large": random.Random(5).randbytes(24 * MIB), "small": b"small"}
-    heard: Heard = []
-    pushed = push(long_line, outgoing(contents), heard=heard, streams=3)
-    assert (pushed.sent_files, pushed.failed) == (2, ())
-    assert abs(pushed.sent_bytes - 24 * MIB) < 9000
-    assert "stream-opened" in kinds(heard)
-    assert long_line.endpoint.counters(EX01).bytes_in < 1.9 * 24 * MIB, "too much went twice"
-    check(long_line, contents)
+    all_go_once(long_line, outgoing, contents)
 
 
 class Killed(BaseException):
